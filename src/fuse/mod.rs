@@ -250,7 +250,7 @@ impl fuser::Filesystem for FuseFs {
     }
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (number, mode) = (ino(number), open_mode(flags));
+        let (number, mode, thread) = (ino(number), open_mode(flags), request.pid());
         let kernel = self.kernel.clone();
         let answer = move |reply: ReplyOpen, answer: Result<Opened, Errno>| {
             if answer.is_ok_and(|opened| opened.changed) {
@@ -262,7 +262,11 @@ impl fuser::Filesystem for FuseFs {
             request,
             reply,
             b"",
-            move |vfs, _, may| vfs.open(number, mode, may),
+            move |vfs, _, may| {
+                let opened = vfs.open(number, mode, may)?;
+                vfs.record_opener(opened.handle, thread);
+                Ok(opened)
+            },
             answer,
             release_unused,
         );
@@ -315,8 +319,8 @@ impl fuser::Filesystem for FuseFs {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        let file = handle(file);
-        let flush = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.flush(file, may);
+        let (file, thread) = (handle(file), request.pid());
+        let flush = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.flush(file, thread, may);
         self.answer(request, reply, b"", flush, empty);
     }
 
@@ -561,11 +565,16 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyCreate,
     ) {
         let (parent, how) = (ino(parent), open_mode(OpenFlags(flags)));
+        let thread = request.pid();
         self.answer_or_undo(
             request,
             reply,
             name.as_bytes(),
-            move |vfs, name, may| vfs.create(parent, name, mode, how, may),
+            move |vfs, name, may| {
+                let (fresh, opened) = vfs.create(parent, name, mode, how, may)?;
+                vfs.record_opener(opened.handle, thread);
+                Ok((fresh, opened))
+            },
             |reply: ReplyCreate, created| match created {
                 Ok((fresh, opened)) => {
                     let attr = file_attr(&fresh.value);

@@ -12,6 +12,7 @@ mod change;
 mod cwd_witness;
 mod diagnose;
 mod digest;
+mod discard;
 mod download;
 pub(crate) mod error;
 mod error_kind;
@@ -514,6 +515,11 @@ impl Remote {
     /// the last connection, and none while another operation waits for one.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
         background::spare(self, patience)
+    }
+
+    /// Returns the time after which a transfer that does not move has failed.
+    fn timeout(&self) -> Duration {
+        self.inner.server.timeout
     }
 
     /// Whether the server responds: it was heard within the timeout, or sends a greeting on another

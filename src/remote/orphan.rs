@@ -167,8 +167,8 @@ impl Orphan {
                 (Lookup::Absent, Ok(true)) => {
                     return rename::put_back(remote, exchange, aside, target);
                 }
-                // The server may hide the name from every lookup, but not from RNFR. Its reply means
-                // something only if the directory is there before and after: it may come back
+                // The server may hide the name from every lookup, but not from RNFR. Its reply
+                // means something only if the directory is there before and after: it may come back
                 // meanwhile.
                 (Lookup::Absent, Ok(false) | Err(_)) => {
                     confirm_directory(remote, exchange, aside)?;

@@ -3,6 +3,9 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 use std::{mem, thread};
 
 use super::Remote;
@@ -11,8 +14,14 @@ use super::fallbacks::{Fallback, ResumeWay};
 use super::resume_probe::{self, Soundness};
 use super::retry::Exchange;
 use super::transience::{Attempts, is_lost, transience};
-use crate::ftp::{self, Capability, RemotePath, Transience};
+use crate::ftp::{self, Capability, Phase, RemotePath, Transience};
 use crate::pool::{self, Lease, Permit, RetryMode};
+
+/// Time after which a server that reports an empty file does not show what it receives.
+const HIDDEN_AFTER: Duration = Duration::from_secs(2);
+
+/// Bytes copied at a time.
+const COPIED: usize = 256 << 10;
 
 /// An upload to one path. Dropping it ends the transfer, which may take a moment.
 #[derive(Debug)]
@@ -24,10 +33,40 @@ pub(super) struct ResumableUpload {
     is_ours: bool,
     line: UploadConnection,
     sent: u64,
+    /// Offset before which the bytes can no longer be read from the file.
+    kept_from: u64,
+    /// Offset from which on the connection gets copies. Before it, it shares the pages of the file,
+    /// which must not change until the server has received them.
+    copied_from: Option<u64>,
+    progress: UploadProgress,
+    /// When bytes were last sent, or received by the server.
+    moved: Instant,
     attempts: Attempts,
     /// Whether a connection was lost. The server may still be processing the data it received over
     /// it.
     lost: bool,
+}
+
+/// What SIZE says about the file while it is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadProgress {
+    Unknown,
+    /// The number of bytes received, at last.
+    Shown(u64),
+    /// Nothing, or not over the only session.
+    Hidden,
+}
+
+/// What [`ResumableUpload::keep_from`] allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Discardable {
+    /// The bytes before this offset may be discarded.
+    Before(u64),
+    /// Nothing more at the moment.
+    NotYet,
+    /// Nothing: the connection shares the pages of the file, and the server does not say what it
+    /// has received.
+    Unknown,
 }
 
 /// The connection.
@@ -53,6 +92,10 @@ impl ResumableUpload {
             path: path.clone(),
             is_ours,
             sent: transfer.sent_early(),
+            kept_from: 0,
+            copied_from: None,
+            progress: UploadProgress::Unknown,
+            moved: Instant::now(),
             line: UploadConnection::Open(transfer, permit),
             attempts: Attempts::from(remote.retry_mode(), 0),
             lost: false,
@@ -62,6 +105,82 @@ impl ResumableUpload {
     /// Returns the number of bytes handed to the connection so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Sends copies of the file's pages from now on, so that the file may change as soon as they
+    /// are sent.
+    pub(super) fn send_copies(&mut self) {
+        self.copied_from.get_or_insert(self.sent);
+    }
+
+    /// Announces that the bytes of `file` before `offset`, or before an earlier offset, will be
+    /// discarded. What the server has not received stays if it says what it has received: only that
+    /// can be sent again after the transfer breaks. A transfer that does not move is begun again.
+    ///
+    /// # Errors
+    /// The transfer failed.
+    pub(super) fn keep_from(
+        &mut self,
+        file: &File,
+        offset: u64,
+    ) -> Result<Discardable, pool::Error> {
+        let copied_from = *self.copied_from.get_or_insert(self.sent);
+        let received = match self.progress {
+            UploadProgress::Hidden => None,
+            UploadProgress::Unknown | UploadProgress::Shown(_) => self.received(),
+        };
+        if let Some(received) = received.filter(|received| *received > 0) {
+            let has_moved = self.progress != UploadProgress::Shown(received);
+            if has_moved {
+                (self.progress, self.moved) = (UploadProgress::Shown(received), Instant::now());
+            }
+            let end = received.min(offset);
+            if end > self.kept_from {
+                self.kept_from = end;
+                return Ok(Discardable::Before(end));
+            }
+        }
+        let waited = self.moved.elapsed();
+        match self.progress {
+            UploadProgress::Shown(_) if waited >= self.remote.timeout() => {
+                self.begin_again(file)?;
+                Ok(Discardable::NotYet)
+            }
+            UploadProgress::Shown(_) => Ok(Discardable::NotYet),
+            UploadProgress::Unknown if received.is_some() && waited < HIDDEN_AFTER => {
+                Ok(Discardable::NotYet)
+            }
+            UploadProgress::Unknown | UploadProgress::Hidden if self.kept_from < copied_from => {
+                Ok(Discardable::Unknown)
+            }
+            UploadProgress::Unknown | UploadProgress::Hidden => {
+                self.progress = UploadProgress::Hidden;
+                self.kept_from = self.kept_from.max(offset);
+                Ok(Discardable::Before(self.kept_from))
+            }
+        }
+    }
+
+    /// Asks another session how much the server has received.
+    fn received(&self) -> Option<u64> {
+        if self.remote.pool_stats().limit < 2 {
+            return None;
+        }
+        self.size_there(&mut self.remote.exchange()).ok()?
+    }
+
+    /// Replaces a transfer that does not move, and sends again what was lost with it.
+    fn begin_again(&mut self, file: &File) -> Result<(), pool::Error> {
+        let sent = self.sent;
+        let fault = self.close_broken(ftp::Error::Timeout(Phase::DataWrite));
+        self.moved = Instant::now();
+        self.resume(fault, sent)?;
+        self.send(file, sent - self.sent)
+    }
+
+    /// Returns the offset before which the bytes can no longer be read from the file.
+    pub(super) fn kept_from(&self) -> u64 {
+        self.kept_from
     }
 
     /// Whether a connection was lost. The server may still be processing the data it received over
@@ -76,12 +195,18 @@ impl ResumableUpload {
     /// The failure or refusal, if resuming did not help.
     pub(super) fn send(&mut self, file: &File, length: u64) -> Result<(), pool::Error> {
         let end = self.sent + length;
+        let copies = self.copied_from.is_some();
         loop {
             let UploadConnection::Open(transfer, _) = &mut self.line else {
                 return Err(pool::Error::Closed);
             };
-            let Err(error) = transfer.send_file(file, self.sent, end - self.sent) else {
-                self.sent = end;
+            let sending = if copies {
+                send_copies(transfer, file, self.sent, end - self.sent)
+            } else {
+                transfer.send_file(file, self.sent, end - self.sent)
+            };
+            let Err(error) = sending else {
+                (self.sent, self.moved) = (end, Instant::now());
                 return Ok(());
             };
             let fault = self.close_broken(error);
@@ -221,7 +346,8 @@ impl ResumableUpload {
         let remote = self.remote.uncancelled();
         let mut exchange = remote.exchange();
         let there = self.size_there(&mut exchange)?;
-        let Some(there) = there.filter(|there| (1..=most).contains(there)) else {
+        let least = self.kept_from.max(1);
+        let Some(there) = there.filter(|there| (least..=most).contains(there)) else {
             return Err(fault);
         };
         self.attempts.progressed(there);
@@ -295,6 +421,31 @@ impl Drop for ResumableUpload {
             give_back(permit, transfer.abort());
         }
     }
+}
+
+/// Sends copies of `length` bytes of `file` from `offset` on.
+fn send_copies(
+    transfer: &mut ftp::Upload,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> Result<(), ftp::Error> {
+    let mut piece = vec![0; COPIED];
+    let end = offset + length;
+    let mut at = offset;
+    while at < end {
+        let wanted = usize::try_from(end - at).map_or(COPIED, |left| left.min(COPIED));
+        let room = piece.get_mut(..wanted).unwrap_or_default();
+        let count = match file.read_at(room, at) {
+            Ok(0) => return Err(ftp::Error::LocalFile(ErrorKind::UnexpectedEof.into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ftp::Error::LocalFile(error)),
+        };
+        transfer.write_all(piece.get(..count).unwrap_or_default())?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 fn give_back(permit: Permit, session: Option<ftp::Session>) {

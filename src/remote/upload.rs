@@ -27,10 +27,10 @@ use crate::pool::{self, Permit};
 /// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
 #[derive(Debug)]
 pub struct RemoteUpload {
-    remote: Remote,
+    pub(super) remote: Remote,
     /// The path for which it was started; errors name it.
-    path: RemotePath,
-    place: UploadPlace,
+    pub(super) path: RemotePath,
+    pub(super) place: UploadPlace,
     name: UploadName,
     state: State,
 }
@@ -164,9 +164,23 @@ impl RemoteUpload {
         self.step(|sending| sending.send(file, length))
     }
 
+    /// Returns the offset before which the bytes are no longer available.
+    pub(super) fn kept_from(&self) -> u64 {
+        match &self.state {
+            State::Sending(sending) => sending.kept_from(),
+            State::Failed(_) | State::Ended => 0,
+        }
+    }
+
+    /// Returns the path that receives the data.
+    pub fn temporary_path(&self) -> &RemotePath {
+        self.place.path()
+    }
+
     /// Waits until the server has acknowledged the data and, if it supports digests, until they
     /// match. Bytes that were lost with their connection are sent again from `file`. Without a
-    /// file, nothing is compared or sent again.
+    /// file, nothing is compared or sent again; and nothing is compared if its beginning is no
+    /// longer [kept](Self::keep_from).
     ///
     /// # Errors
     /// Those of [`RemoteUpload::send`].
@@ -176,6 +190,9 @@ impl RemoteUpload {
         let State::Sending(sending) = &mut self.state else {
             return Ok(());
         };
+        if sending.kept_from() > 0 {
+            return Ok(());
+        }
         let (remote, size) = (self.remote.uncancelled(), sending.sent());
         let mut exchange = sending.lend_lease().map_or_else(
             || remote.exchange(),
@@ -186,7 +203,7 @@ impl RemoteUpload {
         verified
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         step: impl FnOnce(&mut ResumableUpload) -> Result<(), pool::Error>,
     ) -> Result<(), Error> {
@@ -295,6 +312,22 @@ impl RemoteUpload {
         }
     }
 
+    /// Returns the name to try if the server does not preserve this one.
+    fn next_name(&self) -> Option<UploadName> {
+        let next = self.name.next();
+        next.filter(|next| next.is_allowed(self.remote.atomic()))
+    }
+
+    /// Whether it is unknown that the server preserves the temporary name, and a listing can show
+    /// that.
+    pub(super) fn needs_proof(&self) -> bool {
+        let profile = self.remote.profile();
+        // Such a listing does not show names like this one.
+        let is_hidden = self.place.path().name().starts_with(b".")
+            && profile.finding(Capability::ListsHidden) == Finding::Fails;
+        self.next_name().is_some() && !profile.is_proven(Capability::PlainNames) && !is_hidden
+    }
+
     /// Makes sure, once per server, that the temporary name is listed unchanged. A changed name
     /// could be that of another upload.
     fn confirm_place(
@@ -304,19 +337,9 @@ impl RemoteUpload {
     ) -> Result<(), Error> {
         let (remote, path) = (&self.remote, self.place.path());
         let profile = remote.profile();
-        let next = self
-            .name
-            .next()
-            .filter(|next| next.is_allowed(remote.atomic()));
-        let (Some(next), false) = (next, profile.is_proven(Capability::PlainNames)) else {
+        let Some(next) = self.next_name().filter(|_| self.needs_proof()) else {
             return Ok(());
         };
-        // Such a listing does not show names like this one.
-        if path.name().starts_with(b".")
-            && profile.finding(Capability::ListsHidden) == Finding::Fails
-        {
-            return Ok(());
-        }
         match remote.presence(exchange, path) {
             Presence::Listed => {
                 profile.works(Capability::PlainNames);

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod holders;
 mod memory;
 mod privilege;
 mod process;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
+pub(crate) use holders::{may_still_write, process_of};
 pub(crate) use memory::{limit_arenas, trim};
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
 pub(crate) use process::ProcessHandle;

@@ -8,6 +8,7 @@ use crate::remote::{self, ErrorKind};
 
 use super::file::fill::FillError;
 use super::local::error::SpoolError;
+use super::write::uploader::Unchangeable;
 
 /// An errno in the kernel's form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +44,8 @@ impl Errno {
     /// The operation would have to wait, and must not. No program gets it: the operation is
     /// repeated where it may wait.
     pub(crate) const WOULD_BLOCK: Self = Self(libc::EWOULDBLOCK);
+    /// In use.
+    pub(crate) const BUSY: Self = Self(libc::EBUSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
     /// A deadline passed.
@@ -144,10 +147,19 @@ impl From<SpoolError> for Errno {
             _ => log::warn!("{error}"),
         }
         match error {
-            SpoolError::NoSpace => Self::NOSPC,
+            SpoolError::NoSpace | SpoolError::Discarded => Self::NOSPC,
             SpoolError::QuotaExceeded => Self(libc::EDQUOT),
             SpoolError::TooLarge => Self(libc::EFBIG),
             SpoolError::Io(error) => Self(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+}
+
+impl From<Unchangeable> for Errno {
+    fn from(error: Unchangeable) -> Self {
+        match error {
+            Unchangeable::Sent(error) => error.into(),
+            Unchangeable::Lost(error) => error.into(),
         }
     }
 }

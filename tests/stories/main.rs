@@ -35,6 +35,7 @@ mod refusals;
 mod regressions;
 mod reliability;
 mod rename_remove;
+mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -48,7 +48,7 @@ pub(super) static SPECS: &[Spec] = &[
         "spool_size",
         "SIZE",
         "none: the disk's",
-        "Maximum disk space for written files, and for downloaded parts of distant ones",
+        "Maximum disk space for written files, and for downloaded parts of distant ones; a larger file is uploaded while it is written",
         |to, value| {
             to.spool_size = Some(value::size(value, LEAST_CACHE)?);
             Ok(())

@@ -77,7 +77,11 @@ impl OpenFile {
             self.has_not_stored(spooled);
             return Err(nowhere());
         };
-        spooled.spool.journal_record().pending(&pending);
+        // The next mount could not store a part.
+        let kept = spooled.store.keep_all();
+        if kept.is_some() {
+            spooled.spool.journal_record().pending(&pending);
+        }
         match self.check_left(spooled, &pending) {
             Ok(None) => {}
             Ok(stored) => return Ok(stored),
@@ -153,7 +157,9 @@ impl OpenFile {
             let Some(late) = late else { break };
             self.set_late(&pending.target, late, stored, &mut attributes);
         }
-        self.record_uploaded(spooled, version_after(&attributes, stored));
+        let version = version_after(&attributes, stored);
+        self.record_uploaded(spooled, version);
+        self.leave_partial(spooled, version);
         attributes
     }
 

@@ -13,6 +13,7 @@ pub(super) mod fill;
 pub(super) mod gate;
 mod left;
 mod naming;
+mod partial;
 pub(super) mod remote_file;
 mod sealed;
 
@@ -288,6 +289,9 @@ impl OpenFile {
                 Some(bytes) => Ok(bytes),
                 None => Ok(reader.read(offset, length, may.cancel()?)?),
             },
+            Visible::Local(spooled) if offset < spooled.spool.discarded() => {
+                self.read_partial(&spooled, offset, length, may.cancel()?)
+            }
             Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }
@@ -304,6 +308,9 @@ impl OpenFile {
         data: &[u8],
         may: Blocking<'_>,
     ) -> Result<(), Errno> {
+        if self.commits_part() {
+            self.wait_for_commit(may.cancel()?)?;
+        }
         let put = |spooled: &Spooled| self.put(spooled, position, data);
         if let Ok(_together) = self.changing.try_read()
             && let Some(written) = self.change_now(put)
@@ -321,6 +328,9 @@ impl OpenFile {
             Needed::All
         };
         self.change(needed, cancel, |spooled| {
+            if size > 0 {
+                spooled.store.confirm_changeable(size)?;
+            }
             spooled.spool.set_len(size)?;
             spooled.store.truncated(size);
             Ok(())
@@ -353,13 +363,6 @@ impl OpenFile {
         progress(local)
             .wrapping_add(progress(sealed))
             .wrapping_add(filled)
-    }
-
-    /// Aborts an early upload before its directory is renamed.
-    pub(super) fn end_early_upload(&self, _pass: &Pass<'_>) {
-        if let Some(spooled) = self.local() {
-            spooled.store.end_early_upload();
-        }
     }
 
     /// Updates attributes after the server accepted new ones under the file's name.
@@ -473,12 +476,13 @@ impl OpenFile {
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        fill::fill(
+        let length = fill::fill(
             &spooled.spool,
             &self.services.source(self.ino),
             version,
             cancel,
         )?;
+        spooled.store.filled(length);
         self.state().contents.begin_draft(spooled);
         Ok(())
     }
@@ -560,6 +564,7 @@ impl LocalCopy for Spooled {
 
 impl Spooled {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        self.store.confirm_changeable(offset)?;
         self.spool.write_at(offset, data)?;
         self.store.wrote(offset, data.len() as u64);
         Ok(())

@@ -61,6 +61,7 @@ impl FileServices {
             inodes: Arc::clone(&self.inodes),
             prefetcher: self.prefetcher.clone(),
             transfers: self.transfers.clone(),
+            sends_copies: self.spools.is_limited(),
             ino,
         })
     }
@@ -72,6 +73,8 @@ struct RemoteFile {
     inodes: Arc<Inodes>,
     prefetcher: Prefetcher,
     transfers: Transfers,
+    /// Whether the spools may run out of room, so that uploads should send copies of pages.
+    sends_copies: bool,
     ino: Ino,
 }
 
@@ -179,7 +182,10 @@ impl UploadTarget for RemoteFile {
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
-        let transfer = self.remote.uncancelled().upload(&path)?;
+        let mut transfer = self.remote.uncancelled().upload(&path)?;
+        if self.sends_copies {
+            transfer.send_copies();
+        }
         let extent = Extent::ToEnd(self.ino, 0);
         let ticket = self.transfers.begin(path, Direction::Upload, extent);
         Ok(Box::new(Metered { transfer, ticket }))
@@ -211,6 +217,14 @@ impl UploadStream for Metered<RemoteUpload> {
 
     fn sent(&self) -> u64 {
         self.transfer.sent()
+    }
+
+    fn keep_from(&mut self, file: &File, offset: u64) -> Result<Option<u64>, remote::Error> {
+        self.transfer.keep_from(file, offset)
+    }
+
+    fn temporary_path(&self) -> RemotePath {
+        self.transfer.temporary_path().clone()
     }
 
     fn arrive(&mut self, file: Option<&File>) -> Result<(), remote::Error> {

@@ -19,10 +19,13 @@ impl OpenFile {
     /// would store them. Sends nothing. Returns whether there is something to store.
     ///
     /// # Errors
-    /// Those of the local disk. The contents are not persisted.
+    /// Those of the local disk, or it has only a part of the contents. They are not persisted.
     pub(in crate::vfs) fn persist(&self) -> io::Result<bool> {
         let Some(spooled) = self.unpersisted() else {
             return Ok(self.has_sealed());
+        };
+        let Some(_kept) = spooled.store.keep_all() else {
+            return Err(io::Error::other("its beginning was sent already"));
         };
         let generation = spooled.store.generation();
         loop {
@@ -229,6 +232,7 @@ fn copy(from: &Spooled, to: &Spooled) -> Result<(), Errno> {
     loop {
         let bytes = from.spool.read_at(offset, COPIED)?;
         if bytes.is_empty() {
+            to.store.filled(offset);
             return Ok(());
         }
         to.spool.write_at(offset, &bytes)?;

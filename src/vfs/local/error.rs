@@ -14,6 +14,9 @@ pub(crate) enum SpoolError {
     /// Beyond the maximum file size of the local file system.
     #[error("the file is too large")]
     TooLarge,
+    /// The bytes were sent and discarded, to make room for those after them.
+    #[error("the beginning of the file was sent already and is no longer on the local disk")]
+    Discarded,
     /// The spool file cannot be created, read or written.
     #[error("spool file error: {0}")]
     Io(io::Error),

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::SpoolError;
 
@@ -13,6 +14,9 @@ use super::error::SpoolError;
 pub(in crate::vfs) struct Quota {
     limit: Option<u64>,
     used: AtomicU64,
+    /// Number of times that room was made.
+    rooms: Mutex<u64>,
+    made: Condvar,
 }
 
 /// An unnamed temporary file with a reserved length, deleted when this is dropped.
@@ -29,6 +33,8 @@ impl Quota {
         Self {
             limit,
             used: AtomicU64::new(0),
+            rooms: Mutex::new(0),
+            made: Condvar::new(),
         }
     }
 
@@ -53,6 +59,34 @@ impl Quota {
     /// Releases `count` bytes.
     pub(in crate::vfs) fn release(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Releases `count` bytes that were discarded to make room for others.
+    pub(in crate::vfs) fn make_room(&self, count: u64) {
+        self.release(count);
+        *self.lock_rooms() += 1;
+        self.made.notify_all();
+    }
+
+    /// Whether there is a limit.
+    pub(in crate::vfs) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Returns the number of times that room was made.
+    pub(in crate::vfs) fn rooms(&self) -> u64 {
+        *self.lock_rooms()
+    }
+
+    /// Waits until [`Self::rooms`] is no longer `seen`, at most `patience`.
+    pub(in crate::vfs) fn wait_for_room(&self, seen: u64, patience: Duration) {
+        let rooms = self.lock_rooms();
+        let is_same = |rooms: &mut u64| *rooms == seen;
+        drop(self.made.wait_timeout_while(rooms, patience, is_same));
+    }
+
+    fn lock_rooms(&self) -> MutexGuard<'_, u64> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of reserved bytes.

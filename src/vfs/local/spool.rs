@@ -1,5 +1,8 @@
 //! Spool files: data that a program wrote and the server does not have yet, in one local file for
 //! each open remote file.
+//!
+//! The beginning of a spool can be discarded while its upload runs, so that a file may be larger
+//! than the local disk. Its length remains that of the whole file.
 
 use std::fmt;
 use std::fs::File;
@@ -7,6 +10,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustix::fs::FallocateFlags;
 
 use super::error::SpoolError;
 use super::quota::{Quota, QuotaFile};
@@ -15,6 +21,10 @@ use crate::journal::{Journal, SpoolFile, WaitingFile};
 
 /// Bytes copied at a time.
 const FROZEN_AT_A_TIME: u64 = 1 << 20;
+
+/// Bytes are discarded in multiples of this, which is a multiple of the block size of all common
+/// file systems.
+pub(crate) const DISCARD_UNIT: u64 = 64 << 10;
 
 /// Where spool files are created, and how much space they may take together.
 #[derive(Debug, Clone)]
@@ -36,7 +46,10 @@ pub(crate) struct Spool {
     account: Arc<Quota>,
     shape: RwLock<()>,
     length: AtomicU64,
-    /// Bytes reserved for this file; never less than its length.
+    /// Offset before which the bytes were discarded. Only changes with `shape` held exclusively.
+    discarded: AtomicU64,
+    /// Offset up to which bytes are reserved; never less than the length. Those before `discarded`
+    /// were released.
     reserved: Mutex<u64>,
 }
 
@@ -58,6 +71,7 @@ impl SpoolDir {
             account: Arc::clone(&self.account),
             shape: RwLock::default(),
             length: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
             reserved: Mutex::default(),
         })
     }
@@ -87,6 +101,7 @@ impl SpoolDir {
             account: Arc::clone(&self.account),
             shape: RwLock::default(),
             length: AtomicU64::new(length),
+            discarded: AtomicU64::new(0),
             reserved: Mutex::new(length),
         })
     }
@@ -128,6 +143,21 @@ impl SpoolDir {
         [&self.journal].into_iter().chain(&*left).cloned().collect()
     }
 
+    /// Whether there is a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.account.is_limited()
+    }
+
+    /// Returns the number of times that bytes were discarded to make room.
+    pub(crate) fn rooms(&self) -> u64 {
+        self.account.rooms()
+    }
+
+    /// Waits until [`Self::rooms`] is no longer `seen`, at most `patience`.
+    pub(crate) fn wait_for_room(&self, seen: u64, patience: Duration) {
+        self.account.wait_for_room(seen, patience);
+    }
+
     /// Returns the bytes that all spool files take.
     pub(crate) fn used(&self) -> u64 {
         self.account.used()
@@ -150,10 +180,38 @@ impl Spool {
         self.length.load(Ordering::Acquire)
     }
 
+    /// Returns the offset before which the bytes were discarded.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded.load(Ordering::Acquire)
+    }
+
+    /// Whether bytes were discarded, so that the file here is only a part.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.discarded() > 0
+    }
+
+    /// Discards the bytes before `end`, rounded down, and releases their space.
+    ///
+    /// # Errors
+    /// The file system cannot release the space of a part of a file.
+    pub(crate) fn discard(&self, end: u64) -> io::Result<()> {
+        let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+        let start = self.discarded();
+        let end = end.min(self.len()) / DISCARD_UNIT * DISCARD_UNIT;
+        let Some(count) = end.checked_sub(start).filter(|count| *count > 0) else {
+            return Ok(());
+        };
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(self.file(), flags, start, count)?;
+        self.discarded.store(end, Ordering::Release);
+        self.account.make_room(count);
+        Ok(())
+    }
+
     /// Returns a copy of the current contents, which later writes do not change, and its length.
     ///
     /// # Errors
-    /// There is no room for it, or the local disk failed.
+    /// There is no room for it, bytes were discarded, or the local disk failed.
     pub(crate) fn freeze(&self) -> Result<(QuotaFile, u64), SpoolError> {
         let wanted = self.len();
         let copy = QuotaFile::new(&self.account, wanted, || self.journal.scratch_file())?;
@@ -171,6 +229,9 @@ impl Spool {
     }
 
     /// Reads `length` bytes at `offset`; fewer at the end.
+    ///
+    /// # Errors
+    /// [`SpoolError::Discarded`] if they are not here any more; else the local disk failed.
     pub(crate) fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, SpoolError> {
         let there = self.len().saturating_sub(offset);
         let mut bytes = vec![0; (length as u64).min(there) as usize];
@@ -184,10 +245,16 @@ impl Spool {
             }
         }
         bytes.truncate(filled);
+        // They may have been discarded while they were read.
+        self.confirm_kept(offset)?;
         Ok(bytes)
     }
 
     /// Writes all of `bytes` at `offset`. A gap before them reads as zeros.
+    ///
+    /// # Errors
+    /// [`SpoolError::Discarded`] if what they would change is not here any more; else there is no
+    /// room, or the local disk failed.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SpoolError> {
         if bytes.is_empty() {
             return Ok(());
@@ -196,6 +263,7 @@ impl Spool {
         let end = end.ok_or(SpoolError::TooLarge)?;
         let result = {
             let _together = self.shape.read().unwrap_or_else(PoisonError::into_inner);
+            self.confirm_kept(offset)?;
             self.reserve(end)?;
             let result = self.file().write_all_at(bytes, offset);
             if result.is_ok() {
@@ -209,14 +277,28 @@ impl Spool {
         })
     }
 
-    /// Truncates the file, or extends it with zeros.
+    /// Truncates the file, or extends it with zeros. An empty file has nothing discarded.
+    ///
+    /// # Errors
+    /// [`SpoolError::Discarded`] if some of the bytes that would remain are not here any more; else
+    /// there is no room, or the local disk failed.
     pub(crate) fn set_len(&self, length: u64) -> Result<(), SpoolError> {
         let result = {
             let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+            if length > 0 {
+                self.confirm_kept(length)?;
+            }
             self.reserve(length)?;
             let result = self.file().set_len(length);
             if result.is_ok() {
                 self.length.store(length, Ordering::Release);
+            }
+            if result.is_ok() && length == 0 {
+                let mut reserved = self.lock_reserved();
+                self.account
+                    .release(reserved.saturating_sub(self.discarded()));
+                *reserved = 0;
+                self.discarded.store(0, Ordering::Release);
             }
             result
         };
@@ -226,6 +308,13 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(SpoolError::TooLarge),
             other => Ok(other?),
         }
+    }
+
+    fn confirm_kept(&self, offset: u64) -> Result<(), SpoolError> {
+        if offset < self.discarded() {
+            return Err(SpoolError::Discarded);
+        }
+        Ok(())
     }
 
     fn reserve(&self, end: u64) -> Result<(), SpoolError> {
@@ -253,7 +342,8 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.account.release(*self.lock_reserved());
+        self.account
+            .release(self.lock_reserved().saturating_sub(self.discarded()));
     }
 }
 
@@ -265,6 +355,7 @@ impl fmt::Debug for Spool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::thread;
 
     use super::*;
@@ -316,6 +407,40 @@ mod tests {
         assert_eq!(dir.used(), 8);
         drop(one);
         drop(two);
+        assert_eq!(dir.used(), 0);
+    }
+
+    #[test]
+    fn discarded_bytes_make_room_and_the_file_keeps_its_length() {
+        let dir = spools(Some(4 * DISCARD_UNIT));
+        let spool = dir.create(&RemotePath::root()).unwrap();
+        let bytes = vec![7; 4 * DISCARD_UNIT as usize];
+        spool.write_at(0, &bytes).unwrap();
+        assert!(spool.write_at(4 * DISCARD_UNIT, b"x").is_err());
+        let rooms = dir.rooms();
+        spool.discard(3 * DISCARD_UNIT - 1).unwrap();
+        assert_ne!(dir.rooms(), rooms);
+        assert_eq!(
+            (spool.discarded(), spool.len(), dir.used()),
+            (2 * DISCARD_UNIT, 4 * DISCARD_UNIT, 2 * DISCARD_UNIT)
+        );
+        assert!(spool.file().metadata().unwrap().blocks() * 512 <= 2 * DISCARD_UNIT);
+        spool.write_at(4 * DISCARD_UNIT, b"end").unwrap();
+        assert_eq!(spool.read_at(4 * DISCARD_UNIT, 9).unwrap(), b"end");
+        for gone in [0, 2 * DISCARD_UNIT - 1] {
+            let gone_error = |result: Result<(), SpoolError>| {
+                assert!(matches!(result, Err(SpoolError::Discarded)), "{gone}");
+            };
+            gone_error(spool.read_at(gone, 1).map(drop));
+            gone_error(spool.write_at(gone, b"x"));
+        }
+        assert!(matches!(spool.set_len(5), Err(SpoolError::Discarded)));
+        assert!(spool.freeze().is_err());
+        spool.set_len(0).unwrap();
+        assert_eq!((spool.discarded(), dir.used()), (0, 0));
+        spool.write_at(0, b"again").unwrap();
+        assert_eq!(spool.read_at(0, 9).unwrap(), b"again");
+        drop(spool);
         assert_eq!(dir.used(), 0);
     }
 

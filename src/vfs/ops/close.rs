@@ -5,9 +5,11 @@
 //! descriptor is closed, and no program waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
+use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -16,13 +18,48 @@ use crate::vfs::table::handle::{FileHandle, Handle};
 impl Vfs {
     /// Stores what was written (close(2)). On success, the server has every byte; otherwise the
     /// errno gives the reason. With `-o writeback`, the local disk has the data instead.
-    pub(crate) fn flush(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
+    ///
+    /// `thread` of the program closes it.
+    pub(crate) fn flush(
+        &self,
+        handle: Handle,
+        thread: u32,
+        may: Blocking<'_>,
+    ) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for another program's upload.
         if !opened.stores || !self.owes_closing(&opened.file) {
             return Ok(());
         }
-        self.close_file(&opened.file, may.cancel()?)
+        let cancel = may.cancel()?;
+        let kept = opened.file.keep_all();
+        if kept.is_none() && opened.file.is_partial() && self.is_inherited(&opened, thread) {
+            return Ok(());
+        }
+        self.close_file(&opened.file, cancel)
+    }
+
+    /// Records that `thread` of a program opened the file for writing.
+    pub(crate) fn record_opener(&self, handle: Handle, thread: u32) {
+        if let Ok(opened) = self.files.find(handle)
+            && opened.stores
+            && let Some(process) = sys::process_of(thread)
+        {
+            opened.opener.store(process, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether `thread` closes a descriptor that its process inherited, while the process that
+    /// opened the file can still write, as far as that is known. What is written after a partial
+    /// spool was stored would need the whole file here. If it was the last close after all, the
+    /// release stores the file.
+    fn is_inherited(&self, closed: &FileHandle, thread: u32) -> bool {
+        let opener = closed.opener.load(Ordering::Relaxed);
+        let ino = closed.file.ino();
+        let (Some(process), Ok((_, name))) = (sys::process_of(thread), self.location(ino)) else {
+            return false;
+        };
+        opener != 0 && process != opener && sys::may_still_write(opener, &name, ino.0)
     }
 
     /// Stores `file` after a program closed it, or with `-o writeback` persists it until it is
@@ -36,7 +73,7 @@ impl Vfs {
             return self.store(file, cancel);
         }
         let failure = file.take_failure();
-        if !self.writeback.has_capacity_for(file) {
+        if file.is_partial() || !self.writeback.has_capacity_for(file) {
             return self.store(file, cancel);
         }
         match file.persist() {

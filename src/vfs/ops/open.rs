@@ -1,6 +1,7 @@
 //! open and create, which return handles of files.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -188,7 +189,7 @@ impl Vfs {
             truncate: false,
         };
         let (attr, file) = self.create(parent, name, mode, write, Blocking::Yes(cancel))?;
-        let stored = self.flush(file.handle, Blocking::Yes(cancel));
+        let stored = self.flush(file.handle, 0, Blocking::Yes(cancel));
         self.release(file.handle, Blocking::Yes(&Cancel::never()))?;
         stored.map(|()| attr)
     }
@@ -313,6 +314,7 @@ impl Vfs {
             writable: mode.writes(),
             stores,
             append: mode.append,
+            opener: AtomicU32::new(0),
         })
     }
 }

@@ -134,7 +134,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)))
             .collect();
         for (file, pass) in &below {
-            file.end_early_upload(pass);
+            file.end_early_upload(pass)?;
         }
         if moves_on_server {
             // Hiding the replaced file was the first step: the others follow.

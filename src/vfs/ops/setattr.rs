@@ -75,9 +75,11 @@ impl Vfs {
             && let Ok(opened) = self.files.find(handle)
         {
             self.inodes.set_cached(ino, None);
+            opened.file.confirm_truncatable(size)?;
             return self.with_room(Blocking::Yes(cancel), || opened.file.truncate(size, cancel));
         }
         let (file, _) = self.share(ino, cancel)?;
+        file.confirm_truncatable(size)?;
         self.inodes.set_cached(ino, None);
         self.with_room(Blocking::Yes(cancel), || file.truncate(size, cancel))?;
         self.close_file(&file, cancel)

@@ -18,6 +18,7 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<(), Errno> {
         let (opened, position) = self.writable(handle, offset)?;
+        opened.file.confirm_changeable(position)?;
         self.with_room(may, || opened.file.write(position, data, may))
     }
 

@@ -1,7 +1,7 @@
 //! Open handles: the kernel's numbers for opened files and directories.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::cache::{Attributes, Snapshot};
@@ -25,6 +25,8 @@ pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) stores: bool,
     /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
+    /// The process that opened it, or 0 if that is unknown.
+    pub(in crate::vfs) opener: AtomicU32,
 }
 
 /// An open directory handle: the listing from the time when reading began.

@@ -13,6 +13,7 @@
 //! | sealed | uploaded | draft, which the server has |
 //! | sealed and draft | the sealed one is uploaded | draft |
 //! | sealed and draft | the draft is uploaded (fsync) | draft; the older one is obsolete |
+//! | draft, of which only a part is here | uploaded | clean |
 //! | any | the name is removed | the same without what is sealed |
 //!
 //! Everything here is bookkeeping. The caller writes the journal as the results say.
@@ -216,6 +217,15 @@ impl<R, C: LocalCopy> WriteState<R, C> {
                 draft: copy,
             },
         };
+    }
+
+    /// Replaces `copy`, which the server has and of which only a part is here, with `reader`. Does
+    /// nothing if it was changed since, or is not what programs see.
+    pub(in crate::vfs) fn leave(&mut self, copy: &C, reader: R) {
+        if matches!(&self.contents, Contents::Draft(draft) if draft.is_same(copy) && !draft.is_dirty())
+        {
+            self.contents = Contents::Clean(reader);
+        }
     }
 
     /// Seals a copy that programs see or have closed before.

@@ -65,6 +65,7 @@ impl Drop for CommitGuard<'_> {
         let mut state = self.0.lock();
         state.next_upload();
         state.commit = CommitState::Idle;
+        state.allow_room();
         state.sequence = super::Sequence::default();
         let left = std::mem::replace(&mut state.follower, StreamingUpload::None);
         self.0.changed.notify_all();
@@ -98,6 +99,9 @@ impl Uploader {
         if !state.is_dirty() {
             return Ok(None);
         }
+        if let Some(lost) = &state.lost {
+            return Err(lost.clone());
+        }
         state.commit = CommitState::Running(priority);
         let _turn = CommitGuard(shared);
         shared.changed.notify_all();
@@ -112,9 +116,10 @@ impl UploaderShared {
         let (mut state, _) = self.wait_while(state, State::follows);
         match std::mem::replace(&mut state.follower, StreamingUpload::Spent) {
             StreamingUpload::Handed(upload) => Some(upload),
-            StreamingUpload::None | StreamingUpload::Running { .. } | StreamingUpload::Spent => {
-                None
-            }
+            StreamingUpload::None
+            | StreamingUpload::Running { .. }
+            | StreamingUpload::Spent
+            | StreamingUpload::Failed => None,
         }
     }
 
@@ -128,6 +133,9 @@ impl UploaderShared {
         let mut attempts = Attempts::from(self.destination.retry_mode(), 0);
         let mut restarts = 0;
         loop {
+            if early.is_none() && self.spool.is_partial() {
+                return Err(self.lock().lose(None));
+            }
             let ignore_changes = restarts == RESTARTS;
             // A lost upload of this kind is not repeated in the same way.
             let whole = attempts.is_first() && self.spool.len() <= WHOLE;
@@ -136,6 +144,9 @@ impl UploaderShared {
                 Ok(CommitPass::Cancelled) => return Ok(None),
                 Ok(CommitPass::Changed) => restarts += 1,
                 Err(_) if self.lock().is_called_off() => return Ok(None),
+                Err(error) if self.spool.is_partial() => {
+                    return Err(self.lock().lose(Some(error)));
+                }
                 Err(error) if attempts.again(error.kind.transience()) => {
                     log::debug!("{error}; uploading {target} again");
                     thread::sleep(attempts.pause());

@@ -45,6 +45,8 @@ struct Fake {
     /// Bytes that may be sent in total before the network stalls.
     allowed: Option<u64>,
     committed: Vec<(Vec<u8>, CommitOptions)>,
+    /// Whether nothing may be discarded.
+    keeps_all: bool,
 }
 
 /// A server that stores one file.
@@ -70,6 +72,10 @@ impl FakeServer {
     pub(super) fn allow(&self, allowed: Option<u64>) {
         self.state.lock().unwrap().allowed = allowed;
         self.changed.notify_all();
+    }
+
+    pub(super) fn keep_all(&self) {
+        self.state.lock().unwrap().keeps_all = true;
     }
 
     pub(super) fn live(&self) -> usize {
@@ -142,6 +148,7 @@ impl UploadTarget for FakeDestination {
             server: Arc::clone(&self.0),
             number: state.begun,
             bytes: Vec::new(),
+            kept_from: 0,
             plan,
         }))
     }
@@ -155,6 +162,7 @@ struct FakeOutgoing {
     server: Arc<FakeServer>,
     number: usize,
     bytes: Vec<u8>,
+    kept_from: u64,
     plan: Plan,
 }
 
@@ -189,10 +197,25 @@ impl UploadStream for FakeOutgoing {
         self.bytes.len() as u64
     }
 
+    fn temporary_path(&self) -> RemotePath {
+        RemotePath::new(b"/part").unwrap()
+    }
+
+    fn keep_from(&mut self, _: &File, offset: u64) -> Result<Option<u64>, Error> {
+        assert!(offset <= self.bytes.len() as u64, "it was sent");
+        if self.server.state.lock().unwrap().keeps_all {
+            return Err(error(ErrorKind::Unsupported));
+        }
+        self.kept_from = offset;
+        Ok(Some(offset))
+    }
+
     /// The server reports a digest of its file.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error> {
         self.server.tell(Moment::Arrive);
-        let Some(file) = file else { return Ok(()) };
+        let Some(file) = file.filter(|_| self.kept_from == 0) else {
+            return Ok(());
+        };
         let mut ours = vec![0; self.bytes.len()];
         file.read_exact_at(&mut ours, 0)
             .map_err(|_| error(ErrorKind::Local))?;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::guarded::{self, OnDrop};
 
+use super::room::Room;
 use super::{PIECE, State, StreamingUpload, UploadStream, UploaderShared};
+use crate::remote::Error;
 
 /// Pause of the writer after which the early upload ends, because others need the connection more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum StreamingStep {
     /// Send this number of bytes, which are claimed.
     Send(u64),
+    /// Discard what was sent before this offset.
+    Discard(u64),
     /// Hand the upload over to a commit.
     HandOver,
     /// Abort the upload, which is invalid.
@@ -26,7 +30,7 @@ enum StreamingStep {
 pub(super) fn spawn(shared: &Arc<UploaderShared>, id: u64) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let follow = move || {
-        let panicked = OnDrop::new(|| give_up(&shared, id));
+        let panicked = OnDrop::new(|| fail(&shared, id, None));
         run(&shared, id);
         panicked.disarm();
     };
@@ -38,7 +42,7 @@ fn run(shared: &UploaderShared, id: u64) {
         Ok(upload) => upload,
         Err(error) => {
             log::debug!("cannot start an early upload: {error}");
-            return give_up(shared, id);
+            return fail(shared, id, Some(error));
         }
     };
     loop {
@@ -47,7 +51,13 @@ fn run(shared: &UploaderShared, id: u64) {
                 if let Err(error) = upload.send(shared.spool.file(), length) {
                     log::debug!("the early upload failed: {error}");
                     drop(upload);
-                    return give_up(shared, id);
+                    return fail(shared, id, Some(error));
+                }
+            }
+            StreamingStep::Discard(end) => {
+                if let Err(error) = shared.make_room(&mut *upload, id, end) {
+                    drop(upload);
+                    return fail(shared, id, Some(error));
                 }
             }
             StreamingStep::HandOver => return hand_over(shared, id, upload),
@@ -72,13 +82,21 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
         if state.is_committing() {
             return StreamingStep::HandOver;
         }
-        if state.ahead() >= PIECE {
-            state.upload.taken += PIECE;
-            state.set_sending(true);
-            return StreamingStep::Send(PIECE);
+        if let Some(end) = shared.next_discard(&mut state) {
+            return StreamingStep::Discard(end);
         }
-        let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
-            return StreamingStep::GiveUp;
+        let least = if state.room.is_wanted() { 1 } else { PIECE };
+        if state.ahead() >= least {
+            let length = state.ahead().min(PIECE);
+            state.upload.taken += length;
+            state.set_sending(true);
+            return StreamingStep::Send(length);
+        }
+        let left = match PATIENCE.checked_sub(began.elapsed()) {
+            Some(left) => left,
+            // There is no other way to store the file.
+            None if shared.spool.is_partial() => PATIENCE,
+            None => return StreamingStep::GiveUp,
         };
         state = shared
             .changed
@@ -95,7 +113,21 @@ fn hand_over(shared: &UploaderShared, id: u64, upload: Box<dyn UploadStream>) {
 }
 
 fn give_up(shared: &UploaderShared, id: u64) {
-    report_end(shared, id, |state| state.follower = StreamingUpload::Spent);
+    end_with(shared, id, StreamingUpload::Spent, None);
+}
+
+fn fail(shared: &UploaderShared, id: u64, error: Option<Error>) {
+    end_with(shared, id, StreamingUpload::Failed, error);
+}
+
+fn end_with(shared: &UploaderShared, id: u64, end: StreamingUpload, error: Option<Error>) {
+    report_end(shared, id, |state| {
+        state.follower = end;
+        state.room = Room::Enough;
+        if shared.spool.is_partial() {
+            state.lose(error);
+        }
+    });
 }
 
 /// Reports how the upload ended, unless another one has replaced it.

@@ -6,10 +6,14 @@
 //! spool. Changes are reported after they were made. A change that is not reported yet is still
 //! dirty, and the next commit stores it.
 //!
+//! If the local disk has no room for the rest of a file, the early upload discards what it has sent
+//! (`room`). From then on it is the only one that can store the file.
+//!
 //! There is only one lock, that of the state, and it is not held while data is sent.
 
 mod commit;
 mod follow;
+mod room;
 mod sequence;
 
 #[cfg(test)]
@@ -25,6 +29,8 @@ use std::time::{Duration, Instant};
 use crate::ftp::RemotePath;
 use crate::remote::{CommitOptions, Error, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
+use room::Room;
+pub(crate) use room::{KeptWhole, SentPart, Unchangeable};
 use sequence::Sequence;
 
 /// Number of bytes that must be written before an early upload starts. Small files are cheaper to
@@ -63,6 +69,18 @@ pub(crate) trait UploadStream: Send {
 
     /// Returns the number of bytes sent.
     fn sent(&self) -> u64;
+
+    /// Announces that the bytes of `file` before `offset`, which were sent, will be discarded.
+    /// Returns the offset before which they may be, or `None` if the server must receive more
+    /// first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::remote::ErrorKind::Unsupported) if they must stay
+    /// available. Otherwise the upload failed.
+    fn keep_from(&mut self, file: &File, offset: u64) -> Result<Option<u64>, Error>;
+
+    /// Returns the path under which the server has what was sent.
+    fn temporary_path(&self) -> RemotePath;
 
     /// Waits until the server has everything that was sent. Sends lost bytes again from `file`,
     /// which is `None` if it has changed since.
@@ -104,10 +122,20 @@ struct State {
     generation: u64,
     /// The change up to which the server has everything.
     stored: u64,
+    /// What was written since the last commit.
     sequence: Sequence,
+    /// What the spool has.
+    written: Sequence,
     upload: UploadCursor,
     follower: StreamingUpload,
     commit: CommitState,
+    room: Room,
+    /// Number of threads that need the whole file in the spool.
+    keepers: u32,
+    /// Where the server has the bytes that were discarded.
+    sent_to: Option<RemotePath>,
+    /// Why the file cannot be stored any more: its upload failed after a part was discarded.
+    lost: Option<Error>,
     /// Whether the file no longer has a name.
     cancelled: bool,
     /// When an upload last made progress.
@@ -142,8 +170,11 @@ enum StreamingUpload {
     Running { is_sending: bool },
     /// Its thread has ended and left the upload to the commit that requested it.
     Handed(Box<dyn UploadStream>),
-    /// It failed. The next one may start after a commit.
+    /// It was given up because bytes changed or the writer paused. The next one may start after a
+    /// commit, or to make room.
     Spent,
+    /// It failed. The next one may start after a commit.
+    Failed,
 }
 
 impl Uploader {
@@ -157,9 +188,14 @@ impl Uploader {
                     generation: 0,
                     stored: 0,
                     sequence: Sequence::default(),
+                    written: Sequence::default(),
                     upload: UploadCursor::default(),
                     follower: StreamingUpload::None,
                     commit: CommitState::Idle,
+                    room: Room::Enough,
+                    keepers: 0,
+                    sent_to: None,
+                    lost: None,
                     cancelled: false,
                     moved: Instant::now(),
                 }),
@@ -173,7 +209,9 @@ impl Uploader {
     pub(crate) fn wrote(&self, offset: u64, length: u64) {
         let mut state = self.shared.lock();
         state.generation += 1;
-        state.sequence.wrote(offset, offset.saturating_add(length));
+        let end = offset.saturating_add(length);
+        state.sequence.wrote(offset, end);
+        state.written.wrote(offset, end);
         state.spoil(offset);
         if state.may_follow() {
             self.follow(&mut state);
@@ -181,12 +219,21 @@ impl Uploader {
         self.shared.wake_follower(&state);
     }
 
+    /// Reports that the spool has the first `length` bytes, which no program wrote to it.
+    pub(crate) fn filled(&self, length: u64) {
+        self.shared.lock().written.wrote(0, length);
+    }
+
     /// Reports that the spool was truncated or extended to `length`.
     pub(crate) fn truncated(&self, length: u64) {
         let mut state = self.shared.lock();
         state.generation += 1;
         state.sequence.truncated(length);
+        state.written.truncated(length);
         state.spoil(length);
+        if length == 0 {
+            state.begin_again();
+        }
         self.shared.wake_follower(&state);
     }
 
@@ -230,6 +277,11 @@ impl Uploader {
         self.shared.lock().is_dirty()
     }
 
+    /// Whether a commit is running.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.shared.lock().is_committing()
+    }
+
     /// Returns the follower's connection if it has sent nothing for `older_than`. The commit then
     /// uploads the whole file.
     pub(crate) fn release_idle(&self, older_than: Duration) {
@@ -238,7 +290,8 @@ impl Uploader {
             state.follower,
             StreamingUpload::Running { is_sending: false }
         );
-        if is_waiting && state.moved.elapsed() >= older_than && !state.is_committing() {
+        let is_idle = is_waiting && state.moved.elapsed() >= older_than;
+        if is_idle && !state.is_committing() && !self.shared.spool.is_partial() {
             state.follower = StreamingUpload::Spent;
             state.next_upload();
             self.shared.changed.notify_all();
@@ -255,7 +308,7 @@ impl Uploader {
     }
 
     /// Aborts an early upload and waits until it is removed from the server. The next commit starts
-    /// from the beginning.
+    /// from the beginning, if everything is still here.
     pub(crate) fn end_early_upload(&self) {
         let mut state = self.shared.lock();
         if state.follows() && !state.is_committing() {
@@ -271,7 +324,7 @@ impl Uploader {
             Ok(()) => StreamingUpload::Running { is_sending: false },
             Err(error) => {
                 log::warn!("cannot start a thread for an early upload: {error}");
-                StreamingUpload::Spent
+                StreamingUpload::Failed
             }
         };
     }
@@ -300,7 +353,7 @@ impl UploaderShared {
 
     /// Wakes the follower if there is something for it to do.
     fn wake_follower(&self, state: &State) {
-        let has_work = state.upload.spoiled || state.ahead() >= PIECE;
+        let has_work = state.upload.spoiled || state.ahead() >= PIECE || state.room.is_wanted();
         if has_work && state.follows() {
             self.changed.notify_all();
         }

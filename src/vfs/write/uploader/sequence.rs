@@ -5,7 +5,7 @@
 const MAX_RUNS: usize = 32;
 
 /// The contiguous beginning of what was written.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sequence {
     end: u64,
     /// Ranges written beyond the gap: sorted, neither adjacent nor overlapping.

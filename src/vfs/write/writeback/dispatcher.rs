@@ -14,6 +14,10 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile};
 use crate::vfs::write::uploader::Priority;
 
+/// How often a writer that waits for room checks whether it was cancelled and whether there will
+/// still be some.
+const LOOK_UP: Duration = Duration::from_millis(200);
+
 impl Writeback {
     /// Starts the dispatcher, which ends with [`Writeback::drain`] or when the vfs is dropped.
     pub(in crate::vfs) fn start(self: &Arc<Self>, vfs: &Arc<Vfs>) {
@@ -108,23 +112,41 @@ impl Vfs {
     }
 
     /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads, if it may.
+    /// uploads, and for room that the uploads of files being written can make, if it may.
     pub(in crate::vfs) fn with_room(
         &self,
         may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
+        let spools = &self.services.spools;
         loop {
+            let rooms = spools.rooms();
             let changed = change();
             if changed != Err(Errno::NOSPC) {
                 return changed;
             }
             match may {
-                Blocking::No if self.writeback.has_runnable() => return Err(WouldBlock.into()),
+                Blocking::No if self.writeback.has_runnable() || self.request_room() => {
+                    return Err(WouldBlock.into());
+                }
                 Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
+                Blocking::Yes(cancel) if self.request_room() => {
+                    spools.wait_for_room(rooms, LOOK_UP);
+                    if cancel.is_cancelled() {
+                        return Err(Errno::INTR);
+                    }
+                }
+                // What the uploads could give was given in the meantime.
+                Blocking::No | Blocking::Yes(_) if spools.rooms() != rooms => {}
                 Blocking::No | Blocking::Yes(_) => return changed,
             }
         }
+    }
+
+    /// Asks the uploads of all files that are being written to make room. Returns whether one will.
+    fn request_room(&self) -> bool {
+        let files = self.files_in_use();
+        files.iter().filter(|file| file.request_room()).count() > 0
     }
 
     /// Returns every file that is open or waiting to be stored.

@@ -1,0 +1,193 @@
+//! Files for which the local disk has no room: while they are written, their upload discards what
+//! it has sent. The server has those bytes under a temporary name, and they are read back from
+//! there.
+
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::gate::Pass;
+use super::{OpenFile, Position, Spooled};
+use crate::cancel::Cancel;
+use crate::ftp::{RemotePath, Version};
+use crate::remote::ErrorKind;
+use crate::vfs::errno::Errno;
+use crate::vfs::local::error::SpoolError;
+use crate::vfs::read::Bytes;
+use crate::vfs::write::uploader::{KeptWhole, SentPart};
+
+/// Number of attempts to read bytes that are still on their way to the server's file.
+const ATTEMPTS: u32 = 25;
+/// Pause before another attempt.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes read from the server's temporary file.
+enum SentBytes {
+    Read(Vec<u8>),
+    /// The file has its final name by now.
+    Committed,
+}
+
+impl OpenFile {
+    /// Asks the upload of what is being written to make room on the local disk. Returns whether
+    /// there will be some. Does not wait.
+    pub(in crate::vfs) fn request_room(&self) -> bool {
+        let draft = self.state().contents.changeable().cloned();
+        draft.is_some_and(|draft| draft.store.request_room())
+    }
+
+    /// Keeps everything that programs wrote on the local disk as long as the result exists. Returns
+    /// `None` if it has only a part, or nothing.
+    pub(in crate::vfs) fn keep_all(&self) -> Option<KeptWhole> {
+        self.local()?.store.keep_all()
+    }
+
+    /// Whether the local disk has only a part of what programs wrote.
+    pub(in crate::vfs) fn is_partial(&self) -> bool {
+        self.local().is_some_and(|local| local.spool.is_partial())
+    }
+
+    /// Fails if a truncation to `size` would change bytes that were sent, of which the local disk
+    /// has only a part.
+    pub(in crate::vfs) fn confirm_truncatable(&self, size: u64) -> Result<(), Errno> {
+        if size == 0 {
+            return Ok(());
+        }
+        self.confirm_changeable(Position::At(size))
+    }
+
+    /// Fails if a write at `position` would change bytes that were sent, of which the local disk
+    /// has only a part.
+    pub(in crate::vfs) fn confirm_changeable(&self, position: Position) -> Result<(), Errno> {
+        match (position, self.local()) {
+            (Position::At(offset), Some(local)) => Ok(local.store.confirm_changeable(offset)?),
+            (Position::End, _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// Waits until a running commit of a partial spool has ended. What is written during it could
+    /// not be stored.
+    pub(super) fn wait_for_commit(&self, cancel: &Cancel) -> Result<(), Errno> {
+        drop(self.enter(cancel)?);
+        Ok(())
+    }
+
+    /// Whether a partial spool is being committed.
+    pub(super) fn commits_part(&self) -> bool {
+        let local = self.local();
+        local.is_some_and(|local| local.spool.is_partial() && local.store.is_committing())
+    }
+
+    /// Reads bytes of `spooled`, some of which were discarded.
+    pub(super) fn read_partial(
+        &self,
+        spooled: &Spooled,
+        offset: u64,
+        length: usize,
+        cancel: &Cancel,
+    ) -> Result<Bytes, Errno> {
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let (at, missing) = (offset + bytes.len() as u64, length - bytes.len());
+            match spooled.spool.read_at(at, missing) {
+                // Fewer only at the end of the file.
+                Ok(rest) => {
+                    bytes.extend(rest);
+                    break;
+                }
+                Err(SpoolError::Discarded) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let discarded = spooled.spool.discarded().saturating_sub(at);
+            let count = (missing as u64).min(discarded) as usize;
+            match spooled.store.sent_part() {
+                None => {}
+                Some(SentPart::Lost(error)) => return Err(error.kind.into()),
+                Some(SentPart::At(path)) => match self.read_sent(&path, at, count, cancel)? {
+                    SentBytes::Read(sent) => bytes.extend(sent),
+                    SentBytes::Committed => return self.read_committed(offset, length, cancel),
+                },
+            }
+        }
+        Ok(bytes.into())
+    }
+
+    /// Reads exactly `count` bytes at `offset` of the server's temporary file.
+    fn read_sent(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        count: usize,
+        cancel: &Cancel,
+    ) -> Result<SentBytes, Errno> {
+        let remote = self.services.remote.with(cancel);
+        let mut bytes = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let at = offset + bytes.len() as u64;
+            let mut download = match remote.open_at(path, at) {
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(SentBytes::Committed),
+                opened => opened?,
+            };
+            if download.start() != at {
+                log::warn!("{path} cannot be read from byte {at}: the server has no REST");
+                return Err(Errno::NOSPC);
+            }
+            let mut piece = vec![0; count - bytes.len()];
+            let mut filled = 0;
+            while let Some(rest) = piece.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match download.read(rest)? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            bytes.extend_from_slice(piece.get(..filled).unwrap_or_default());
+            if bytes.len() == count {
+                return Ok(SentBytes::Read(bytes));
+            }
+            drop(download);
+            thread::sleep(PAUSE);
+            if cancel.is_cancelled() {
+                return Err(Errno::INTR);
+            }
+        }
+        log::warn!("{path} has no bytes at {offset} yet, although they were sent");
+        Err(Errno::IO)
+    }
+
+    fn read_committed(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Errno> {
+        self.wait_for_commit(cancel)?;
+        let reader = self.state().contents.reader().cloned();
+        match reader {
+            Some(reader) => Ok(reader.read(offset, length, cancel)?),
+            None => Err(Errno::IO),
+        }
+    }
+
+    /// Aborts an early upload before its directory is renamed.
+    ///
+    /// # Errors
+    /// `BUSY` if it has discarded what it has sent, and cannot begin again.
+    pub(in crate::vfs) fn end_early_upload(&self, _pass: &Pass<'_>) -> Result<(), Errno> {
+        if let Some(spooled) = self.local() {
+            let Some(_kept) = spooled.store.keep_all() else {
+                return Err(Errno::BUSY);
+            };
+            spooled.store.end_early_upload();
+        }
+        Ok(())
+    }
+
+    /// Makes programs read the server's file, of this version, after a partial spool was stored as
+    /// it.
+    pub(super) fn leave_partial(&self, spooled: &Spooled, version: Version) {
+        if !spooled.spool.is_partial() {
+            return;
+        }
+        let _alone = self
+            .changing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let reader = Arc::new(self.services.reader(self.ino, version));
+        self.state().contents.leave(spooled, reader);
+    }
+}
