@@ -1,9 +1,10 @@
 //! The memory of the process: how many arenas the allocator keeps, and what it gives back.
 
 /// Number of arenas of the allocator. By default there are up to eight for each processor, and what
-/// is freed in one of them stays there.
+/// is freed in one of them stays there. [`trim`] gives back the free end of the first only, and of
+/// the others what lies between memory in use.
 #[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
+const ARENAS: libc::c_int = 1;
 
 /// Limits the allocator's arenas. Must be called before threads start to have its full effect.
 #[cfg(target_env = "gnu")]
