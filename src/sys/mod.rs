@@ -23,7 +23,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
-pub(crate) use memory::{limit_arenas, trim};
+pub(crate) use memory::{set_up_allocator, trim};
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
 pub(crate) use process::ProcessHandle;
 
