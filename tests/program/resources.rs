@@ -18,9 +18,13 @@ const SOON: Duration = Duration::from_secs(60);
 /// A mount at rest has fewer threads.
 const THREADS: usize = 20;
 
+/// Size of the buffer of each thread that receives the kernel's requests, in fuser.
+const FUSE_BUFFER: u64 = 16 << 20;
+
 /// Names in the directory that a program lists.
 const NAMES: usize = 50_000;
 
+/// Number of threads of a mount.
 fn threads(mount: &Mount) -> usize {
     Process::of(mount.pid()).threads("State:").len()
 }
@@ -74,6 +78,26 @@ fn memory_goes_back_to_the_system_when_what_was_cached_is_forgotten() {
     let left = || memory(&mount).saturating_sub(fresh);
     let is_back = wait_for(SOON, || left() * 4 < grown);
     assert!(is_back, "{} of {grown} KiB are left", left());
+}
+
+/// Memory in the heap may have been used before: the allocator clears it for a large buffer, all of
+/// which is then resident, however little of it is used.
+#[test]
+fn large_buffers_are_not_in_the_heap() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::new(&server);
+    assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 0);
+    let maps = Process::of(mount.pid()).read("maps").unwrap();
+    let maps = String::from_utf8_lossy(&maps).into_owned();
+    let size = |line: &str| {
+        let range = line.split(' ').next()?;
+        let (start, end) = range.split_once('-')?;
+        let address = |text| u64::from_str_radix(text, 16).ok();
+        Some(address(end)? - address(start)?)
+    };
+    let heap = maps.lines().find(|line| line.ends_with("[heap]"));
+    let heap = heap.and_then(size).unwrap();
+    assert!(heap < FUSE_BUFFER, "{heap}");
 }
 
 /// Ctrl-C at a terminal reaches the script and the programs that it started.
