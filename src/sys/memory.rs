@@ -7,8 +7,8 @@
 const ARENAS: libc::c_int = 1;
 
 /// Size in bytes from which memory is mapped for one allocation, and unmapped with it. By default,
-/// the first buffer of fuser, of 16 MiB, raises this to its size, and later ones may get memory that
-/// was in use: it must be cleared, and is resident from then on.
+/// the first buffer of fuser, of 16 MiB, raises this to its size. Later ones are then in the heap,
+/// and may get memory that was in use: it must be cleared, and is resident from then on.
 #[cfg(target_env = "gnu")]
 const MAPPED_SIZE: libc::c_int = 4 << 20;
 

@@ -262,7 +262,8 @@ fn the_metrics_of_one_mount_and_of_all_are_valid() {
             .success()));
         assert_eq!(parsed(mount.path().to_str().unwrap()), "1 True True\n");
     }
-    // One that is unmounted and still stores files can have the mountpoint and the source of another.
+    // A mount that is unmounted and still stores files can have the mountpoint and the source of
+    // another.
     for mount in &mounts {
         let metrics = text(&["--prometheus"], mount.path());
         let pid = format!("pid=\"{}\"", mount.pid());

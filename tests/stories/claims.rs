@@ -1,5 +1,5 @@
-//! Files of killed mounts that cannot simply be uploaded: another client changed them on the server,
-//! there are several versions, or the server has a part of one.
+//! Files of killed mounts that cannot simply be uploaded: another client changed them on the
+//! server, there are several versions, or the server has a part of one.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -143,7 +143,8 @@ fn of_several_killed_mounts_the_newest_has_the_last_word() {
     let server = TestServer::start(Kind::Embedded);
     let state = TempDir::new().unwrap();
     server.write("file", OLD);
-    let options = ["writeback", "timeout=300"];
+    // No program waits for the frozen server.
+    let options = ["writeback", "dir_ttl=600", "attr_ttl=600", "open_ttl=600"];
     let mounts = ["first", "second", "third"].map(|contents| {
         let mount = Mount::with_state(&server, &options, state.path());
         assert_eq!(fs::read_to_string(mount.join("file")).unwrap(), OLD);
