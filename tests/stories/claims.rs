@@ -104,11 +104,7 @@ fn what_a_program_writes_into_a_waiting_file_stays_when_that_is_given_up() {
     embedded
         .faults()
         .add(Fault::on("RETR", stall).named("file"));
-    let mount = Mount::with_state(
-        &killed.server,
-        &["timeout=300", "log_level=debug"],
-        killed.state.path(),
-    );
+    let mount = Mount::with_state(&killed.server, &["timeout=300"], killed.state.path());
     let is_compared = || embedded.faults().happened() > 1;
     assert!(wait_for(SOON, is_compared), "{}", mount.log());
     // Another process: a copy of the descriptor in a child of another test would close the file.
@@ -137,7 +133,8 @@ fn what_a_program_writes_into_a_waiting_file_stays_when_that_is_given_up() {
     mount.unmount();
 }
 
-/// Two mounts of a server are killed at the same time, and both had the file.
+/// Three mounts of a server are killed while each has another version of the file. The first was
+/// mounted first.
 #[test]
 fn of_several_killed_mounts_the_newest_has_the_last_word() {
     let server = TestServer::start(Kind::Embedded);
