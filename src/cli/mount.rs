@@ -82,7 +82,7 @@ fn serve(
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
-    sys::limit_arenas();
+    sys::set_up_allocator();
     let log_file = options.log_file.as_deref();
     let in_background = background.is_some();
     let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;

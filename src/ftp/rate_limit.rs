@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_moved_without_a_delay_stops_others_only_briefly() {
+        let limit = RateLimit::default();
+        limit.set_rate(Some(1000));
+        for _ in 0..3 {
+            // A listing of an hour at this rate.
+            limit.charge(3_600_000);
+            let paid = limit.lock().paid.unwrap();
+            let debt = paid.saturating_duration_since(Instant::now());
+            assert!(debt <= MAX_DEBT, "{debt:?}");
+        }
+    }
+
+    #[test]
     fn a_lifted_limit_wakes_those_who_wait() {
         let limit = RateLimit::default();
         limit.set_rate(Some(1));

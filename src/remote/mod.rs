@@ -334,7 +334,7 @@ impl Remote {
     ///
     /// # Errors
     /// Those of [`Remote::stat`].
-    pub(crate) fn stat_resolved(&self, path: &RemotePath) -> Result<Entry, Error> {
+    pub fn stat_resolved(&self, path: &RemotePath) -> Result<Entry, Error> {
         self.resolve_leftovers(&mut self.exchange(), path);
         self.stat(path)
     }

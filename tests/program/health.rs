@@ -262,6 +262,14 @@ fn the_metrics_of_one_mount_and_of_all_are_valid() {
             .success()));
         assert_eq!(parsed(mount.path().to_str().unwrap()), "1 True True\n");
     }
+    // A mount that is unmounted and still stores files can have the mountpoint and the source of
+    // another.
+    for mount in &mounts {
+        let metrics = text(&["--prometheus"], mount.path());
+        let pid = format!("pid=\"{}\"", mount.pid());
+        let mut samples = metrics.lines().filter(|line| !line.starts_with('#'));
+        assert!(samples.all(|line| line.contains(&pid)), "{pid}: {metrics}");
+    }
     // Other tests have mounts, too.
     let all = parsed("");
     let count: usize = all.split(' ').next().unwrap().parse().unwrap();

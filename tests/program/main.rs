@@ -19,6 +19,7 @@ mod examples;
 mod fstab;
 mod health;
 mod process;
+mod resources;
 mod secrets;
 mod security;
 mod serve_tls;

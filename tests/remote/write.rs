@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use ftpfs::server::{Fault, Misdeed};
 use ftpfs::testing::remote::{Atomic, CommitOptions, ErrorKind};
@@ -299,4 +300,38 @@ fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
     assert_eq!(site.names(""), ["file"]);
     assert_eq!(site.content("file"), b"old");
     assert_eq!(site.remote.leftovers(), []);
+}
+
+/// Two threads of a mount deal with a file that a killed one moved aside: one moves it back, the
+/// other asks for it. A question in between would find it in neither place.
+#[test]
+fn a_file_on_its_way_back_is_asked_for_when_it_is_there() {
+    let site = Site::new();
+    let state = tempfile::tempdir().unwrap();
+    let place = StateDir::of(state.path(), "ann", "host", 21);
+    let journal = Journal::open(&place, None).unwrap();
+    let mut pool = pool_options();
+    pool.connect.port = site.server.address().port();
+    let remote = connect_with(pool, Atomic::Auto, journal).unwrap();
+    site.put(".aside", b"old");
+    assert!(remote.adopt_aside(&path("/.aside"), &path("/file"), None));
+    site.server.clear_commands();
+    let late = Misdeed::LateReply(Duration::from_secs(2));
+    site.server.faults().add(Fault::on("RNFR", late));
+    let found = thread::scope(|scope| {
+        scope.spawn(|| remote.clear_due_orphans(Instant::now()));
+        wait_for("the way back", || site.server.faults().happened() > 0);
+        remote.stat_resolved(&path("/file")).unwrap()
+    });
+    assert_eq!(
+        (found.size, site.content("file")),
+        (Some(3), b"old".to_vec())
+    );
+    let commands = site.server.commands();
+    let at = |line: &str| commands.iter().rposition(|command| command == line);
+    assert!(at("MLST /file") > at("RNTO /file"), "{commands:?}");
+    assert_eq!(
+        at("MLST /.aside"),
+        commands.iter().position(|line| line == "MLST /.aside")
+    );
 }

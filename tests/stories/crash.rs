@@ -11,7 +11,7 @@ use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
 
 /// Maximum time for a transfer to start.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Larger than a file that is stored in a single step when it is closed.
 const LARGE: usize = 32 << 20;
@@ -24,7 +24,7 @@ fn temporary_names(root: &Path) -> Vec<String> {
 }
 
 /// Returns what mounts left in their state directory for the next one.
-fn left_in(state: &Path) -> Vec<PathBuf> {
+pub(crate) fn left_in(state: &Path) -> Vec<PathBuf> {
     let entries = |directory: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(directory).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
@@ -153,7 +153,7 @@ fn is_pending(state: &Path, path: &str) -> bool {
 }
 
 /// Starts a program that writes a file and reports the result of its close.
-fn close_in_python(path: &Path, contents: &str) -> Child {
+pub(crate) fn close_in_python(path: &Path, contents: &str) -> Child {
     let script = "import sys; f = open(sys.argv[1], 'w'); f.write(sys.argv[2]); f.close()";
     let program = Command::new("python3")
         .args(["-c", script])
@@ -166,13 +166,13 @@ fn close_in_python(path: &Path, contents: &str) -> Child {
 
 /// The state after ftpfs was killed: a server on which storing `file` hung at `verb`, while a
 /// program waited in close. The next mount starts from this state.
-struct Killed {
-    server: TestServer,
-    state: TempDir,
+pub(crate) struct Killed {
+    pub(crate) server: TestServer,
+    pub(crate) state: TempDir,
 }
 
 impl Killed {
-    fn at(verb: &str, old: Option<&str>, new: &str) -> Self {
+    pub(crate) fn at(verb: &str, old: Option<&str>, new: &str) -> Self {
         let server = TestServer::start(Kind::Embedded);
         if let Some(old) = old {
             server.write("file", old);
@@ -198,11 +198,11 @@ impl Killed {
         Self { server, state }
     }
 
-    fn next_mount(&self) -> Mount {
+    pub(crate) fn next_mount(&self) -> Mount {
         Mount::with_state(&self.server, &[], self.state.path())
     }
 
-    fn assert_nothing_is_left(self, mount: Mount) {
+    pub(crate) fn assert_nothing_is_left(self, mount: Mount) {
         mount.unmount();
         assert_eq!(temporary_names(self.server.root()), [""; 0]);
         assert_eq!(left_in(self.state.path()), [""; 0].map(PathBuf::from));

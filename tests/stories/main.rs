@@ -12,6 +12,7 @@
 
 mod ahead;
 mod browse;
+mod claims;
 mod concurrent;
 mod counted;
 mod crash;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::dial::Slot;
 use super::*;
+use crate::ftp::{Reply, ReplyCode};
 use crate::guarded::OnDrop;
 use fake::{FakeConnection, FakeServer};
 
@@ -251,6 +252,32 @@ fn a_request_is_cancelled_while_its_session_is_made() {
         wait_for("the request to end", || request.is_finished());
         assert!(matches!(request.join().unwrap(), Err(Error::Cancelled)));
     });
+}
+
+/// A failed attempt to make one more session is not shown as a problem of the server.
+#[test]
+fn a_problem_is_hidden_while_sessions_work() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(4));
+    let observe = |error| assert!(pool.health().observe::<()>(Err(error)).is_err());
+    let reply = |code| Reply::new(ReplyCode(code), vec![b"no".to_vec()]);
+    let kind = || pool.problem().map(|problem| problem.kind);
+    observe(ftp::Error::TooManySessions(reply(421)));
+    assert_eq!(kind(), None, "the server has enough sessions");
+    observe(ftp::Error::Login(reply(530)));
+    assert_eq!(kind(), None, "the server means the same by it");
+    observe(ftp::Error::Timeout(ftp::Phase::Connect));
+    assert_eq!(kind(), Some(ProblemKind::TimedOut), "not heard since");
+    wait_for("a sign of life on a session", || {
+        pool.profile().record_heard();
+        kind().is_none()
+    });
+
+    pool.evict_idle();
+    wait_for("the last session to end", || pool.stats().open == 0);
+    assert_eq!(kind(), Some(ProblemKind::TimedOut), "no session works");
+    observe(ftp::Error::TooManySessions(reply(421)));
+    assert_eq!(kind(), Some(ProblemKind::Full), "none is left for us");
 }
 
 #[test]

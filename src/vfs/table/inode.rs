@@ -5,6 +5,7 @@
 //! needed. Nothing here waits, uses the network or reads a clock.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ino::Ino;
@@ -70,7 +71,7 @@ struct Node {
     cached: Option<Version>,
 }
 
-/// Number of inodes for which there is always room.
+/// Number of inodes for which a table keeps its space.
 const LEAST_CAPACITY: usize = 256;
 
 impl Node {
@@ -361,6 +362,7 @@ impl InodeTable {
         let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
         if let Some(directory) = self.nodes.get_mut(&parent) {
             directory.children.remove(&name);
+            shrink(&mut directory.children);
         }
         Some(parent)
     }
@@ -388,16 +390,16 @@ impl InodeTable {
             }
             at = self.unlink_from_parent(ino);
             self.nodes.remove(&ino);
-            self.shrink();
+            shrink(&mut self.nodes);
         }
     }
+}
 
-    /// Gives back the space of inodes that were dropped, once most of it is unused.
-    fn shrink(&mut self) {
-        let needed = self.nodes.len().max(LEAST_CAPACITY) * 2;
-        if self.nodes.capacity() > needed * 2 {
-            self.nodes.shrink_to(needed);
-        }
+/// Gives back the space of what was removed, once most of it is unused.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    let needed = map.len().max(LEAST_CAPACITY) * 2;
+    if map.capacity() > needed * 2 {
+        map.shrink_to(needed);
     }
 }
 
@@ -509,7 +511,10 @@ mod tests {
             inodes.forget(ino, 1);
         }
         assert_eq!(count(&inodes), 1);
-        assert!(inodes.lock().nodes.capacity() < 4 * LEAST_CAPACITY);
+        let table = inodes.lock();
+        assert!(table.nodes.capacity() < 4 * LEAST_CAPACITY);
+        let names = table.nodes[&Ino::ROOT].children.capacity();
+        assert!(names < 4 * LEAST_CAPACITY, "{names}");
     }
 
     #[test]
