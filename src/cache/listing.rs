@@ -160,6 +160,11 @@ impl Snapshot {
         self.fresh_at(Instant::now())
     }
 
+    /// Time since the server listed this.
+    pub(super) fn age_at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.listed)
+    }
+
     pub(super) fn fresh_at(&self, now: Instant) -> Duration {
         self.ttl
             .saturating_sub(now.saturating_duration_since(self.listed))

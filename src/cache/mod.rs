@@ -174,8 +174,19 @@ impl<E: Clone> Cache<E> {
         directory: &RemotePath,
         fetch: impl FnOnce() -> Result<DirectoryListing, E>,
     ) -> Result<Arc<Snapshot>, E> {
+        self.recent_or_fetch(directory, Duration::MAX, fetch)
+    }
+
+    /// Like [`Self::snapshot_or_fetch`], but the cached listing is used only if it is younger than
+    /// `max_age`. An older one remains in the cache until the new one arrives.
+    pub fn recent_or_fetch(
+        &self,
+        directory: &RemotePath,
+        max_age: Duration,
+        fetch: impl FnOnce() -> Result<DirectoryListing, E>,
+    ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
-            match self.join_or_begin(directory) {
+            match self.join_or_begin(directory, max_age) {
                 Joined::Cached(current) => return Ok(self.merge(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
@@ -194,7 +205,7 @@ impl<E: Clone> Cache<E> {
     /// cached or being fetched. Concurrent callers wait for [`Fetch::complete`]; if the `Fetch` is
     /// dropped, they fetch it themselves.
     pub fn begin(&self, directory: &RemotePath) -> Option<Fetch<'_, E>> {
-        match self.join_or_begin(directory) {
+        match self.join_or_begin(directory, Duration::MAX) {
             Joined::Mine(flight) => Some(Fetch::new(self, directory, flight)),
             Joined::Cached(_) | Joined::Others(_) => None,
         }
@@ -259,7 +270,7 @@ impl<E: Clone> Cache<E> {
         self.state().bytes()
     }
 
-    fn join_or_begin(&self, directory: &RemotePath) -> Joined<E> {
+    fn join_or_begin(&self, directory: &RemotePath, max_age: Duration) -> Joined<E> {
         let now = self.now();
         let mut state = self.state();
         if let Some(flight) = state.flight(directory) {
@@ -267,8 +278,8 @@ impl<E: Clone> Cache<E> {
         }
         // Look under the same lock: a flight that has just ended has stored its listing.
         match state.current(directory, now) {
-            Some(current) => Joined::Cached(current),
-            None => Joined::Mine(state.begin_flight(directory)),
+            Some(current) if current.listing.age_at(now) < max_age => Joined::Cached(current),
+            Some(_) | None => Joined::Mine(state.begin_flight(directory)),
         }
     }
 

@@ -324,3 +324,35 @@ fn own_changes_need_no_listing() {
     assert!(verbs.is_empty(), "{verbs:?}");
     assert_eq!(server.read("made/moved"), b"one 1");
 }
+
+/// Looking for many missing names asks a few questions per directory and `open_ttl`, even if the
+/// listing is older and many programs look.
+#[test]
+fn missing_names_cost_a_few_requests() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("dir/file", "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=3"]);
+    shell(mount.path(), "ls dir");
+    // Until the listing is older than `open_ttl`.
+    std::thread::sleep(Duration::from_millis(3100));
+    let started = std::time::Instant::now();
+    let verbs = work_of(&server, || {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let mount = &mount;
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        let absent = mount.join(format!("dir/absent {thread} {number}"));
+                        assert_errno(fs::metadata(absent), libc::ENOENT);
+                    }
+                });
+            }
+        });
+    });
+    let periods = 1 + started.elapsed().as_secs() as usize / 3;
+    let questions = verbs
+        .iter()
+        .filter(|verb| ["MLSD", "MLST", "LIST", "STAT", "SIZE", "MDTM"].contains(&&***verb));
+    let questions = questions.count();
+    assert!((1..=3 * periods).contains(&questions), "{verbs:?}");
+}

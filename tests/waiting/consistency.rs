@@ -7,10 +7,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{lines, run_with, shell, stories};
+use crate::support::{lines, run_with, shell, stories, wait_for};
 
 /// Longer than cached attributes are valid for opening a file.
 const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// Limit for what appears after about `open_ttl`.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes `content` on the server and sets a time that FTP can distinguish from any other.
 fn change(file: &Path, content: &[u8], minutes: u64) {
@@ -74,6 +77,19 @@ stories! {
         thread::sleep(A_WHILE);
         assert_eq!(File::open(mount.join("dir/file")).unwrap_err().kind(), ErrorKind::NotFound);
         assert!(lines(&shell(mount.path(), "ls dir")).is_empty());
+    }
+
+    /// A name that another client created is found, although the cached listing lacks it.
+    fn a_name_that_others_created_is_found(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        server.write("dir/file", "content");
+        assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
+        for new in ["dir/first", "dir/second", "dir/third", "dir/fourth"] {
+            let name = mount.join(new);
+            assert_eq!(fs::metadata(&name).unwrap_err().kind(), ErrorKind::NotFound);
+            server.write(new, new);
+            assert!(wait_for(PATIENCE, || name.exists()), "{new}");
+            assert_eq!(fs::read_to_string(&name).unwrap(), new);
+        }
     }
 
     /// Of two mounts of one server, one opens what the other stored.

@@ -97,7 +97,9 @@ impl Vfs {
         name: &[u8],
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        if let Some(known) = self.cached_attributes(directory, name) {
+        if let Some(known) = self.cached_attributes(directory, name)
+            && !self.is_old_absence(directory, name)
+        {
             self.counts.hit();
             return known;
         }
@@ -118,15 +120,37 @@ impl Vfs {
         self.with_size(directory, name, fresh, cancel)
     }
 
+    /// Whether `name` was absent `open_ttl` ago or earlier, so that another client may have created
+    /// it since.
+    fn is_old_absence(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        match self.cached_answer(directory, name) {
+            CachedAnswer::Exact(Answer::Absent(left)) => {
+                self.options.dir_ttl.saturating_sub(left) >= self.options.open_ttl
+            }
+            CachedAnswer::Exact(_) | CachedAnswer::Variant(_) | CachedAnswer::Open(_) => false,
+        }
+    }
+
     /// Returns the listing of `directory`, from memory or from the server.
     pub(in crate::vfs) fn listing(
         &self,
         directory: &RemotePath,
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
+        self.recent_listing(directory, Duration::MAX, cancel)
+    }
+
+    /// Returns the listing of `directory`, from memory if it is younger than `max_age`, otherwise
+    /// from the server.
+    fn recent_listing(
+        &self,
+        directory: &RemotePath,
+        max_age: Duration,
+        cancel: &Cancel,
+    ) -> Result<Arc<Snapshot>, Errno> {
         loop {
             let fetch = || self.remote.with(cancel).list(directory);
-            match self.cache.snapshot_or_fetch(directory, fetch) {
+            match self.cache.recent_or_fetch(directory, max_age, fetch) {
                 // Another program's fetch ended with the wait of that program.
                 Err(error) if error.kind == ErrorKind::Interrupted && !cancel.is_cancelled() => {}
                 listed => return Ok(listed?),
@@ -156,7 +180,8 @@ impl Vfs {
         Ok(fresh)
     }
 
-    /// Requests the attributes of `name` in `directory` from the server.
+    /// Requests the attributes of `name` in `directory` from the server. Missing names cost a few
+    /// requests per directory and `open_ttl`: one by one at first, then one listing for all.
     fn ask_attributes(
         &self,
         directory: &RemotePath,
@@ -175,7 +200,7 @@ impl Vfs {
         {
             return self.stat(directory, name, Remote::stat, cancel);
         }
-        let listing = self.listing(directory, cancel)?;
+        let listing = self.recent_listing(directory, self.options.open_ttl, cancel)?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
