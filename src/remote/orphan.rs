@@ -167,9 +167,9 @@ impl Orphan {
                 (Lookup::Absent, Ok(true)) => {
                     return rename::put_back(remote, exchange, aside, target);
                 }
-                // The server may hide the name from every lookup, but not from RNFR. Its reply means
-                // something only if the directory is there before and after: it may come back
-                // meanwhile.
+                // The server may hide the name from every lookup, but not from RNFR. Its reply
+                // means something only if the directory is there before and after: it may come
+                // back meanwhile.
                 (Lookup::Absent, Ok(false) | Err(_)) => {
                     confirm_directory(remote, exchange, aside)?;
                     if rename::put_back_if_there(remote, exchange, aside, target)? {

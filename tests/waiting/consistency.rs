@@ -92,6 +92,27 @@ stories! {
         }
     }
 
+    /// A name that another client created is found in a directory that this mount writes to.
+    fn a_name_of_others_is_found_between_own_writes(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        server.write("dir/file", "content");
+        assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
+        thread::sleep(A_WHILE);
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        let name = mount.join("dir/other");
+        assert_eq!(fs::metadata(&name).unwrap_err().kind(), ErrorKind::NotFound);
+        server.write("dir/other", "other");
+        let mut own = 0;
+        let is_found = || {
+            own += 1;
+            fs::write(mount.join(format!("dir/own {own}")), "own").unwrap();
+            name.exists()
+        };
+        assert!(wait_for(PATIENCE, is_found));
+        assert_eq!(fs::read_to_string(&name).unwrap(), "other");
+        let expected = own + 3;
+        assert_eq!(lines(&shell(mount.path(), "ls dir")).len(), expected);
+    }
+
     /// Of two mounts of one server, one opens what the other stored.
     fn one_mount_sees_what_another_stored(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         server.write("file", "0");

@@ -12,6 +12,7 @@ use super::case::CachedAnswer;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
+use crate::vfs::prefetch::relist::{OldAbsence, relist_interval};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
 
@@ -98,7 +99,7 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
         if let Some(known) = self.cached_attributes(directory, name)
-            && !self.is_old_absence(directory, name)
+            && !(known.is_err() && self.must_ask_for_absent(directory, name))
         {
             self.counts.hit();
             return known;
@@ -120,15 +121,20 @@ impl Vfs {
         self.with_size(directory, name, fresh, cancel)
     }
 
-    /// Whether `name` was absent `open_ttl` ago or earlier, so that another client may have created
-    /// it since.
-    fn is_old_absence(&self, directory: &RemotePath, name: &[u8]) -> bool {
-        match self.cached_answer(directory, name) {
-            CachedAnswer::Exact(Answer::Absent(left)) => {
-                self.options.dir_ttl.saturating_sub(left) >= self.options.open_ttl
-            }
-            CachedAnswer::Exact(_) | CachedAnswer::Variant(_) | CachedAnswer::Open(_) => false,
+    /// Whether the server must be asked for `name`, which is absent from memory: that is older than
+    /// `open_ttl`, so another client may have created the name since.
+    fn must_ask_for_absent(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        let Answer::Absent(left) = self.cache.lookup(directory, name) else {
+            return false;
+        };
+        let age = self.options.dir_ttl.saturating_sub(left);
+        if age < self.options.open_ttl {
+            return false;
         }
+        let listed = self.cache.listing_age(directory);
+        let interval = relist_interval(self.options.open_ttl, listed);
+        age >= interval
+            && self.prefetcher.old_absence(directory, listed, interval) == OldAbsence::Ask
     }
 
     /// Returns the listing of `directory`, from memory or from the server.
@@ -200,7 +206,8 @@ impl Vfs {
         {
             return self.stat(directory, name, Remote::stat, cancel);
         }
-        let listing = self.recent_listing(directory, self.options.open_ttl, cancel)?;
+        let interval = relist_interval(self.options.open_ttl, self.cache.listing_age(directory));
+        let listing = self.recent_listing(directory, interval, cancel)?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
@@ -242,6 +249,7 @@ impl Vfs {
     /// Sets the modification time of `directory` to now, because a name was added, removed or
     /// replaced. The next listing brings the time according to the server's clock.
     pub(in crate::vfs) fn touch_directory(&self, directory: &RemotePath) {
+        self.prefetcher.changed_in(directory);
         let Some(parent) = directory.parent() else {
             return;
         };
