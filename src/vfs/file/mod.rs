@@ -6,10 +6,12 @@
 //! I/O.
 //!
 //! `commit` stores the contents on the server, `sealed` holds contents that wait for that after a
-//! close, and `naming` handles files that lose their name.
+//! close, `naming` handles files that lose their name, and `follow` files that grow while they are
+//! read.
 
 mod commit;
 pub(super) mod fill;
+mod follow;
 pub(super) mod gate;
 mod left;
 mod naming;
@@ -32,6 +34,8 @@ use super::read::{Bytes, Reader};
 use super::table::ino::Ino;
 use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
+pub(super) use follow::Following;
+use follow::ReachedEnd;
 use gate::{Gate, Pass, Patience};
 use left::ClosedBy;
 pub(super) use left::LeftContents;
@@ -68,6 +72,8 @@ struct State {
     naming: Naming,
     failure: UploadFailure,
     origin: ClosedBy,
+    /// How far the file was read, if a program has reached its end.
+    reached: Option<ReachedEnd>,
 }
 
 /// Whether the contents could not be stored.
@@ -142,6 +148,7 @@ impl OpenFile {
             naming: Naming::Linked,
             failure: UploadFailure::None,
             origin: ClosedBy::ThisMount,
+            reached: None,
         };
         Self {
             ino,
@@ -284,10 +291,14 @@ impl OpenFile {
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         match self.visible() {
-            Visible::Remote(reader) => match reader.available(offset, length) {
-                Some(bytes) => Ok(bytes),
-                None => Ok(reader.read(offset, length, may.cancel()?)?),
-            },
+            Visible::Remote(reader) => {
+                let bytes = match reader.available(offset, length) {
+                    Some(bytes) => bytes,
+                    None => reader.read(offset, length, may.cancel()?)?,
+                };
+                self.note_end(&reader, offset, &bytes);
+                Ok(bytes)
+            }
             Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }

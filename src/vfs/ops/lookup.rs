@@ -46,6 +46,13 @@ impl Vfs {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
+        if let Some(file) = self.inodes.open_file(ino) {
+            self.follow(ino, &file, may)?;
+            if let Some(followed) = self.followed_attributes(ino, &file) {
+                self.counts.hit();
+                return Ok(followed);
+            }
+        }
         let (directory, name) = self.location(ino)?;
         let fresh = self.attributes_of(&directory, &name, may)?;
         self.attr_of_inode(ino, &fresh)
@@ -308,9 +315,18 @@ impl Vfs {
     fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         let ino = self.inodes.known(parent, name)?;
         let file = self.inodes.open_file(ino)?;
-        let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
+        if file.is_unlinked() {
+            return None;
+        }
+        let fresh = match file.attributes() {
+            Some(attributes) => self.uncacheable(ino, &attributes),
+            None => self.followed_attributes(ino, &file)?,
+        };
         let counted = self.inodes.lookup(parent, name, NodeKind::Leaf);
-        Some(counted.map(|ino| self.uncacheable(ino, &attributes)))
+        Some(counted.map(|ino| {
+            let value = Attr { ino, ..fresh.value };
+            WithTtl { value, ..fresh }
+        }))
     }
 
     fn getattr_without_server(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {

@@ -24,6 +24,8 @@ pub(in crate::vfs) struct PinnedVersion {
     /// Whether the server was found to have another version. Bytes that a transfer received may
     /// belong to either.
     changed: AtomicBool,
+    /// Whether the file may grow while it is read: its reader follows it.
+    grows: bool,
 }
 
 impl PinnedVersion {
@@ -35,7 +37,29 @@ impl PinnedVersion {
             corrected: OnceLock::new(),
             confirmed: Mutex::new(Instant::now()),
             changed: AtomicBool::new(false),
+            grows: false,
         }
+    }
+
+    /// Creates a pinned `version` of a file that grew while it was read and may grow again.
+    pub(in crate::vfs) fn growing(version: Version) -> Self {
+        Self {
+            grows: true,
+            ..Self::new(version)
+        }
+    }
+
+    /// Whether the file may grow while it is read.
+    pub(super) fn grows(&self) -> bool {
+        self.grows
+    }
+
+    /// Returns when the server last confirmed the version.
+    pub(super) fn confirmed_at(&self) -> Instant {
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the version, with the corrected size if there is one.
@@ -58,8 +82,7 @@ impl PinnedVersion {
 
     /// Whether the server confirmed the version within the last second.
     pub(super) fn is_confirmed(&self) -> bool {
-        let confirmed = self.confirmed.lock();
-        confirmed.unwrap_or_else(PoisonError::into_inner).elapsed() < CONFIRMED
+        self.confirmed_at().elapsed() < CONFIRMED
     }
 
     /// Asks the server whether it still has this version.
@@ -73,7 +96,7 @@ impl PinnedVersion {
         cancel: &Cancel,
     ) -> Result<(), Error> {
         match source.version(cancel) {
-            Ok(version) if version.agrees(&self.version()) => {
+            Ok(version) if self.continues_in(&version) => {
                 let mut confirmed = self
                     .confirmed
                     .lock()
@@ -85,6 +108,12 @@ impl PinnedVersion {
             Err(error) if error.kind == ErrorKind::NotFound => Err(self.changed(source)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the bytes of the version are those of `now`.
+    fn continues_in(&self, now: &Version) -> bool {
+        let version = self.version();
+        now.agrees(&version) || self.grows && now.grew_from(&version)
     }
 
     /// Whether the file ends at `end`, where a transfer of the whole file ended although a larger
