@@ -175,7 +175,7 @@ mod tests {
             unique,
         };
         let second = |second| Some((NOON + second, Precision::Second));
-        let minute = |minute| Some((NOON + minute * 60, Precision::Minute));
+        let minute = |minute: i64| Some((NOON + minute * 60, Precision::Minute));
         let before = file(Some(10), second(30), 5);
         for grown in [
             file(Some(11), second(30), 5),

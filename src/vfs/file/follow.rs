@@ -59,6 +59,7 @@ impl OpenFile {
             if !current.is_some_and(|current| Arc::ptr_eq(current, reader)) {
                 return;
             }
+            reader.set_end(new);
             state.reached = Some(ReachedEnd {
                 end: new,
                 checked: reader.confirmed_at(),
@@ -73,12 +74,16 @@ impl OpenFile {
     /// request it again.
     pub(in crate::vfs) fn has_cached_end(&self, end: ReadEnd) {
         let mut state = self.state();
-        let Some(checked) = state.contents.reader().map(|reader| reader.confirmed_at()) else {
+        if state.reached.is_some() {
+            return;
+        }
+        let Some(reader) = state.contents.reader() else {
             return;
         };
-        state.reached.get_or_insert(ReachedEnd {
+        reader.set_end(end);
+        state.reached = Some(ReachedEnd {
             end,
-            checked,
+            checked: reader.confirmed_at(),
             is_reported: false,
         });
     }
@@ -135,7 +140,8 @@ impl OpenFile {
             (Arc::clone(reader), reached.end)
         };
         let version = Version::from(attributes);
-        let reader = Arc::new(self.services.following_reader(self.ino, version));
+        let reader = Arc::new(self.services.reader(self.ino, version));
+        reader.continue_from(end);
         let first = end.first();
         if first < end.at() {
             let length = (end.at() - first) as usize;

@@ -208,6 +208,7 @@ impl OpenFile {
         }
         let reader = Arc::new(self.services.reader(self.ino, version));
         state.contents.read_by(reader);
+        state.reached = None;
         state.base = Some(version);
         state.attributes = attributes.clone();
         true

@@ -45,15 +45,6 @@ impl FileServices {
         )
     }
 
-    /// Creates a reader of `ino`, which grew to `version` while it was read.
-    pub(in crate::vfs) fn following_reader(&self, ino: Ino, version: Version) -> Reader {
-        let expected = Arc::new(PinnedVersion::growing(version));
-        let parallel = self.parallel.clone();
-        let reader = Reader::new(self.remote_file(ino), expected, self.read, parallel);
-        reader.continue_reading();
-        reader
-    }
-
     /// Returns the source of the whole file `ino`.
     pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn RangeSource> {
         self.remote_file(ino)

@@ -102,8 +102,8 @@ impl Vfs {
             }
         }
         let grew = match self.inodes.open_file(ino) {
-            Some(file) => self.follow(ino, &file, may)?,
-            None => false,
+            Some(file) if !mode.truncate => self.follow(ino, &file, may)?,
+            Some(_) | None => false,
         };
         let mut shared = if mode.writes() && mode.truncate {
             // An upload of the file may be in progress and must end first.

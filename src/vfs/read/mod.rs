@@ -212,9 +212,15 @@ impl Reader {
         self.shared.expected.confirmed_at()
     }
 
-    /// Records that another reader has read the beginning of the file, so that the first transfer
-    /// starts where the first read does.
-    pub(in crate::vfs) fn continue_reading(&self) {
+    /// Records how far a program has read that reached the end. From now on, the file may grow.
+    pub(in crate::vfs) fn set_end(&self, end: ReadEnd) {
+        self.shared.expected.set_end(end);
+    }
+
+    /// Records that another reader has read the file up to `end`. The first transfer starts where
+    /// the first read does, and the file may grow.
+    pub(in crate::vfs) fn continue_from(&self, end: ReadEnd) {
+        self.set_end(end);
         self.shared.lock().begin();
     }
 
