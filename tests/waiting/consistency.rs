@@ -113,6 +113,26 @@ stories! {
         assert_eq!(lines(&shell(mount.path(), "ls dir")).len(), expected);
     }
 
+    /// A listing in the background shows links as the user wants them, as any other does.
+    fn a_background_listing_follows_links(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "symlinks=follow"] {
+        server.write("target", "content");
+        server.write("dir/file", "content");
+        std::os::unix::fs::symlink("../target", server.root().join("dir/link")).unwrap();
+        let names = || lines(&shell(mount.path(), "ls dir")).len();
+        let known = names();
+        thread::sleep(A_WHILE);
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        server.write("dir/other", "other");
+        let other = mount.join("dir/other");
+        let is_found = || {
+            fs::write(mount.join("dir/own"), "own").unwrap();
+            other.exists()
+        };
+        assert!(wait_for(PATIENCE, is_found));
+        assert_eq!(names(), known + 2);
+        assert!(fs::symlink_metadata(mount.join("dir/link")).unwrap().is_file());
+    }
+
     /// Of two mounts of one server, one opens what the other stored.
     fn one_mount_sees_what_another_stored(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         server.write("file", "0");
@@ -212,4 +232,24 @@ stories! {
         drop(file);
         assert_eq!(server.read("file"), b"old, new");
     }
+}
+
+/// With a single connection, there is none for a listing in the background: the names of others
+/// appear later, but they do.
+#[test]
+fn a_name_of_others_is_found_between_own_writes_over_one_connection() {
+    let server = crate::support::TestServer::start(crate::support::Kind::Embedded);
+    server.write("dir/file", "content");
+    let options = ["dir_ttl=600", "attr_ttl=600", "connections=1"];
+    let mount = crate::support::Mount::with_options(&server, &options);
+    shell(mount.path(), "ls dir");
+    thread::sleep(A_WHILE);
+    fs::write(mount.join("dir/own"), "own").unwrap();
+    server.write("dir/other", "other");
+    let is_found = || {
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        thread::sleep(A_WHILE / 4);
+        mount.join("dir/other").exists()
+    };
+    assert!(wait_for(PATIENCE, is_found));
 }

@@ -169,6 +169,8 @@ impl Vfs {
         }
         self.cache.insert(&directory, name, attributes.clone());
         self.cache.insert_empty_directory(&path);
+        // The program will probably create files in it.
+        self.prefetcher.changed_in(&path);
         self.touch_directory(&directory);
         let ino = self.inodes.lookup(parent, name, NodeKind::Directory)?;
         Ok(WithTtl {
