@@ -172,6 +172,47 @@ stories! {
         }
     }
 
+    /// Lines that programs on the mount append do not hide those of others, and do not replace them.
+    fn own_lines_and_those_of_others_are_kept(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", "one\n");
+        let tail = Follower::tail("-f", &mount.join("log"));
+        let mut content = b"one\n".to_vec();
+        tail.expect(&content);
+        for round in 0..3 {
+            let own = format!("own {round}\n");
+            shell(mount.path(), &format!("echo 'own {round}' >> log"));
+            content.extend(own.bytes());
+            tail.expect(&content);
+            assert_eq!(server.read("log"), content);
+            append(&log, b"other\n");
+            content.extend(b"other\n");
+            if round == 1 {
+                tail.expect(&content);
+            }
+            thread::sleep(A_WHILE);
+        }
+        assert_eq!(fs::read(mount.join("log")).unwrap(), content);
+        tail.expect(&content);
+        assert_eq!(server.read("log"), content);
+    }
+
+    /// A program that has a file open does not hide from others what is on the server.
+    fn an_open_file_hides_no_change(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("file", "old\n");
+        let name = mount.join("file");
+        let mut open = File::open(&name).unwrap();
+        open.read_to_end(&mut Vec::new()).unwrap();
+        shell(mount.path(), "echo 'written here' > file");
+        assert_eq!(server.read("file"), b"written here\n");
+        thread::sleep(A_WHILE);
+        fs::write(&on_server, "by others\n").unwrap();
+        assert_eq!(fs::read(&name).unwrap(), b"by others\n");
+        shell(mount.path(), "echo more >> file");
+        assert_eq!(server.read("file"), b"by others\nmore\n");
+        drop(open);
+        assert_eq!(fs::read(&name).unwrap(), b"by others\nmore\n");
+    }
+
     /// `tail -F` prints the files that take the name, whether they are shorter or longer.
     fn tail_follows_the_name(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let log = server.write("log", "first\n");

@@ -20,7 +20,7 @@ mod sealed;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -74,6 +74,8 @@ struct State {
     origin: ClosedBy,
     /// How far the file was read, if a program has reached its end.
     reached: Option<ReachedEnd>,
+    /// When the server last confirmed the version.
+    checked: Instant,
 }
 
 /// Whether the contents could not be stored.
@@ -149,6 +151,7 @@ impl OpenFile {
             failure: UploadFailure::None,
             origin: ClosedBy::ThisMount,
             reached: None,
+            checked: Instant::now(),
         };
         Self {
             ino,
@@ -212,24 +215,6 @@ impl OpenFile {
         state.base = Some(version);
         state.attributes = attributes.clone();
         true
-    }
-
-    /// Whether the server was found to have another version while this one was read.
-    pub(super) fn has_changed(&self) -> bool {
-        self.state().has_changed()
-    }
-
-    /// Returns the size of the file if reading has just revealed that the server listed a wrong
-    /// one.
-    pub(super) fn take_corrected_size(&self) -> Option<u64> {
-        let mut state = self.state();
-        let size = state.contents.reader()?.corrected_size();
-        if size.is_none() || state.attributes.size == size {
-            return None;
-        }
-        state.attributes.size = size;
-        state.base = Some(Version::from(&state.attributes));
-        size
     }
 
     /// Returns the attributes to show, if they are newer than the server's.
@@ -300,7 +285,11 @@ impl OpenFile {
                 self.note_end(&reader, offset, &bytes);
                 Ok(bytes)
             }
-            Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
+            Visible::Local(spooled) => {
+                let bytes = read_spool(&spooled.spool, offset, length)?;
+                self.note_local_end(&spooled, offset, &bytes);
+                Ok(bytes)
+            }
         }
     }
 
@@ -376,7 +365,13 @@ impl OpenFile {
 
     /// Updates attributes after the server accepted new ones under the file's name.
     pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
-        change(&mut self.state().attributes);
+        let mut state = self.state();
+        let before = state.attributes.modified;
+        change(&mut state.attributes);
+        let now = state.attributes.modified;
+        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
+            base.modified = now;
+        }
     }
 
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that

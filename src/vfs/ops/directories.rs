@@ -105,7 +105,7 @@ impl Vfs {
             let contents = known.and_then(|ino| self.inodes.open_file(ino));
             let local = contents.and_then(|file| {
                 // A newer listing must not resize a file that a program reads.
-                let followed = || file.following().map(|following| following.attributes);
+                let followed = || file.polled().map(|following| following.attributes);
                 file.attributes().or_else(followed)
             });
             let is_momentary = local.is_some() || self.lacks_size(&attributes);

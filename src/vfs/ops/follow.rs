@@ -27,7 +27,7 @@ use crate::vfs::table::ino::Ino;
 
 impl Vfs {
     /// Makes `file`, the open file of `ino`, as large as it is on the server now, if a program has
-    /// read it to its end. Returns whether it grew.
+    /// read it to its end or stored it from here. Returns whether it grew.
     ///
     /// # Errors
     /// `STALE` if it is another file now. If the server cannot be asked, the file stays as it is.
@@ -53,7 +53,7 @@ impl Vfs {
         let Some((following, directory, name)) = due()? else {
             return Ok(false);
         };
-        let before = Version::from(&following.attributes);
+        let before = following.version;
         let grown = match self.revalidate(&directory, &name, cancel) {
             Ok((found, _)) => {
                 let now = Version::from(&found);
@@ -92,7 +92,7 @@ impl Vfs {
         ino: Ino,
         file: &OpenFile,
     ) -> Option<WithTtl<Attr>> {
-        let following = file.following()?;
+        let following = file.polled()?;
         let left = self.options.open_ttl.saturating_sub(following.age);
         Some(WithTtl {
             value: self.show(ino, &following.attributes),
@@ -114,7 +114,7 @@ impl Vfs {
     /// Whether a program has `ino` open after it has read it to its end.
     pub(crate) fn is_followed(&self, ino: Ino) -> bool {
         let file = self.inodes.open_file(ino);
-        file.is_some_and(|file| file.following().is_some())
+        file.is_some_and(|file| file.polled().is_some())
     }
 
     /// Whether the server must be asked, or has reported another version in the meantime.
@@ -125,10 +125,9 @@ impl Vfs {
         } else {
             relist_interval(open_ttl, self.cache.listing_age(directory))
         };
-        let known = Version::from(&following.attributes);
         following.age >= interval
             || self
                 .fresh_attributes(directory, name)
-                .is_some_and(|found| !Version::from(&found).agrees(&known))
+                .is_some_and(|found| !Version::from(&found).agrees(&following.version))
     }
 }

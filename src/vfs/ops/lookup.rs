@@ -43,11 +43,16 @@ impl Vfs {
 
     /// Returns the attributes of `ino`.
     pub(crate) fn getattr(&self, ino: Ino, may: Blocking<'_>) -> Result<WithTtl<Attr>, Errno> {
+        let open = self.inodes.open_file(ino);
+        if let Some(file) = &open
+            && file.polled().is_some()
+        {
+            self.follow(ino, file, may)?;
+        }
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
-        if let Some(file) = self.inodes.open_file(ino) {
-            self.follow(ino, &file, may)?;
+        if let Some(file) = open {
             if let Some(followed) = self.followed_attributes(ino, &file) {
                 self.counts.hit();
                 return Ok(followed);

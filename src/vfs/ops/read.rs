@@ -25,6 +25,7 @@ impl Vfs {
         // Without the page cache, a program that polls with read(2) reads at the end.
         if read.as_ref().is_ok_and(|bytes| bytes.is_empty())
             && length > 0
+            && file.polled().is_some()
             && self.follow(file.ino(), file, may)?
         {
             read = file.read(offset, length, may);
