@@ -9,6 +9,9 @@
 //! - another file, or none: the open file keeps its inode, and the name gets a new one. Programs
 //!   that have it open get `ESTALE`, and those that open the name get the new file.
 //!
+//! A file that was stored from here and is still open is treated alike when it is opened again: its
+//! local copy is used only while the server has the same.
+//!
 //! No request of the kernel, no question.
 
 use std::sync::Arc;

@@ -52,11 +52,9 @@ impl Vfs {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
-        if let Some(file) = open {
-            if let Some(followed) = self.followed_attributes(ino, &file) {
-                self.counts.hit();
-                return Ok(followed);
-            }
+        if let Some(followed) = open.and_then(|file| self.followed_attributes(ino, &file)) {
+            self.counts.hit();
+            return Ok(followed);
         }
         let (directory, name) = self.location(ino)?;
         let fresh = self.attributes_of(&directory, &name, may)?;
