@@ -253,3 +253,25 @@ fn a_name_of_others_is_found_between_own_writes_over_one_connection() {
     };
     assert!(wait_for(PATIENCE, is_found));
 }
+
+/// While the server does not answer, the cached listing says which names are absent, after one wait
+/// for all of them.
+#[test]
+fn absent_names_do_not_each_wait_for_a_server_that_is_silent() {
+    let server = crate::support::TestServer::start(crate::support::Kind::Embedded);
+    server.write("dir/file", "content");
+    let options = ["dir_ttl=600", "timeout=2", "connect_timeout=2"];
+    let mount = crate::support::Mount::with_options(&server, &options);
+    shell(mount.path(), "ls dir");
+    thread::sleep(A_WHILE);
+    server.freeze();
+    let mut asked = 0;
+    let are_all_absent = || {
+        asked += 1;
+        let absent = fs::metadata(mount.join(format!("dir/absent {asked}")));
+        assert_eq!(absent.unwrap_err().kind(), ErrorKind::NotFound);
+        asked == 50
+    };
+    assert!(wait_for(PATIENCE, are_all_absent));
+    server.thaw();
+}

@@ -108,8 +108,10 @@ impl Vfs {
         name: &[u8],
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        if let Some(known) = self.cached_attributes(directory, name)
-            && !(known.is_err() && self.must_ask_for_absent(directory, name))
+        let known = self.cached_attributes(directory, name);
+        let is_absent = matches!(&known, Some(Err(_)));
+        if let Some(known) = known
+            && !(is_absent && self.must_ask_for_absent(directory, name))
         {
             self.counts.hit();
             return known;
@@ -125,7 +127,13 @@ impl Vfs {
                 return self.variant_attributes(directory, name, variant, cancel);
             }
             CachedAnswer::Exact(_) | CachedAnswer::Variant(_) => {
-                self.ask_attributes(directory, name, cancel)?
+                match self.ask_attributes(directory, name, cancel) {
+                    Err(errno) if is_absent && errno.is_failure() => {
+                        self.prefetcher.unanswered();
+                        return Err(Errno::NOENT);
+                    }
+                    asked => asked?,
+                }
             }
         };
         self.with_size(directory, name, fresh, cancel)

@@ -91,7 +91,7 @@ impl Prefetcher {
         let state = State {
             walk: TreeWalk::new(options.cache_bytes / PART_OF_CACHE, now),
             run: FileRun::new(rules, now),
-            relist: RelistQueue::default(),
+            relist: RelistQueue::new(options.writeback),
             threads: 0,
             coming: 0,
             batch: 1,
@@ -168,6 +168,11 @@ impl Prefetcher {
     pub(super) fn changed_in(&self, directory: &RemotePath) {
         let mut state = self.shared.lock();
         state.relist.changed(directory, Instant::now());
+    }
+
+    /// Records that the server did not answer a question about an absent name.
+    pub(super) fn unanswered(&self) {
+        self.shared.lock().relist.unanswered(Instant::now());
     }
 
     /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,

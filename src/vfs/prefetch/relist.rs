@@ -16,6 +16,8 @@ use crate::ftp::RemotePath;
 const WRITING: Duration = Duration::from_secs(10);
 /// A listing that found no spare connection for this long is not fetched.
 const WAITING: Duration = Duration::from_secs(5);
+/// How long a server that did not answer is not asked for absent names.
+const AWAY: Duration = Duration::from_secs(10);
 /// An absent name is answered from memory for at most this many intervals after the first one that
 /// was. Then there was no spare connection for the listing.
 const OVERDUE: u32 = 10;
@@ -37,6 +39,10 @@ pub(in crate::vfs) enum OldAbsence {
 /// Directories that this mount writes to.
 #[derive(Debug, Default)]
 pub(super) struct RelistQueue {
+    /// Whether every directory counts as being written to.
+    always_writes: bool,
+    /// When the server last did not answer.
+    unanswered: Option<Instant>,
     directories: HashMap<RemotePath, WrittenDirectory>,
     pending: VecDeque<PendingListing>,
 }
@@ -64,6 +70,19 @@ pub(in crate::vfs) fn relist_interval(open_ttl: Duration, listed: Option<Listing
 }
 
 impl RelistQueue {
+    /// Creates an empty queue. With `always_writes`, all directories count as being written to.
+    pub(super) fn new(always_writes: bool) -> Self {
+        Self {
+            always_writes,
+            ..Self::default()
+        }
+    }
+
+    /// Records that the server did not answer. For a while, it is not asked again.
+    pub(super) fn unanswered(&mut self, now: Instant) {
+        self.unanswered = Some(now);
+    }
+
     /// Records that this mount changed something in `directory`.
     pub(super) fn changed(&mut self, directory: &RemotePath, now: Instant) {
         if let Some(known) = self.directories.get_mut(directory) {
@@ -92,6 +111,13 @@ impl RelistQueue {
         interval: Duration,
         now: Instant,
     ) -> OldAbsence {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < AWAY;
+        if self.unanswered.is_some_and(is_recent) {
+            return OldAbsence::Answer;
+        }
+        if self.always_writes {
+            self.changed(directory, now);
+        }
         let known = self.directories.get_mut(directory);
         let Some(known) = known.filter(|known| known.is_written(now)) else {
             return OldAbsence::Ask;
@@ -198,6 +224,25 @@ mod tests {
         // One that the program itself waited for counts as well.
         assert_eq!(absent(&mut queue, INTERVAL, later), OldAbsence::Answer);
         assert_eq!(queue.jobs(later), 1);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_left_alone_for_a_while() {
+        let now = Instant::now();
+        let mut queue = RelistQueue::default();
+        queue.unanswered(now);
+        assert_eq!(absent(&mut queue, INTERVAL, now), OldAbsence::Answer);
+        assert_eq!(queue.jobs(now), 0);
+        let later = now + AWAY;
+        assert_eq!(absent(&mut queue, INTERVAL, later), OldAbsence::Ask);
+    }
+
+    #[test]
+    fn with_writeback_every_directory_is_written_to() {
+        let now = Instant::now();
+        let mut queue = RelistQueue::new(true);
+        assert_eq!(absent(&mut queue, INTERVAL, now), OldAbsence::Answer);
+        assert_eq!(queue.jobs(now), 1);
     }
 
     #[test]
