@@ -172,7 +172,7 @@ stories! {
         }
     }
 
-    /// Lines that programs on the mount append do not hide those of others, and do not replace them.
+    /// Lines that programs on the mount append neither hide nor replace those of others.
     fn own_lines_and_those_of_others_are_kept(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let log = server.write("log", "one\n");
         let tail = Follower::tail("-f", &mount.join("log"));
