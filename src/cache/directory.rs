@@ -198,6 +198,11 @@ impl Directory {
         self.current(now)
     }
 
+    /// Returns the last listing, fresh or not, without the changes.
+    pub(super) fn listing(&self) -> Option<&Snapshot> {
+        self.layers.listing.as_deref()
+    }
+
     /// Number of names in the listing.
     pub(super) fn names(&self) -> usize {
         let listing = self.layers.listing.as_ref();

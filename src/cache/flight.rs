@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::changes::KnownName;
 
@@ -11,6 +12,8 @@ pub(super) type NameChanges = BTreeMap<Box<[u8]>, KnownName>;
 /// A fetch in progress.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
+    /// When the fetch began.
+    pub(super) began: Instant,
     state: Mutex<State<T>>,
     landed: Condvar,
 }
@@ -35,13 +38,14 @@ pub(super) enum FlightOutcome<T> {
 }
 
 impl<T: Clone> Flight<T> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(began: Instant) -> Self {
         let state = State {
             outcome: FlightOutcome::UnderWay,
             changes: NameChanges::new(),
             stale: false,
         };
         Self {
+            began,
             state: Mutex::new(state),
             landed: Condvar::new(),
         }

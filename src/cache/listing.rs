@@ -17,6 +17,8 @@ pub struct Snapshot {
     records: Vec<PackedRecord>,
     completeness: Completeness,
     listed: Instant,
+    /// How long the fetch took.
+    took: Duration,
     ttl: Duration,
     /// The `perm` fact of the directory itself.
     perm: Option<Perm>,
@@ -59,6 +61,7 @@ impl Snapshot {
             records: Vec::with_capacity(entries.len()),
             completeness,
             listed,
+            took: Duration::ZERO,
             ttl,
             perm: None,
         };
@@ -66,6 +69,11 @@ impl Snapshot {
             snapshot.push(name, attributes);
         }
         snapshot
+    }
+
+    /// Sets how long the fetch took.
+    pub(super) fn fetched_in(self, took: Duration) -> Self {
+        Self { took, ..self }
     }
 
     /// Sets the `perm` fact of the directory itself.
@@ -85,6 +93,7 @@ impl Snapshot {
             records: Vec::with_capacity(self.len() + changes.len()),
             completeness: self.completeness,
             listed: self.listed,
+            took: self.took,
             ttl: self.ttl,
             perm: self.perm,
         };
@@ -158,6 +167,16 @@ impl Snapshot {
     /// Remaining time for which the listing is fresh.
     pub fn fresh_for(&self) -> Duration {
         self.fresh_at(Instant::now())
+    }
+
+    /// How long the fetch took.
+    pub(super) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Time since the server listed this.
+    pub(super) fn age_at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.listed)
     }
 
     pub(super) fn fresh_at(&self, now: Instant) -> Duration {

@@ -91,6 +91,15 @@ impl From<&Attributes> for Version {
     }
 }
 
+/// The last listing of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListingAge {
+    /// Time since the server listed the directory.
+    pub age: Duration,
+    /// How long the fetch took, with the wait for a connection.
+    pub took: Duration,
+}
+
 /// What the cache knows about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -153,6 +162,17 @@ impl<E: Clone> Cache<E> {
         self.state().completeness(directory, now)
     }
 
+    /// Returns how old the last listing of `directory` is, fresh or not, and how long it took.
+    pub fn listing_age(&self, directory: &RemotePath) -> Option<ListingAge> {
+        let now = self.now();
+        let state = self.state();
+        let listing = state.listing(directory)?;
+        Some(ListingAge {
+            age: listing.age_at(now),
+            took: listing.took(),
+        })
+    }
+
     /// Returns the current size of the cache.
     pub fn stats(&self) -> CacheStats {
         self.state().stats()
@@ -174,8 +194,19 @@ impl<E: Clone> Cache<E> {
         directory: &RemotePath,
         fetch: impl FnOnce() -> Result<DirectoryListing, E>,
     ) -> Result<Arc<Snapshot>, E> {
+        self.recent_or_fetch(directory, Duration::MAX, fetch)
+    }
+
+    /// Like [`Self::snapshot_or_fetch`], but the cached listing is used only if it is younger than
+    /// `max_age`. An older one remains in the cache until the new one arrives.
+    pub fn recent_or_fetch(
+        &self,
+        directory: &RemotePath,
+        max_age: Duration,
+        fetch: impl FnOnce() -> Result<DirectoryListing, E>,
+    ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
-            match self.join_or_begin(directory) {
+            match self.join_or_begin(directory, max_age) {
                 Joined::Cached(current) => return Ok(self.merge(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
@@ -194,7 +225,13 @@ impl<E: Clone> Cache<E> {
     /// cached or being fetched. Concurrent callers wait for [`Fetch::complete`]; if the `Fetch` is
     /// dropped, they fetch it themselves.
     pub fn begin(&self, directory: &RemotePath) -> Option<Fetch<'_, E>> {
-        match self.join_or_begin(directory) {
+        self.begin_again(directory, Duration::MAX)
+    }
+
+    /// Like [`Self::begin`], but also replaces a cached listing that is not younger than `max_age`.
+    /// It remains in the cache until the new one arrives.
+    pub fn begin_again(&self, directory: &RemotePath, max_age: Duration) -> Option<Fetch<'_, E>> {
+        match self.join_or_begin(directory, max_age) {
             Joined::Mine(flight) => Some(Fetch::new(self, directory, flight)),
             Joined::Cached(_) | Joined::Others(_) => None,
         }
@@ -259,16 +296,18 @@ impl<E: Clone> Cache<E> {
         self.state().bytes()
     }
 
-    fn join_or_begin(&self, directory: &RemotePath) -> Joined<E> {
+    fn join_or_begin(&self, directory: &RemotePath, max_age: Duration) -> Joined<E> {
         let now = self.now();
         let mut state = self.state();
-        if let Some(flight) = state.flight(directory) {
-            return Joined::Others(flight);
+        // A fetch that replaces a listing while it is fresh enough holds up no caller.
+        if let Some(current) = state.current(directory, now)
+            && current.listing.age_at(now) < max_age
+        {
+            return Joined::Cached(current);
         }
-        // Look under the same lock: a flight that has just ended has stored its listing.
-        match state.current(directory, now) {
-            Some(current) => Joined::Cached(current),
-            None => Joined::Mine(state.begin_flight(directory)),
+        match state.flight(directory) {
+            Some(flight) => Joined::Others(flight),
+            None => Joined::Mine(state.begin_flight(directory, now)),
         }
     }
 
@@ -287,7 +326,8 @@ impl<E: Clone> Cache<E> {
             now,
             self.ttl,
         );
-        let snapshot = Arc::new(snapshot.with_perm(perm));
+        let took = now.saturating_duration_since(flight.began);
+        let snapshot = Arc::new(snapshot.with_perm(perm).fetched_in(took));
         let mut known = Directory::listed(Arc::clone(&snapshot));
         let mut state = self.state();
         let Some(changes) = flight.changes() else {

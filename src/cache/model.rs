@@ -201,7 +201,7 @@ impl World {
                 ..Entry::new(name, found.kind)
             })
             .collect();
-        let flight = match self.cache.join_or_begin(at) {
+        let flight = match self.cache.join_or_begin(at, Duration::MAX) {
             Joined::Mine(flight) => Some(flight),
             Joined::Cached(_) | Joined::Others(_) => None,
         };

@@ -13,7 +13,7 @@ use super::changes::KnownName;
 use super::directory::{Current, Directory, Layers, keep_exact_time};
 use super::flight::Flight;
 use super::table::DirectoryTable;
-use super::{Answer, Attributes, CacheOptions, CacheStats};
+use super::{Answer, Attributes, CacheOptions, CacheStats, Snapshot};
 
 #[derive(Debug)]
 pub(super) struct State<T> {
@@ -62,6 +62,10 @@ impl<T: Clone> State<T> {
 
     pub(super) fn completeness(&self, path: &RemotePath, now: Instant) -> Option<Completeness> {
         self.directories.peek(path)?.completeness(now)
+    }
+
+    pub(super) fn listing(&self, path: &RemotePath) -> Option<&Snapshot> {
+        self.directories.peek(path)?.listing()
     }
 
     pub(super) fn current(&mut self, path: &RemotePath, now: Instant) -> Option<Current> {
@@ -168,8 +172,8 @@ impl<T: Clone> State<T> {
         self.flights.get(path).cloned()
     }
 
-    pub(super) fn begin_flight(&mut self, path: &RemotePath) -> Arc<Flight<T>> {
-        let flight = Arc::new(Flight::new());
+    pub(super) fn begin_flight(&mut self, path: &RemotePath, now: Instant) -> Arc<Flight<T>> {
+        let flight = Arc::new(Flight::new(now));
         self.flights.insert(path.clone(), Arc::clone(&flight));
         flight
     }

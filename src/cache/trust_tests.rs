@@ -1,5 +1,8 @@
 //! Which listings prove that a name is absent.
 
+use std::sync::atomic::Ordering;
+
+use super::tests::cache_with_time;
 use super::*;
 
 fn path(text: &str) -> RemotePath {
@@ -42,4 +45,35 @@ fn only_a_listing_that_answers_for_a_name_says_that_it_is_absent() {
         let merged = cache.snapshot(&path("/d")).unwrap();
         assert_eq!((merged.len(), merged.completeness()), (2, completeness));
     }
+}
+
+#[test]
+fn a_listing_that_is_replaced_ahead_of_time_answers_until_then() {
+    let (cache, seconds) = cache_with_time(64 << 20);
+    let directory = path("/d");
+    let listed = || panic!("it is cached");
+    let first = cache.snapshot_or_fetch(&directory, || Ok(vec![file("a")].into()));
+    assert_eq!(first.unwrap().len(), 1);
+    seconds.store(20, Ordering::SeqCst);
+    let age = Duration::from_secs(20);
+    assert!(cache.begin_again(&directory, age + age).is_none());
+    let begun = cache.begin_again(&directory, age).unwrap();
+    assert_eq!(
+        cache.snapshot_or_fetch(&directory, listed).unwrap().len(),
+        1
+    );
+    assert!(matches!(cache.lookup(&directory, b"b"), Answer::Absent(_)));
+    seconds.store(25, Ordering::SeqCst);
+    begun.complete(vec![file("a"), file("b")].into());
+    assert!(matches!(
+        cache.lookup(&directory, b"b"),
+        Answer::Present(..)
+    ));
+    seconds.store(32, Ordering::SeqCst);
+    let listed = cache.listing_age(&directory).unwrap();
+    let expected = ListingAge {
+        age: Duration::from_secs(7),
+        took: Duration::from_secs(5),
+    };
+    assert_eq!(listed, expected);
 }

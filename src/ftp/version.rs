@@ -50,6 +50,18 @@ impl Version {
         self.size.is_some() && found.size.is_some() && self.agrees(found)
     }
 
+    /// Whether this may be `before` with something appended: it is larger, not older, and no other
+    /// file as far as the server says. Only the bytes can prove it.
+    pub fn grew_from(&self, before: &Self) -> bool {
+        let is_larger = matches!((self.size, before.size), (Some(now), Some(then)) if now > then);
+        let is_same_file = self.unique == before.unique || self.unique == 0 || before.unique == 0;
+        let is_older = match (self.modified, before.modified) {
+            (Some(now), Some(then)) => now.0 < then.0 && !may_be_one_moment(now, then),
+            (None, _) | (_, None) => false,
+        };
+        is_larger && is_same_file && !is_older
+    }
+
     /// Combines what both know about the contents that they [agree](Self::agrees) on, taking the
     /// more precise value of each.
     #[must_use]
@@ -153,6 +165,38 @@ mod tests {
         }
         assert!(minute.agrees(&day) && !day.agrees(&at(NOON + 86_400, Precision::Second)));
         assert!(!minute.agrees(&at(NOON + 60, Precision::Minute)));
+    }
+
+    #[test]
+    fn a_file_that_grew_is_larger_not_older_and_the_same() {
+        let file = |size, time: Option<(i64, Precision)>, unique| Version {
+            size,
+            modified: time,
+            unique,
+        };
+        let second = |second| Some((NOON + second, Precision::Second));
+        let minute = |minute: i64| Some((NOON + minute * 60, Precision::Minute));
+        let before = file(Some(10), second(30), 5);
+        for grown in [
+            file(Some(11), second(30), 5),
+            file(Some(11), second(90), 0),
+            file(Some(11), None, 5),
+            file(Some(11), minute(0), 5),
+            file(Some(11), minute(1), 5),
+        ] {
+            assert!(grown.grew_from(&before), "{grown:?}");
+        }
+        for other in [
+            file(Some(10), second(90), 5),
+            file(Some(9), second(90), 5),
+            file(None, second(90), 5),
+            file(Some(11), second(90), 6),
+            file(Some(11), second(29), 5),
+            file(Some(11), minute(-1), 5),
+        ] {
+            assert!(!other.grew_from(&before), "{other:?}");
+        }
+        assert!(!before.grew_from(&Version::default()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod fatal_signal;
+mod followers;
 mod init;
 mod interrupts;
 mod kernel;
@@ -30,6 +31,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::vfs::{Changes, Errno, Opened, Vfs};
 
 use dispatch::{forget_entry, release_unused};
+use followers::Followers;
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
@@ -45,16 +47,19 @@ pub(crate) struct FuseFs {
     workers: Workers,
     interrupts: Interrupts,
     kernel: Kernel,
+    followers: Followers,
 }
 
 impl FuseFs {
     /// Creates the file system for `vfs`.
     pub(crate) fn new(vfs: Arc<Vfs>) -> Self {
+        let kernel = Kernel::default();
         Self {
+            followers: Followers::new(&vfs, kernel.clone()),
             vfs,
             workers: Workers::default(),
             interrupts: Interrupts::default(),
-            kernel: Kernel::default(),
+            kernel,
         }
     }
 
@@ -251,10 +256,13 @@ impl fuser::Filesystem for FuseFs {
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (number, mode, thread) = (ino(number), open_mode(flags), request.pid());
-        let kernel = self.kernel.clone();
+        let (kernel, followers) = (self.kernel.clone(), self.followers.clone());
         let answer = move |reply: ReplyOpen, answer: Result<Opened, Errno>| {
             if answer.is_ok_and(|opened| opened.changed) {
                 kernel.forget_attributes(number);
+            }
+            if let Ok(opened) = &answer {
+                followers.note(opened.handle);
             }
             opened(reply, answer);
         };
@@ -263,9 +271,8 @@ impl fuser::Filesystem for FuseFs {
             reply,
             b"",
             move |vfs, _, may| {
-                let opened = vfs.open(number, mode, may)?;
-                vfs.record_opener(opened.handle, thread);
-                Ok(opened)
+                let opened = vfs.open(number, mode, may);
+                opened.inspect(|opened| vfs.record_opener(opened.handle, thread))
             },
             answer,
             release_unused,
@@ -286,7 +293,8 @@ impl fuser::Filesystem for FuseFs {
         let (file, length) = (handle(file), size as usize);
         let read =
             move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.read(file, offset, length, may);
-        self.answer(request, reply, b"", read, data);
+        let answer = self.followers.noting(file, data);
+        self.answer(request, reply, b"", read, answer);
     }
 
     fn write(
@@ -571,9 +579,8 @@ impl fuser::Filesystem for FuseFs {
             reply,
             name.as_bytes(),
             move |vfs, name, may| {
-                let (fresh, opened) = vfs.create(parent, name, mode, how, may)?;
-                vfs.record_opener(opened.handle, thread);
-                Ok((fresh, opened))
+                let created = vfs.create(parent, name, mode, how, may);
+                created.inspect(|(_, opened)| vfs.record_opener(opened.handle, thread))
             },
             |reply: ReplyCreate, created| match created {
                 Ok((fresh, opened)) => {

@@ -81,6 +81,8 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
     }
 }
 
+/// Sends an entry, or that there is none. The kernel does not cache an absent name that it gets as
+/// an error: the vfs decides how long a name stays absent.
 pub(super) fn entry(reply: ReplyEntry, answer: Result<WithTtl<Attr>, Errno>) {
     match answer {
         Ok(fresh) => reply.entry(&fresh.ttl, &file_attr(&fresh.value), GENERATION),

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::error::{ErrorContext, Operation, unless_refused};
-use super::listing::list_all;
+use super::links::Links;
+use super::listing::list_as_shown;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
@@ -62,17 +63,16 @@ impl BackgroundSession {
         directories: &[RemotePath],
         visit: &mut dyn FnMut(usize, DirectoryListing),
     ) {
-        let mut visit = |number, mut listing: DirectoryListing| {
-            listing.entries.retain(|entry| !is_temporary(&entry.name));
-            visit(number, listing);
-        };
         let mut done = 0;
         while let Some(rest) = directories.get(done..).filter(|rest| !rest.is_empty()) {
             let literal = rest.iter().take_while(|path| is_literal(path)).count();
             let some = rest.get(..literal).unwrap_or_default();
             let some = some.get(..together(some)).unwrap_or_default();
             if some.len() > 1 && self.lists_together() {
-                self.list_together(some, &mut |number, listing| visit(done + number, listing));
+                self.list_together(some, &mut |number, mut listing| {
+                    listing.entries.retain(|entry| !is_temporary(&entry.name));
+                    visit(done + number, listing);
+                });
                 done += some.len();
                 continue;
             }
@@ -85,7 +85,7 @@ impl BackgroundSession {
             let Some(mut exchange) = self.exchange(&remote) else {
                 return;
             };
-            let listed = list_all(&remote, &mut exchange, directory);
+            let listed = list_as_shown(&remote, &mut exchange, directory);
             self.lease = exchange.into_lease();
             match listed {
                 Ok(listing) => visit(number, listing),
@@ -211,7 +211,9 @@ impl BackgroundSession {
 
     fn lists_together(&self) -> bool {
         // Finding out the time zone would require a question of its own in between.
-        stat_listing::is_believed(&self.remote) && self.remote.zone().is_known()
+        stat_listing::is_believed(&self.remote)
+            && self.remote.zone().is_known()
+            && self.remote.links() == Links::Show
     }
 
     fn some_versions(&mut self, paths: &[RemotePath]) -> Option<Vec<Option<Version>>> {

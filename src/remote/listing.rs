@@ -28,9 +28,18 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     } else {
         Exchange::to_list(remote.pool(), remote.cancel.clone())
     };
+    list_as_shown(remote, &mut exchange, path)
+}
+
+/// Like [`list`], over `exchange`.
+pub(super) fn list_as_shown(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    path: &RemotePath,
+) -> Result<DirectoryListing, Error> {
     let is_in_it = |original: &RemotePath| original.parent().as_ref() == Some(path);
-    let asides = remote.restore_asides(&mut exchange, &is_in_it);
-    let mut listing = list_all(remote, &mut exchange, path)?;
+    let asides = remote.restore_asides(exchange, &is_in_it);
+    let mut listing = list_all(remote, exchange, path)?;
     for (aside, original) in asides {
         let is_listed = |name: &[u8]| listing.entries.iter().position(|it| it.name == name);
         if let (Some(at), None) = (is_listed(aside.name()), is_listed(original.name()))
@@ -41,12 +50,8 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     }
     listing.entries.retain(|entry| !is_temporary(&entry.name));
     listing.entries =
-        apply_policy_to_all(remote, &mut exchange, path, listing.entries).map_err(|fault| {
-            remote.diagnose(
-                &mut exchange,
-                &ErrorContext::new(Operation::List, path),
-                &fault,
-            )
+        apply_policy_to_all(remote, exchange, path, listing.entries).map_err(|fault| {
+            remote.diagnose(exchange, &ErrorContext::new(Operation::List, path), &fault)
         })?;
     Ok(listing)
 }

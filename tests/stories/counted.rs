@@ -324,3 +324,79 @@ fn own_changes_need_no_listing() {
     assert!(verbs.is_empty(), "{verbs:?}");
     assert_eq!(server.read("made/moved"), b"one 1");
 }
+
+/// Looking for many missing names asks a few questions per directory and `open_ttl`, even if the
+/// listing is older and many programs look.
+#[test]
+fn missing_names_cost_a_few_requests() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("dir/file", "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=3"]);
+    shell(mount.path(), "ls dir");
+    // Until the listing is older than `open_ttl`.
+    std::thread::sleep(Duration::from_millis(3100));
+    let started = std::time::Instant::now();
+    let verbs = work_of(&server, || {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let mount = &mount;
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        let absent = mount.join(format!("dir/absent {thread} {number}"));
+                        assert_errno(fs::metadata(absent), libc::ENOENT);
+                    }
+                });
+            }
+        });
+    });
+    let periods = 1 + started.elapsed().as_secs() as usize / 3;
+    let questions = verbs
+        .iter()
+        .filter(|verb| ["MLSD", "MLST", "LIST", "STAT", "SIZE", "MDTM"].contains(&&***verb));
+    let questions = questions.count();
+    assert!((1..=3 * periods).contains(&questions), "{verbs:?}");
+}
+
+/// Storing many small files in a directory whose listing is old asks for none of their names, which
+/// are missing before. A listing in the background, at most one per `open_ttl`, replaces the old
+/// one.
+#[test]
+fn new_files_in_an_old_listing_cost_no_questions() {
+    const FILES: usize = 60;
+    let server = TestServer::start(Kind::Embedded);
+    server.write("dir/file", "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=1"]);
+    shell(mount.path(), "ls dir");
+    // Until the listing is older than `open_ttl`.
+    std::thread::sleep(Duration::from_millis(1100));
+    fs::write(mount.join("dir/first"), "content").unwrap();
+    let started = std::time::Instant::now();
+    let verbs = work_of(&server, || {
+        for number in 0..FILES {
+            fs::write(mount.join(format!("dir/new {number}")), "content").unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+    let periods = 1 + started.elapsed().as_secs() as usize;
+    let count = |wanted: &str| verbs.iter().filter(|verb| *verb == wanted).count();
+    assert_eq!(count("STOR"), FILES, "{verbs:?}");
+    assert_eq!(count("MLST"), FILES, "one checks what arrived: {verbs:?}");
+    assert!((1..=periods).contains(&count("MLSD")), "{verbs:?}");
+}
+
+/// A listing that took long is not fetched again soon because a name is missing from it, however
+/// short `open_ttl` is.
+#[test]
+fn a_costly_listing_is_trusted_for_longer() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP * 5);
+    server.write("dir/file", "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=0"]);
+    shell(mount.path(), "ls dir");
+    let verbs = work_of(&server, || {
+        for number in 0..20 {
+            let absent = mount.join(format!("dir/absent {number}"));
+            assert_errno(fs::metadata(absent), libc::ENOENT);
+        }
+    });
+    assert!(!verbs.iter().any(|verb| verb == "MLSD"), "{verbs:?}");
+}

@@ -7,10 +7,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{lines, run_with, shell, stories};
+use crate::support::{lines, run_with, shell, stories, wait_for};
 
 /// Longer than cached attributes are valid for opening a file.
 const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// Limit for what appears after about `open_ttl`.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes `content` on the server and sets a time that FTP can distinguish from any other.
 fn change(file: &Path, content: &[u8], minutes: u64) {
@@ -74,6 +77,60 @@ stories! {
         thread::sleep(A_WHILE);
         assert_eq!(File::open(mount.join("dir/file")).unwrap_err().kind(), ErrorKind::NotFound);
         assert!(lines(&shell(mount.path(), "ls dir")).is_empty());
+    }
+
+    /// A name that another client created is found, although the cached listing lacks it.
+    fn a_name_that_others_created_is_found(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        server.write("dir/file", "content");
+        assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
+        for new in ["dir/first", "dir/second", "dir/third", "dir/fourth"] {
+            let name = mount.join(new);
+            assert_eq!(fs::metadata(&name).unwrap_err().kind(), ErrorKind::NotFound);
+            server.write(new, new);
+            assert!(wait_for(PATIENCE, || name.exists()), "{new}");
+            assert_eq!(fs::read_to_string(&name).unwrap(), new);
+        }
+    }
+
+    /// A name that another client created is found in a directory that this mount writes to.
+    fn a_name_of_others_is_found_between_own_writes(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        server.write("dir/file", "content");
+        assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
+        thread::sleep(A_WHILE);
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        let name = mount.join("dir/other");
+        assert_eq!(fs::metadata(&name).unwrap_err().kind(), ErrorKind::NotFound);
+        server.write("dir/other", "other");
+        let mut own = 0;
+        let is_found = || {
+            own += 1;
+            fs::write(mount.join(format!("dir/own {own}")), "own").unwrap();
+            name.exists()
+        };
+        assert!(wait_for(PATIENCE, is_found));
+        assert_eq!(fs::read_to_string(&name).unwrap(), "other");
+        let expected = own + 3;
+        assert_eq!(lines(&shell(mount.path(), "ls dir")).len(), expected);
+    }
+
+    /// A listing in the background shows links as the user wants them, as any other does.
+    fn a_background_listing_follows_links(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "symlinks=follow"] {
+        server.write("target", "content");
+        server.write("dir/file", "content");
+        std::os::unix::fs::symlink("../target", server.root().join("dir/link")).unwrap();
+        let names = || lines(&shell(mount.path(), "ls dir")).len();
+        let known = names();
+        thread::sleep(A_WHILE);
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        server.write("dir/other", "other");
+        let other = mount.join("dir/other");
+        let is_found = || {
+            fs::write(mount.join("dir/own"), "own").unwrap();
+            other.exists()
+        };
+        assert!(wait_for(PATIENCE, is_found));
+        assert_eq!(names(), known + 2);
+        assert!(fs::symlink_metadata(mount.join("dir/link")).unwrap().is_file());
     }
 
     /// Of two mounts of one server, one opens what the other stored.
@@ -175,4 +232,46 @@ stories! {
         drop(file);
         assert_eq!(server.read("file"), b"old, new");
     }
+}
+
+/// With a single connection, there is none for a listing in the background: the names of others
+/// appear later, but they do.
+#[test]
+fn a_name_of_others_is_found_between_own_writes_over_one_connection() {
+    let server = crate::support::TestServer::start(crate::support::Kind::Embedded);
+    server.write("dir/file", "content");
+    let options = ["dir_ttl=600", "attr_ttl=600", "connections=1"];
+    let mount = crate::support::Mount::with_options(&server, &options);
+    shell(mount.path(), "ls dir");
+    thread::sleep(A_WHILE);
+    fs::write(mount.join("dir/own"), "own").unwrap();
+    server.write("dir/other", "other");
+    let is_found = || {
+        fs::write(mount.join("dir/own"), "own").unwrap();
+        thread::sleep(A_WHILE / 4);
+        mount.join("dir/other").exists()
+    };
+    assert!(wait_for(PATIENCE, is_found));
+}
+
+/// While the server does not answer, the cached listing says which names are absent, after one wait
+/// for all of them.
+#[test]
+fn absent_names_do_not_each_wait_for_a_server_that_is_silent() {
+    let server = crate::support::TestServer::start(crate::support::Kind::Embedded);
+    server.write("dir/file", "content");
+    let options = ["dir_ttl=600", "timeout=2", "connect_timeout=2"];
+    let mount = crate::support::Mount::with_options(&server, &options);
+    shell(mount.path(), "ls dir");
+    thread::sleep(A_WHILE);
+    server.freeze();
+    let mut asked = 0;
+    let are_all_absent = || {
+        asked += 1;
+        let absent = fs::metadata(mount.join(format!("dir/absent {asked}")));
+        assert_eq!(absent.unwrap_err().kind(), ErrorKind::NotFound);
+        asked == 50
+    };
+    assert!(wait_for(PATIENCE, are_all_absent));
+    server.thaw();
 }

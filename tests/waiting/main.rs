@@ -11,6 +11,7 @@
 
 mod consistency;
 mod delay_connect;
+mod following;
 mod in_a_row;
 mod interrupts;
 mod patience;

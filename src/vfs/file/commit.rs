@@ -1,5 +1,7 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
+use std::time::Instant;
+
 use super::{OpenFile, Spooled, UploadFailure};
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
@@ -198,6 +200,7 @@ impl OpenFile {
         let after = {
             let mut state = self.state();
             state.base = Some(base);
+            state.checked = Instant::now();
             state.contents.uploaded(spooled)
         };
         if let Some(rebased) = after.rebased {

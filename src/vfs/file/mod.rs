@@ -6,10 +6,12 @@
 //! I/O.
 //!
 //! `commit` stores the contents on the server, `sealed` holds contents that wait for that after a
-//! close, and `naming` handles files that lose their name.
+//! close, `naming` handles files that lose their name, and `follow` files that grow while they are
+//! read.
 
 mod commit;
 pub(super) mod fill;
+mod follow;
 pub(super) mod gate;
 mod left;
 mod naming;
@@ -19,7 +21,7 @@ mod sealed;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -33,6 +35,8 @@ use super::read::{Bytes, Reader};
 use super::table::ino::Ino;
 use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
+pub(super) use follow::Following;
+use follow::ReachedEnd;
 use gate::{Gate, Pass, Patience};
 use left::ClosedBy;
 pub(super) use left::LeftContents;
@@ -69,6 +73,10 @@ struct State {
     naming: Naming,
     failure: UploadFailure,
     origin: ClosedBy,
+    /// How far the file was read, if a program has reached its end.
+    reached: Option<ReachedEnd>,
+    /// When the server last confirmed the version.
+    checked: Instant,
 }
 
 /// Whether the contents could not be stored.
@@ -143,6 +151,8 @@ impl OpenFile {
             naming: Naming::Linked,
             failure: UploadFailure::None,
             origin: ClosedBy::ThisMount,
+            reached: None,
+            checked: Instant::now(),
         };
         Self {
             ino,
@@ -202,27 +212,10 @@ impl OpenFile {
         }
         let reader = Arc::new(self.services.reader(self.ino, version));
         state.contents.read_by(reader);
+        state.reached = None;
         state.base = Some(version);
         state.attributes = attributes.clone();
         true
-    }
-
-    /// Whether the server was found to have another version while this one was read.
-    pub(super) fn has_changed(&self) -> bool {
-        self.state().has_changed()
-    }
-
-    /// Returns the size of the file if reading has just revealed that the server listed a wrong
-    /// one.
-    pub(super) fn take_corrected_size(&self) -> Option<u64> {
-        let mut state = self.state();
-        let size = state.contents.reader()?.corrected_size();
-        if size.is_none() || state.attributes.size == size {
-            return None;
-        }
-        state.attributes.size = size;
-        state.base = Some(Version::from(&state.attributes));
-        size
     }
 
     /// Returns the attributes to show, if they are newer than the server's.
@@ -285,14 +278,22 @@ impl OpenFile {
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         match self.visible() {
-            Visible::Remote(reader) => match reader.available(offset, length) {
-                Some(bytes) => Ok(bytes),
-                None => Ok(reader.read(offset, length, may.cancel()?)?),
-            },
+            Visible::Remote(reader) => {
+                let bytes = match reader.available(offset, length) {
+                    Some(bytes) => bytes,
+                    None => reader.read(offset, length, may.cancel()?)?,
+                };
+                self.note_end(&reader, offset, &bytes);
+                Ok(bytes)
+            }
             Visible::Local(spooled) if offset < spooled.spool.discarded() => {
                 self.read_partial(&spooled, offset, length, may.cancel()?)
             }
-            Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
+            Visible::Local(spooled) => {
+                let bytes = read_spool(&spooled.spool, offset, length)?;
+                self.note_local_end(&spooled, offset, &bytes);
+                Ok(bytes)
+            }
         }
     }
 
@@ -367,7 +368,13 @@ impl OpenFile {
 
     /// Updates attributes after the server accepted new ones under the file's name.
     pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
-        change(&mut self.state().attributes);
+        let mut state = self.state();
+        let before = state.attributes.modified;
+        change(&mut state.attributes);
+        let now = state.attributes.modified;
+        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
+            base.modified = now;
+        }
     }
 
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that

@@ -102,7 +102,12 @@ impl Vfs {
         while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
             position += 1;
             let known = self.inodes.known(open.ino, name);
-            let local = known.and_then(|ino| self.inodes.open_file(ino)?.attributes());
+            let contents = known.and_then(|ino| self.inodes.open_file(ino));
+            let local = contents.and_then(|file| {
+                // A newer listing must not resize a file that a program reads.
+                let followed = || file.polled().map(|following| following.attributes);
+                file.attributes().or_else(followed)
+            });
             let is_momentary = local.is_some() || self.lacks_size(&attributes);
             let ttl = if is_momentary { Duration::ZERO } else { ttl };
             let attributes = local.unwrap_or(attributes);
@@ -164,6 +169,8 @@ impl Vfs {
         }
         self.cache.insert(&directory, name, attributes.clone());
         self.cache.insert_empty_directory(&path);
+        // The program will probably create files in it.
+        self.prefetcher.changed_in(&path);
         self.touch_directory(&directory);
         let ino = self.inodes.lookup(parent, name, NodeKind::Directory)?;
         Ok(WithTtl {

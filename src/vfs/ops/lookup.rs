@@ -12,6 +12,7 @@ use super::case::CachedAnswer;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
+use crate::vfs::prefetch::relist::{OldAbsence, relist_interval};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
 
@@ -42,8 +43,18 @@ impl Vfs {
 
     /// Returns the attributes of `ino`.
     pub(crate) fn getattr(&self, ino: Ino, may: Blocking<'_>) -> Result<WithTtl<Attr>, Errno> {
+        let open = self.inodes.open_file(ino);
+        if let Some(file) = &open
+            && file.polled().is_some()
+        {
+            self.follow(ino, file, may)?;
+        }
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
+        }
+        if let Some(followed) = open.and_then(|file| self.followed_attributes(ino, &file)) {
+            self.counts.hit();
+            return Ok(followed);
         }
         let (directory, name) = self.location(ino)?;
         let fresh = self.attributes_of(&directory, &name, may)?;
@@ -97,7 +108,11 @@ impl Vfs {
         name: &[u8],
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        if let Some(known) = self.cached_attributes(directory, name) {
+        let known = self.cached_attributes(directory, name);
+        let is_absent = matches!(&known, Some(Err(_)));
+        if let Some(known) = known
+            && !(is_absent && self.must_ask_for_absent(directory, name))
+        {
             self.counts.hit();
             return known;
         }
@@ -112,10 +127,32 @@ impl Vfs {
                 return self.variant_attributes(directory, name, variant, cancel);
             }
             CachedAnswer::Exact(_) | CachedAnswer::Variant(_) => {
-                self.ask_attributes(directory, name, cancel)?
+                match self.ask_attributes(directory, name, cancel) {
+                    Err(errno) if is_absent && errno.is_failure() => {
+                        self.prefetcher.unanswered();
+                        return Err(Errno::NOENT);
+                    }
+                    asked => asked?,
+                }
             }
         };
         self.with_size(directory, name, fresh, cancel)
+    }
+
+    /// Whether the server must be asked for `name`, which is absent from memory: that is older than
+    /// `open_ttl`, so another client may have created the name since.
+    fn must_ask_for_absent(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        let Answer::Absent(left) = self.cache.lookup(directory, name) else {
+            return false;
+        };
+        let age = self.options.dir_ttl.saturating_sub(left);
+        if age < self.options.open_ttl {
+            return false;
+        }
+        let listed = self.cache.listing_age(directory);
+        let interval = relist_interval(self.options.open_ttl, listed);
+        age >= interval
+            && self.prefetcher.old_absence(directory, listed, interval) == OldAbsence::Ask
     }
 
     /// Returns the listing of `directory`, from memory or from the server.
@@ -124,9 +161,20 @@ impl Vfs {
         directory: &RemotePath,
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
+        self.recent_listing(directory, Duration::MAX, cancel)
+    }
+
+    /// Returns the listing of `directory`, from memory if it is younger than `max_age`, otherwise
+    /// from the server.
+    fn recent_listing(
+        &self,
+        directory: &RemotePath,
+        max_age: Duration,
+        cancel: &Cancel,
+    ) -> Result<Arc<Snapshot>, Errno> {
         loop {
             let fetch = || self.remote.with(cancel).list(directory);
-            match self.cache.snapshot_or_fetch(directory, fetch) {
+            match self.cache.recent_or_fetch(directory, max_age, fetch) {
                 // Another program's fetch ended with the wait of that program.
                 Err(error) if error.kind == ErrorKind::Interrupted && !cancel.is_cancelled() => {}
                 listed => return Ok(listed?),
@@ -156,7 +204,8 @@ impl Vfs {
         Ok(fresh)
     }
 
-    /// Requests the attributes of `name` in `directory` from the server.
+    /// Requests the attributes of `name` in `directory` from the server. Missing names cost a few
+    /// requests per directory and `open_ttl`: one by one at first, then one listing for all.
     fn ask_attributes(
         &self,
         directory: &RemotePath,
@@ -175,7 +224,8 @@ impl Vfs {
         {
             return self.stat(directory, name, Remote::stat, cancel);
         }
-        let listing = self.listing(directory, cancel)?;
+        let interval = relist_interval(self.options.open_ttl, self.cache.listing_age(directory));
+        let listing = self.recent_listing(directory, interval, cancel)?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
@@ -217,6 +267,7 @@ impl Vfs {
     /// Sets the modification time of `directory` to now, because a name was added, removed or
     /// replaced. The next listing brings the time according to the server's clock.
     pub(in crate::vfs) fn touch_directory(&self, directory: &RemotePath) {
+        self.prefetcher.changed_in(directory);
         let Some(parent) = directory.parent() else {
             return;
         };
@@ -275,9 +326,18 @@ impl Vfs {
     fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         let ino = self.inodes.known(parent, name)?;
         let file = self.inodes.open_file(ino)?;
-        let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
+        if file.is_unlinked() {
+            return None;
+        }
+        let fresh = match file.attributes() {
+            Some(attributes) => self.uncacheable(ino, &attributes),
+            None => self.followed_attributes(ino, &file)?,
+        };
         let counted = self.inodes.lookup(parent, name, NodeKind::Leaf);
-        Some(counted.map(|ino| self.uncacheable(ino, &attributes)))
+        Some(counted.map(|ino| {
+            let value = Attr { ino, ..fresh.value };
+            WithTtl { value, ..fresh }
+        }))
     }
 
     fn getattr_without_server(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {

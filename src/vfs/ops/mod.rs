@@ -5,6 +5,7 @@ mod case;
 mod close;
 mod directories;
 mod flush;
+mod follow;
 mod hidden;
 mod invalidate;
 mod lookup;

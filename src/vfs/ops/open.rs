@@ -11,6 +11,7 @@ use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
+use crate::vfs::read::ReadEnd;
 use crate::vfs::table::handle::{FileHandle, Handle};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
@@ -101,7 +102,11 @@ impl Vfs {
                 return Err(failure);
             }
         }
-        let shared = if mode.writes() && mode.truncate {
+        let grew = match self.inodes.open_file(ino) {
+            Some(file) if !mode.truncate => self.follow(ino, &file, may)?,
+            Some(_) | None => false,
+        };
+        let mut shared = if mode.writes() && mode.truncate {
             // An upload of the file may be in progress and must end first.
             let cancel = may.cancel()?;
             let (file, version) = self.share(ino, cancel)?;
@@ -111,6 +116,7 @@ impl Vfs {
         } else {
             self.share_revalidated(ino, may)?
         };
+        shared.1.changed |= grew;
         Ok(self.opened(ino, mode, shared))
     }
 
@@ -123,6 +129,14 @@ impl Vfs {
     ) -> Opened {
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
+        // The kernel requests neither a cached end nor the end of an empty file.
+        let end = match version.size {
+            Some(0) => Some(ReadEnd::new(0, &[])),
+            _ => self.inodes.read_end(ino).filter(|_| same),
+        };
+        if let Some(end) = end {
+            file.has_cached_end(end);
+        }
         let pages = match (self.may_have_pages(mode), version.size) {
             (true, Some(_)) if same => PageCache::Keep,
             (true, Some(_)) => PageCache::Drop,

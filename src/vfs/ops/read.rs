@@ -21,7 +21,15 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         let file = &self.files.find(handle)?.file;
-        let read = file.read(offset, length, may);
+        let mut read = file.read(offset, length, may);
+        // Without the page cache, a program that polls with read(2) reads at the end.
+        if read.as_ref().is_ok_and(|bytes| bytes.is_empty())
+            && length > 0
+            && file.polled().is_some()
+            && self.follow(file.ino(), file, may)?
+        {
+            read = file.read(offset, length, may);
+        }
         // Only a transfer, which is waited for, shows that the file is not as it was listed.
         if let Blocking::Yes(cancel) = may {
             match &read {

@@ -1,5 +1,6 @@
 //! What is asked of the server before a program asks for it: listings ahead of a walk through a
-//! tree, small files ahead of a program that reads a directory's in order.
+//! tree, small files ahead of a program that reads a directory's in order, new listings of
+//! directories that this mount writes to.
 //!
 //! A few threads do it over spare connections; they end when there is nothing to do, and with the
 //! mount. A program waits for what they do only where it is already under way: that takes less time
@@ -7,6 +8,7 @@
 //!
 //! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
 
+pub(super) mod relist;
 mod run;
 mod slot;
 mod walk;
@@ -14,12 +16,13 @@ mod walk;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, Snapshot};
+use crate::cache::{Cache, ListingAge, Snapshot};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
 use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
+use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask};
 use walk::{TreeWalk, WalkStep};
 
@@ -57,6 +60,7 @@ struct PrefetchShared {
 struct State {
     walk: TreeWalk,
     run: FileRun,
+    relist: RelistQueue,
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
@@ -69,6 +73,7 @@ struct State {
 #[derive(Debug)]
 enum PrefetchJob {
     List(Vec<RemotePath>),
+    Relist(PendingListing),
     Read(RunTask),
 }
 
@@ -86,6 +91,7 @@ impl Prefetcher {
         let state = State {
             walk: TreeWalk::new(options.cache_bytes / PART_OF_CACHE, now),
             run: FileRun::new(rules, now),
+            relist: RelistQueue::new(options.writeback),
             threads: 0,
             coming: 0,
             batch: 1,
@@ -158,6 +164,34 @@ impl Prefetcher {
         self.shared.lock().run.forget(path);
     }
 
+    /// Records that this mount changed something in `directory`.
+    pub(super) fn changed_in(&self, directory: &RemotePath) {
+        let mut state = self.shared.lock();
+        state.relist.changed(directory, Instant::now());
+    }
+
+    /// Records that the server did not answer a question about an absent name.
+    pub(super) fn unanswered(&self) {
+        self.shared.lock().relist.unanswered(Instant::now());
+    }
+
+    /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
+    /// the directory is listed again in the background, at most once per `interval`.
+    pub(super) fn old_absence(
+        &self,
+        directory: &RemotePath,
+        listed: Option<ListingAge>,
+        interval: Duration,
+    ) -> OldAbsence {
+        let mut state = self.shared.lock();
+        let now = Instant::now();
+        let answer = state.relist.absent(directory, listed, interval, now);
+        if state.relist.jobs(now) > 0 {
+            self.call_threads(state);
+        }
+        answer
+    }
+
     /// Nothing is begun from now on.
     pub(super) fn stop(&self) {
         self.shared.lock().stopped = true;
@@ -192,7 +226,7 @@ impl State {
     /// How many connections there is work for.
     fn jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
-        listings + self.run.jobs(now)
+        listings + self.run.jobs(now) + self.relist.jobs(now)
     }
 
     /// What to do with this connection.
@@ -203,6 +237,9 @@ impl State {
         }
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
+        }
+        if let Some(listing) = self.relist.take(now) {
+            return Some(PrefetchJob::Relist(listing));
         }
         self.batch = spare.most_to_list();
         let directories = self.walk.take(self.batch, now);
@@ -252,6 +289,7 @@ impl PrefetchShared {
     fn run(&self, job: PrefetchJob, spare: &mut BackgroundSession) {
         match job {
             PrefetchJob::List(directories) => self.list(&directories, spare),
+            PrefetchJob::Relist(pending) => self.relist(&pending, spare),
             PrefetchJob::Read(RunTask::Confirm(paths)) => {
                 let told = guarded::catch("a look ahead", || spare.versions(&paths));
                 let told = told.unwrap_or_default();
@@ -269,6 +307,23 @@ impl PrefetchShared {
             }
         }
         self.work.notify_all();
+    }
+
+    /// Replaces an old listing, which answers lookups in the meantime.
+    fn relist(&self, pending: &PendingListing, spare: &mut BackgroundSession) {
+        let directory = &pending.directory;
+        let Some(begun) = self.cache.begin_again(directory, pending.max_age) else {
+            return;
+        };
+        let mut begun = Some(begun);
+        let mut listed = |_, listing| {
+            if let Some(begun) = begun.take() {
+                begun.complete(listing);
+            }
+        };
+        guarded::catch("a listing in the background", || {
+            spare.list(std::slice::from_ref(directory), &mut listed);
+        });
     }
 
     /// Lists those of `directories` that have not been listed in the meantime.

@@ -22,6 +22,7 @@ mod bytes;
 mod fetch;
 pub(super) mod parallel;
 mod pinned_version;
+mod read_end;
 mod resume;
 mod source;
 mod state;
@@ -47,6 +48,7 @@ use bytes::{BlockBytes, BufferPool, UnreadableBlock};
 use fetch::FetchTask;
 use parallel::ParallelReads;
 pub(super) use pinned_version::PinnedVersion;
+pub(super) use read_end::ReadEnd;
 pub(super) use resume::{DownloadStep, ResumableDownload, Revalidate};
 pub(super) use source::{RangeDownload, RangeSource};
 use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
@@ -198,6 +200,28 @@ impl Reader {
     /// Returns the size of the file if the server listed a wrong one.
     pub(crate) fn corrected_size(&self) -> Option<u64> {
         self.shared.expected.corrected_size()
+    }
+
+    /// Returns the size of the file, if it is known.
+    pub(in crate::vfs) fn size(&self) -> Option<u64> {
+        self.shared.expected.size()
+    }
+
+    /// Returns when the server last confirmed the version that is read.
+    pub(in crate::vfs) fn confirmed_at(&self) -> Instant {
+        self.shared.expected.confirmed_at()
+    }
+
+    /// Records how far a program has read that reached the end. From now on, the file may grow.
+    pub(in crate::vfs) fn set_end(&self, end: ReadEnd) {
+        self.shared.expected.set_end(end);
+    }
+
+    /// Records that another reader has read the file up to `end`. The first transfer starts where
+    /// the first read does, and the file may grow.
+    pub(in crate::vfs) fn continue_from(&self, end: ReadEnd) {
+        self.set_end(end);
+        self.shared.lock().begin();
     }
 
     /// Ends the transfers that no read waits for or has used for `older_than`, so that their

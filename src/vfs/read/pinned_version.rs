@@ -1,11 +1,12 @@
 //! The version of a file when it was opened, so that a later transfer never continues in another
 //! one.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::RangeSource;
+use super::{RangeSource, ReadEnd};
 use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::{Error, ErrorKind};
@@ -13,6 +14,9 @@ use crate::remote::{Error, ErrorKind};
 /// How long a version counts as confirmed for a program that reads at random offsets. FTP times do
 /// not distinguish two changes within a second.
 const CONFIRMED: Duration = Duration::from_secs(1);
+
+/// Bytes received at a time to compare the end of what was read.
+const CHUNK: usize = 16 << 10;
 
 /// The version of a file being read, and when the server last confirmed it.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(in crate::vfs) struct PinnedVersion {
     /// Whether the server was found to have another version. Bytes that a transfer received may
     /// belong to either.
     changed: AtomicBool,
+    /// How far a program has read, if it reached the end: the file may have grown since.
+    end: Mutex<Option<ReadEnd>>,
 }
 
 impl PinnedVersion {
@@ -35,7 +41,31 @@ impl PinnedVersion {
             corrected: OnceLock::new(),
             confirmed: Mutex::new(Instant::now()),
             changed: AtomicBool::new(false),
+            end: Mutex::new(None),
         }
+    }
+
+    /// Records how far a program has read that reached the end, of this version or of one from
+    /// which it grew. From now on, the file may grow.
+    pub(in crate::vfs) fn set_end(&self, end: ReadEnd) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Whether the file may grow while it is read.
+    pub(super) fn may_grow(&self) -> bool {
+        self.end().is_some()
+    }
+
+    fn end(&self) -> Option<ReadEnd> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when the server last confirmed the version.
+    pub(super) fn confirmed_at(&self) -> Instant {
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the version, with the corrected size if there is one.
@@ -58,8 +88,7 @@ impl PinnedVersion {
 
     /// Whether the server confirmed the version within the last second.
     pub(super) fn is_confirmed(&self) -> bool {
-        let confirmed = self.confirmed.lock();
-        confirmed.unwrap_or_else(PoisonError::into_inner).elapsed() < CONFIRMED
+        self.confirmed_at().elapsed() < CONFIRMED
     }
 
     /// Asks the server whether it still has this version.
@@ -73,7 +102,7 @@ impl PinnedVersion {
         cancel: &Cancel,
     ) -> Result<(), Error> {
         match source.version(cancel) {
-            Ok(version) if version.agrees(&self.version()) => {
+            Ok(version) if self.continues_in(&version, source, cancel)? => {
                 let mut confirmed = self
                     .confirmed
                     .lock()
@@ -84,6 +113,26 @@ impl PinnedVersion {
             Ok(_) => Err(self.changed(source)),
             Err(error) if error.kind == ErrorKind::NotFound => Err(self.changed(source)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `now`, which the server has, is the version or grew from it.
+    fn continues_in(
+        &self,
+        now: &Version,
+        source: &dyn RangeSource,
+        cancel: &Cancel,
+    ) -> Result<bool, Error> {
+        let version = self.version();
+        if now.agrees(&version) {
+            return Ok(true);
+        }
+        match self.end() {
+            Some(end) if now.grew_from(&version) => {
+                let bytes = fetch(source, end.first()..end.at(), cancel)?;
+                Ok(end.precedes(&bytes))
+            }
+            Some(_) | None => Ok(false),
         }
     }
 
@@ -139,5 +188,69 @@ impl PinnedVersion {
     /// Whether the server was found to have another version.
     pub(in crate::vfs) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
+    }
+}
+
+/// Returns the bytes in `range`, fewer if the file ends before.
+fn fetch(source: &dyn RangeSource, range: Range<u64>, cancel: &Cancel) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    if range.is_empty() {
+        return Ok(bytes);
+    }
+    let (mut transfer, start) = source.open_at(range.start, cancel)?;
+    let mut skipped = range.start.saturating_sub(start);
+    let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; CHUNK];
+    while bytes.len() < wanted {
+        let count = transfer.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        let before = skipped.min(count as u64);
+        skipped -= before;
+        let new = buffer.get(before as usize..count).unwrap_or_default();
+        bytes.extend_from_slice(new.get(..wanted - bytes.len()).unwrap_or(new));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::vfs::read::fake::{FakeFile, FakeSource, sample};
+
+    fn of_size(size: u64) -> Version {
+        Version {
+            size: Some(size),
+            ..Version::default()
+        }
+    }
+
+    #[test]
+    fn a_larger_version_continues_the_pinned_one_if_the_read_end_is_still_there() {
+        let file = FakeFile::new(sample(10_000), &[]);
+        file.says(of_size(10_000));
+        let read = file.bytes().get(..6_000).unwrap();
+        let mut other = read.to_vec();
+        other[5_999] ^= 1;
+        let confirm = |end: Option<&[u8]>| {
+            let pinned = PinnedVersion::new(of_size(6_000));
+            if let Some(bytes) = end {
+                pinned.set_end(ReadEnd::new(6_000, bytes));
+            }
+            let confirmed = pinned.confirm(&FakeSource(Arc::clone(&file)), &Cancel::never());
+            assert_eq!(confirmed.is_err(), pinned.has_changed());
+            confirmed.is_ok()
+        };
+        assert!(!confirm(None), "no program has reached the end");
+        assert!(!confirm(Some(&other)));
+        assert!(confirm(Some(read)));
+        file.restart_at_zero();
+        assert!(confirm(Some(read)));
+        assert_eq!(file.opened(), [1_904; 3]);
+        file.says(of_size(5_999));
+        assert!(!confirm(Some(read)), "it shrank");
     }
 }

@@ -277,6 +277,7 @@ impl ResumableDownload {
         drop(incoming);
         match ended {
             Ok(0) => {}
+            Ok(_) if self.expected.may_grow() => {}
             Ok(_) => return Err(self.expected.changed(&*self.source)),
             Err(error) => log::debug!("after the last byte: {error}"),
         }

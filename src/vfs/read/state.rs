@@ -105,6 +105,11 @@ impl ReaderState {
         self.begun
     }
 
+    /// Records that there was a read.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
+    }
+
     /// Returns the stream with this number if it still exists.
     pub(super) fn stream(&mut self, id: u64) -> Option<&mut Stream> {
         self.streams.iter_mut().find(|stream| stream.id == id)
@@ -257,7 +262,7 @@ impl ReaderState {
     pub(super) fn open(&mut self, offset: u64, read_ahead: u64, now: Instant) -> u64 {
         // The kernel's first requests may arrive in any order: those near the start belong to it.
         let at_start = !self.begun && offset <= GAP;
-        self.begun = true;
+        self.begin();
         let position = if at_start { 0 } else { offset };
         let id = self.number();
         self.streams

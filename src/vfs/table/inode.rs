@@ -13,6 +13,7 @@ use crate::ftp::{RemotePath, Version};
 
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
+use crate::vfs::read::ReadEnd;
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,8 @@ struct Node {
     open: Weak<OpenFile>,
     /// The version of the contents in the kernel's page cache.
     cached: Option<Version>,
+    /// The end of the file, if it is in these pages.
+    read_end: Option<ReadEnd>,
 }
 
 /// Number of inodes for which a table keeps its space.
@@ -84,6 +87,7 @@ impl Node {
             children,
             open: Weak::new(),
             cached: None,
+            read_end: None,
         }
     }
 }
@@ -251,6 +255,7 @@ impl Inodes {
         if let Some(node) = self.lock().nodes.get_mut(&ino) {
             node.open = Weak::new();
             node.cached = None;
+            node.read_end = None;
         }
     }
 
@@ -262,9 +267,28 @@ impl Inodes {
             return false;
         };
         let before = std::mem::replace(&mut node.cached, version);
-        before
+        let is_same = before
             .zip(version)
-            .is_some_and(|(before, now)| before.agrees(&now))
+            .is_some_and(|(before, now)| before.agrees(&now));
+        if !is_same {
+            node.read_end = None;
+        }
+        is_same
+    }
+
+    /// Records that the kernel got the end of the file `ino` in `version`.
+    pub(in crate::vfs) fn set_read_end(&self, ino: Ino, version: Version, end: ReadEnd) {
+        let mut table = self.lock();
+        if let Some(node) = table.nodes.get_mut(&ino)
+            && node.cached.is_some_and(|cached| cached.agrees(&version))
+        {
+            node.read_end = Some(end);
+        }
+    }
+
+    /// Returns the end of the file `ino` if it is in the kernel's pages.
+    pub(in crate::vfs) fn read_end(&self, ino: Ino) -> Option<ReadEnd> {
+        self.lock().nodes.get(&ino)?.read_end
     }
 
     /// Removes `name` in `parent`. Its inode lives on while the kernel holds it.

@@ -275,6 +275,7 @@ impl StreamFetch<'_> {
         self.resuming.outlive_readers();
         match self.resuming.step(&mut [0; 1]) {
             Ok(DownloadStep::End | DownloadStep::Again) => {}
+            Ok(DownloadStep::Bytes(_)) if self.shared.expected.may_grow() => {}
             Ok(DownloadStep::Bytes(_)) => log::warn!(
                 "{}: more came than the server says it has: it has grown, or comes in another form than it is stored \
                  in (TYPE I)",

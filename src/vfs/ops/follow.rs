@@ -1,0 +1,136 @@
+//! Following a file that others append to: `tail -f`, `less +F`.
+//!
+//! A program that has read a file to its end polls its size with fstat(2) or read(2). The kernel
+//! then requests the attributes, at most once per `open_ttl`, and [`Vfs::follow`] asks the server
+//! for the version:
+//!
+//! - the same: nothing happens;
+//! - one that only grew: the program reads on, see [`OpenFile::grow`];
+//! - another file, or none: the open file keeps its inode, and the name gets a new one. Programs
+//!   that have it open get `ESTALE`, and those that open the name get the new file.
+//!
+//! A file that was stored from here and is still open is treated alike when it is opened again: its
+//! local copy is used only while the server has the same.
+//!
+//! No request of the kernel, no question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cancel::Blocking;
+use crate::ftp::{RemotePath, Version};
+
+use crate::vfs::Vfs;
+use crate::vfs::attr::{Attr, WithTtl};
+use crate::vfs::errno::Errno;
+use crate::vfs::file::{Following, OpenFile};
+use crate::vfs::prefetch::relist::relist_interval;
+use crate::vfs::table::handle::Handle;
+use crate::vfs::table::ino::Ino;
+
+impl Vfs {
+    /// Makes `file`, the open file of `ino`, as large as it is on the server now, if a program has
+    /// read it to its end or stored it from here. Returns whether it grew.
+    ///
+    /// # Errors
+    /// `STALE` if it is another file now. If the server cannot be asked, the file stays as it is.
+    pub(in crate::vfs) fn follow(
+        &self,
+        ino: Ino,
+        file: &Arc<OpenFile>,
+        may: Blocking<'_>,
+    ) -> Result<bool, Errno> {
+        let due = || -> Result<_, Errno> {
+            let Some(following) = file.following() else {
+                return Ok(None);
+            };
+            let (directory, name) = self.location(ino)?;
+            let is_due = self.is_due(&following, &directory, &name);
+            Ok(is_due.then_some((following, directory, name)))
+        };
+        if due()?.is_none() {
+            return Ok(false);
+        }
+        let cancel = may.cancel()?;
+        let _pass = file.enter(cancel)?;
+        let Some((following, directory, name)) = due()? else {
+            return Ok(false);
+        };
+        let before = following.version;
+        let grown = match self.revalidate(&directory, &name, cancel) {
+            Ok((found, _)) => {
+                let now = Version::from(&found);
+                if now.agrees(&before) {
+                    file.checked();
+                    return Ok(false);
+                }
+                if now.grew_from(&before) {
+                    file.grow(&found, cancel)
+                } else {
+                    Ok(false)
+                }
+            }
+            Err(errno) => Err(errno),
+        };
+        match grown {
+            Ok(true) => Ok(true),
+            Ok(false) | Err(Errno::STALE) => {
+                log::info!("{directory}: an open file in it was replaced on the server");
+                self.inodes.detach(ino);
+                Err(Errno::STALE)
+            }
+            Err(Errno::INTR) => Err(Errno::INTR),
+            Err(errno) => {
+                log::debug!("cannot follow a file in {directory}: {errno:?}");
+                file.checked();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Returns the attributes of `ino` if a program has read it to its end, and how long the kernel
+    /// may cache them.
+    pub(in crate::vfs) fn followed_attributes(
+        &self,
+        ino: Ino,
+        file: &OpenFile,
+    ) -> Option<WithTtl<Attr>> {
+        let following = file.polled()?;
+        let left = self.options.open_ttl.saturating_sub(following.age);
+        Some(WithTtl {
+            value: self.show(ino, &following.attributes),
+            ttl: left.min(self.options.attr_ttl),
+        })
+    }
+
+    /// Returns the inode of `handle` if a program has reached the end of its file, and after how
+    /// long the kernel must request its attributes again. Returns it once for each open file.
+    pub(crate) fn take_reached_end(&self, handle: Handle) -> Option<(Ino, Duration)> {
+        let ttl = self.options.open_ttl;
+        if ttl >= self.options.attr_ttl {
+            return None;
+        }
+        let opened = self.files.find(handle).ok()?;
+        opened.file.take_reached().then(|| (opened.file.ino(), ttl))
+    }
+
+    /// Whether a program has `ino` open after it has read it to its end.
+    pub(crate) fn is_followed(&self, ino: Ino) -> bool {
+        let file = self.inodes.open_file(ino);
+        file.is_some_and(|file| file.polled().is_some())
+    }
+
+    /// Whether the server must be asked, or has reported another version in the meantime.
+    fn is_due(&self, following: &Following, directory: &RemotePath, name: &[u8]) -> bool {
+        let open_ttl = self.options.open_ttl;
+        let interval = if self.remote.can_stat() {
+            open_ttl
+        } else {
+            relist_interval(open_ttl, self.cache.listing_age(directory))
+        };
+        following.age >= interval
+            || self
+                .fresh_attributes(directory, name)
+                .is_some_and(|found| !Version::from(&found).agrees(&following.version))
+    }
+}

@@ -1,0 +1,325 @@
+//! Programs that follow a file to which others append: `tail -f`, `tail -F`, and a program that
+//! reads to the end, sleeps and reads again, as `less +F` does.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::{Kind, assert_errno, command, shell, stories, wait_for};
+
+/// Limit for what appears after about `open_ttl`.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longer than cached attributes are valid for a reader at the end.
+const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// A program that follows a file, and what it has printed.
+struct Follower {
+    program: Child,
+    home: TempDir,
+}
+
+impl Follower {
+    fn start(program: &str, arguments: &[&OsStr]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let output = |name| Stdio::from(File::create(home.path().join(name)).unwrap());
+        let program = command(program)
+            .args(arguments)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(output("out"))
+            .stderr(output("err"))
+            .spawn()
+            .unwrap();
+        Self { program, home }
+    }
+
+    fn tail(option: &str, file: &Path) -> Self {
+        let arguments = [option, "-s0.2", "-n+1"].map(OsStr::new);
+        Self::start("tail", &[&arguments[..], &[file.as_os_str()]].concat())
+    }
+
+    /// Starts a program that reads to the end, sleeps and reads again, without fstat(2).
+    fn reader(file: &Path) -> Self {
+        let script = "import os, sys, time\n\
+            file = os.open(sys.argv[1], os.O_RDONLY)\n\
+            while True:\n\
+            \x20   data = os.read(file, 65536)\n\
+            \x20   os.write(1, data)\n\
+            \x20   if not data: time.sleep(0.2)\n";
+        let arguments = ["-c".as_ref(), script.as_ref(), file.as_os_str()];
+        Self::start("python3", &arguments)
+    }
+
+    fn printed(&self, name: &str) -> Vec<u8> {
+        fs::read(self.home.path().join(name)).unwrap()
+    }
+
+    fn expect(&self, content: &[u8]) {
+        let is_printed = || self.printed("out") == content;
+        if !wait_for(PATIENCE, is_printed) {
+            let printed = self.printed("out");
+            panic!(
+                "{} of {} bytes were printed, then {:?}; {}",
+                printed.len(),
+                content.len(),
+                String::from_utf8_lossy(&printed[printed.len().saturating_sub(80)..]),
+                String::from_utf8_lossy(&self.printed("err")),
+            );
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+fn append(file: &Path, bytes: &[u8]) {
+    let mut file = OpenOptions::new().append(true).open(file).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// Appends to `log` on the server in pieces of many sizes, and expects each of them.
+fn follows(log: &Path, mut content: Vec<u8>, follower: &Follower) {
+    follower.expect(&content);
+    for length in [10, 4096, 200_000, 3] {
+        let line = format!("{length} more\n");
+        let piece: Vec<u8> = line.bytes().cycle().take(length).collect();
+        append(log, &piece);
+        content.extend(piece);
+        follower.expect(&content);
+    }
+}
+
+stories! {
+    /// `tail -f` prints what others append.
+    fn tail_prints_what_others_append(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("dir/log", "one\n");
+        let tail = Follower::tail("-f", &mount.join("dir/log"));
+        follows(&log, b"one\n".to_vec(), &tail);
+    }
+
+    /// The end of the file may be in the kernel's page cache already, and the file may be read by
+    /// others in the meantime.
+    fn tail_follows_a_file_that_others_read(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let content = vec![b'x'; 10_000];
+        let log = server.write("log", &content);
+        shell(mount.path(), "ls -l; cat log > /dev/null");
+        let tail = Follower::tail("-f", &mount.join("log"));
+        tail.expect(&content);
+        append(&log, b"more\n");
+        thread::sleep(A_WHILE);
+        let read = fs::read(mount.join("log")).unwrap();
+        assert_eq!(read.len(), content.len() + 5);
+        tail.expect(&read);
+        shell(mount.path(), "ls -l");
+        follows(&log, read, &tail);
+    }
+
+    /// An empty file is followed from its beginning.
+    fn tail_follows_an_empty_file(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", "");
+        let tail = Follower::tail("-f", &mount.join("log"));
+        follows(&log, Vec::new(), &tail);
+    }
+
+    /// A program that only reads gets what others append.
+    fn a_reader_at_the_end_reads_on(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", "one\n");
+        let reader = Follower::reader(&mount.join("log"));
+        follows(&log, b"one\n".to_vec(), &reader);
+    }
+
+    /// The same without the page cache.
+    fn a_reader_at_the_end_reads_on_without_page_cache(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600"] {
+        let log = server.write("log", "one\n");
+        let reader = Follower::reader(&mount.join("log"));
+        follows(&log, b"one\n".to_vec(), &reader);
+        let tail = Follower::tail("-f", &mount.join("log"));
+        follows(&log, server.read("log"), &tail);
+    }
+
+    /// A program that has read the end goes back and forth in a file that grows.
+    fn a_reader_at_the_end_goes_back(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let mut content: Vec<u8> = (0..3 << 20).map(|at| (at / 1000) as u8).collect();
+        let log = server.write("log", &content);
+        let file = File::open(mount.join("log")).unwrap();
+        let read = |from: usize| {
+            let mut bytes = vec![0; 10_000];
+            let count = file.read_at(&mut bytes, from as u64).unwrap();
+            bytes.truncate(count);
+            bytes
+        };
+        for back in [1 << 20, 0, 2 << 20] {
+            let end = content.len() - 10_000;
+            assert!(read(end) == content[end..]);
+            thread::sleep(A_WHILE);
+            append(&log, b"more\n");
+            assert!(read(back) == content[back..back + 10_000]);
+            content.extend(b"more\n");
+            let end = content.len() - 10_000;
+            assert!(wait_for(PATIENCE, || read(end) == content[end..]));
+        }
+    }
+
+    /// Lines that programs on the mount append neither hide nor replace those of others.
+    fn own_lines_and_those_of_others_are_kept(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", "one\n");
+        let tail = Follower::tail("-f", &mount.join("log"));
+        let mut content = b"one\n".to_vec();
+        tail.expect(&content);
+        for round in 0..3 {
+            let own = format!("own {round}\n");
+            shell(mount.path(), &format!("echo 'own {round}' >> log"));
+            content.extend(own.bytes());
+            tail.expect(&content);
+            assert_eq!(server.read("log"), content);
+            append(&log, b"other\n");
+            content.extend(b"other\n");
+            if round == 1 {
+                tail.expect(&content);
+            }
+            thread::sleep(A_WHILE);
+        }
+        assert_eq!(fs::read(mount.join("log")).unwrap(), content);
+        tail.expect(&content);
+        assert_eq!(server.read("log"), content);
+    }
+
+    /// A program that has a file open does not hide from others what is on the server.
+    fn an_open_file_hides_no_change(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("file", "old\n");
+        let name = mount.join("file");
+        let mut open = File::open(&name).unwrap();
+        open.read_to_end(&mut Vec::new()).unwrap();
+        shell(mount.path(), "echo 'written here' > file");
+        assert_eq!(server.read("file"), b"written here\n");
+        thread::sleep(A_WHILE);
+        fs::write(&on_server, "by others\n").unwrap();
+        assert_eq!(fs::read(&name).unwrap(), b"by others\n");
+        shell(mount.path(), "echo more >> file");
+        assert_eq!(server.read("file"), b"by others\nmore\n");
+        drop(open);
+        assert_eq!(fs::read(&name).unwrap(), b"by others\nmore\n");
+    }
+
+    /// `tail -F` prints the files that take the name, whether they are shorter or longer.
+    fn tail_follows_the_name(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", "first\n");
+        let tail = Follower::tail("-F", &mount.join("log"));
+        let mut content = b"first\n".to_vec();
+        tail.expect(&content);
+        append(&log, b"and more\n");
+        content.extend(b"and more\n");
+        tail.expect(&content);
+        for (number, new) in ["a much longer file\nthan the one before\n", "short\n"].iter().enumerate() {
+            thread::sleep(A_WHILE);
+            let rotated = server.root().join(format!("log.{number}"));
+            fs::rename(&log, rotated).unwrap();
+            server.write("new", new);
+            fs::rename(server.root().join("new"), &log).unwrap();
+            content.extend(new.bytes());
+            tail.expect(&content);
+        }
+        thread::sleep(A_WHILE);
+        fs::write(&log, "cut\n").unwrap();
+        content.extend(b"cut\n");
+        tail.expect(&content);
+        append(&log, b"and on\n");
+        content.extend(b"and on\n");
+        tail.expect(&content);
+    }
+
+    /// An open file never continues in another one, even if that is longer.
+    fn a_longer_file_in_its_place_is_another(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", vec![b'1'; 5000]);
+        let mut file = File::open(mount.join("log")).unwrap();
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        assert_eq!(content.len(), 5000);
+        thread::sleep(A_WHILE);
+        fs::rename(server.write("new", vec![b'2'; 9000]), &log).unwrap();
+        let read = |file: &mut File| file.read(&mut [0; 64]);
+        let is_stale = || match read(&mut file) {
+            Ok(0) => false,
+            other => {
+                assert_errno(other, libc::ESTALE);
+                true
+            }
+        };
+        assert!(wait_for(PATIENCE, is_stale));
+        assert!(fs::read(mount.join("log")).unwrap() == vec![b'2'; 9000]);
+        assert_eq!(fs::metadata(mount.join("log")).unwrap().len(), 9000);
+        assert!(read(&mut file).is_err());
+    }
+
+    /// The same for a shorter file, and for one that is gone.
+    fn a_shorter_file_in_its_place_is_another(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let log = server.write("log", vec![b'1'; 5000]);
+        for new in [Some(vec![b'2'; 3000]), None] {
+            let mut file = File::open(mount.join("log")).unwrap();
+            file.read_to_end(&mut Vec::new()).unwrap();
+            thread::sleep(A_WHILE);
+            match &new {
+                Some(new) => fs::write(&log, new).unwrap(),
+                None => fs::remove_file(&log).unwrap(),
+            }
+            let is_stale = || file.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ESTALE));
+            assert!(wait_for(PATIENCE, is_stale));
+            match &new {
+                Some(new) => assert!(fs::read(mount.join("log")).unwrap() == *new),
+                None => assert_eq!(File::open(mount.join("log")).unwrap_err().kind(), ErrorKind::NotFound),
+            }
+        }
+    }
+}
+
+/// On a server that has only LIST, sizes show that a file grew.
+#[test]
+fn tail_works_with_listings_only() {
+    let server = crate::support::TestServer::start_with(Kind::Embedded, |options| {
+        let disabled = ["MLST", "MLSD", "SIZE", "MDTM", "STAT"];
+        options.disabled = disabled.iter().map(ToString::to_string).collect();
+    });
+    let log = server.write("dir/log", "one\n");
+    let mount = crate::support::Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    let tail = Follower::tail("-F", &mount.join("dir/log"));
+    follows(&log, b"one\n".to_vec(), &tail);
+}
+
+/// Polling costs at most one question per `open_ttl`, and a file that is only open costs none.
+#[test]
+fn polling_asks_once_per_open_ttl() {
+    let server = crate::support::TestServer::start(Kind::Embedded);
+    server.write("log", "one\n");
+    let mount = crate::support::Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    let mut open = File::open(mount.join("log")).unwrap();
+    open.read_to_end(&mut Vec::new()).unwrap();
+    let questions = || {
+        let commands = server.commands();
+        let is_question = |line: &&String| !line.starts_with("NOOP") && !line.starts_with("QUIT");
+        commands.iter().filter(is_question).count()
+    };
+    thread::sleep(A_WHILE);
+    server.embedded().unwrap().clear_commands();
+    thread::sleep(A_WHILE * 3);
+    assert_eq!(questions(), 0, "{:?}", server.commands());
+    let tail = Follower::tail("-f", &mount.join("log"));
+    tail.expect(b"one\n");
+    let before = questions();
+    let began = std::time::Instant::now();
+    thread::sleep(A_WHILE * 4);
+    let asked = questions() - before;
+    let periods = 1 + began.elapsed().as_secs() as usize;
+    assert!((2..=periods).contains(&asked), "{:?}", server.commands());
+}
