@@ -309,12 +309,12 @@ impl fuser::Filesystem for FuseFs {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let (file, length) = (handle(file), bytes.len());
+        let (file, length, thread) = (handle(file), bytes.len(), request.pid());
         self.answer(
             request,
             reply,
             bytes,
-            move |vfs, bytes, may| vfs.write(file, offset, bytes, may),
+            move |vfs, bytes, may| vfs.write(file, offset, bytes, thread, may),
             move |reply, answer| written(reply, answer, length),
         );
     }

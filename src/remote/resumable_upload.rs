@@ -20,6 +20,9 @@ use crate::pool::{self, Lease, Permit, RetryMode};
 /// Time after which a server that reports an empty file does not show what it receives.
 const HIDDEN_AFTER: Duration = Duration::from_secs(2);
 
+/// Maximum wait for a spare session.
+const ASK_WITHIN: Duration = Duration::from_millis(200);
+
 /// Bytes copied at a time.
 const COPIED: usize = 256 << 10;
 
@@ -50,11 +53,24 @@ pub(super) struct ResumableUpload {
 /// What SIZE says about the file while it is uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UploadProgress {
+    /// It was not asked yet.
     Unknown,
-    /// The number of bytes received, at last.
+    /// The number of bytes received, as of the last answer.
     Shown(u64),
-    /// Nothing, or not over the only session.
+    /// The server reports no size during an upload.
     Hidden,
+}
+
+/// The answer to the question how much the server has received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    Bytes(u64),
+    /// The file is empty, or the server shows no more before the upload has ended.
+    Nothing,
+    /// There was no spare session.
+    NotAsked,
+    /// The server does not say, or has no second session.
+    Unknown,
 }
 
 /// What [`ResumableUpload::keep_from`] allows.
@@ -124,49 +140,60 @@ impl ResumableUpload {
         file: &File,
         offset: u64,
     ) -> Result<Discardable, pool::Error> {
-        let copied_from = *self.copied_from.get_or_insert(self.sent);
-        let received = match self.progress {
-            UploadProgress::Hidden => None,
-            UploadProgress::Unknown | UploadProgress::Shown(_) => self.received(),
-        };
-        if let Some(received) = received.filter(|received| *received > 0) {
-            let has_moved = self.progress != UploadProgress::Shown(received);
-            if has_moved {
-                (self.progress, self.moved) = (UploadProgress::Shown(received), Instant::now());
-            }
-            let end = received.min(offset);
-            if end > self.kept_from {
-                self.kept_from = end;
-                return Ok(Discardable::Before(end));
-            }
-        }
+        self.send_copies();
         let waited = self.moved.elapsed();
-        match self.progress {
-            UploadProgress::Shown(_) if waited >= self.remote.timeout() => {
-                self.begin_again(file)?;
+        match self.received() {
+            Received::Bytes(received) => {
+                if self.progress != UploadProgress::Shown(received) {
+                    (self.progress, self.moved) = (UploadProgress::Shown(received), Instant::now());
+                } else if received < self.sent && waited >= self.remote.timeout() {
+                    self.begin_again(file)?;
+                    return Ok(Discardable::NotYet);
+                }
+                let end = received.min(offset);
+                if end <= self.kept_from {
+                    return Ok(Discardable::NotYet);
+                }
+                self.kept_from = end;
+                Ok(Discardable::Before(end))
+            }
+            Received::NotAsked | Received::Nothing if waited < HIDDEN_AFTER => {
                 Ok(Discardable::NotYet)
             }
-            UploadProgress::Shown(_) => Ok(Discardable::NotYet),
-            UploadProgress::Unknown if received.is_some() && waited < HIDDEN_AFTER => {
-                Ok(Discardable::NotYet)
-            }
-            UploadProgress::Unknown | UploadProgress::Hidden if self.kept_from < copied_from => {
-                Ok(Discardable::Unknown)
-            }
-            UploadProgress::Unknown | UploadProgress::Hidden => {
-                self.progress = UploadProgress::Hidden;
-                self.kept_from = self.kept_from.max(offset);
-                Ok(Discardable::Before(self.kept_from))
+            Received::NotAsked | Received::Nothing | Received::Unknown => {
+                Ok(self.keep_unconfirmed(offset))
             }
         }
     }
 
-    /// Asks another session how much the server has received.
-    fn received(&self) -> Option<u64> {
-        if self.remote.pool_stats().limit < 2 {
-            return None;
+    /// Like [`Self::keep_from`], on a server that does not say what it has received.
+    fn keep_unconfirmed(&mut self, offset: u64) -> Discardable {
+        if self.copied_from.is_none_or(|from| self.kept_from < from) {
+            return Discardable::Unknown;
         }
-        self.size_there(&mut self.remote.exchange()).ok()?
+        self.kept_from = self.kept_from.max(offset);
+        Discardable::Before(self.kept_from)
+    }
+
+    /// Asks over a spare session how much the server has received.
+    fn received(&mut self) -> Received {
+        if self.progress == UploadProgress::Hidden || self.remote.pool_stats().limit < 2 {
+            return Received::Unknown;
+        }
+        let Some(mut spare) = self.remote.spare(ASK_WITHIN) else {
+            return Received::NotAsked;
+        };
+        let version = spare.versions(std::slice::from_ref(&self.path)).pop();
+        match version.flatten().and_then(|version| version.size) {
+            Some(0) => Received::Nothing,
+            Some(received) => Received::Bytes(received),
+            // It has answered before.
+            None if self.progress != UploadProgress::Unknown => Received::NotAsked,
+            None => {
+                self.progress = UploadProgress::Hidden;
+                Received::Unknown
+            }
+        }
     }
 
     /// Replaces a transfer that does not move, and sends again what was lost with it.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -18,29 +17,29 @@ pub(crate) fn process_of(thread: u32) -> Option<u32> {
     process.trim().parse().ok()
 }
 
+/// Whether `process` exists.
+pub(crate) fn is_alive(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
 /// Whether `process` has a descriptor that may write the file with this `name` and inode number.
-/// Does not touch the file itself. True if it exists and this process may not look at it, as root
-/// without capabilities may not look at root's other processes.
+/// Does not touch the file itself. False if this process may not look at it, as root without
+/// capabilities may not look at root's other processes.
 ///
 /// The kernel answers only after an execve(2) of that process has closed what it should close: do
 /// not ask about a process that waits for the caller in a close.
 pub(crate) fn may_still_write(process: u32, name: &[u8], inode: u64) -> bool {
     let process = Path::new("/proc").join(process.to_string());
-    let is_hidden = |error: &io::Error| error.kind() == ErrorKind::PermissionDenied;
-    let descriptors = match fs::read_dir(process.join("fd")) {
-        Ok(descriptors) => descriptors,
-        Err(error) => return is_hidden(&error),
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
+        return false;
     };
-    descriptors
-        .filter_map(Result::ok)
-        .any(|descriptor| match fs::read_link(descriptor.path()) {
-            Ok(target) if target.file_name() == Some(OsStr::from_bytes(name)) => {
-                fs::read(process.join("fdinfo").join(descriptor.file_name()))
-                    .is_ok_and(|about| is_writer(&String::from_utf8_lossy(&about), inode))
-            }
-            Ok(_) => false,
-            Err(error) => is_hidden(&error),
-        })
+    descriptors.filter_map(Result::ok).any(|descriptor| {
+        let is_named = fs::read_link(descriptor.path())
+            .is_ok_and(|target| target.file_name() == Some(OsStr::from_bytes(name)));
+        is_named
+            && fs::read(process.join("fdinfo").join(descriptor.file_name()))
+                .is_ok_and(|about| is_writer(&String::from_utf8_lossy(&about), inode))
+    })
 }
 
 /// Whether `about`, the contents of a file in `fdinfo`, describes a descriptor that may write the
@@ -69,6 +68,7 @@ mod tests {
         assert_eq!(process_of(own), Some(own));
         assert_ne!(other, own);
         assert_eq!(process_of(u32::MAX), None);
+        assert!(is_alive(own) && !is_alive(u32::MAX));
         let current = rustix::thread::gettid().as_raw_pid().cast_unsigned();
         assert_eq!(process_of(current), Some(own));
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
-pub(crate) use holders::{may_still_write, process_of};
+pub(crate) use holders::{is_alive, may_still_write, process_of};
 pub(crate) use memory::{set_up_allocator, trim};
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
 pub(crate) use process::ProcessHandle;

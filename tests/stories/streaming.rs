@@ -1,15 +1,13 @@
 //! Files larger than the local disk has room for: they are sent while they are written, and only
 //! appear on the server when they are complete.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Kind, Mount, TestServer, assert_errno, command, in_own_namespace, lines, run_with, shell,
-    stories, wait_for,
+    Kind, Mount, TestServer, command, in_own_namespace, shell, stories, wait_for,
 };
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
@@ -52,51 +50,56 @@ fn local_bytes(mount: &Mount) -> u64 {
     sizes.sum()
 }
 
-/// Writes `content` in pieces. After each, `check` is called.
-fn write_with(file: &mut File, content: &[u8], mut check: impl FnMut()) -> io::Result<()> {
-    for piece in content.chunks(1 << 20) {
-        file.write_all(piece)?;
-        check();
-    }
-    Ok(())
-}
-
-/// Closes `file`, and returns the error.
-fn close(file: File) -> io::Result<()> {
-    Ok(nix::unistd::close(file)?)
-}
-
-/// Writes `SIZE` bytes of the pattern like an ordinary program, which no other one inherits files
-/// from. Returns the errno with which a write or the close failed.
-fn write_in_a_program(path: &Path) -> io::Result<()> {
-    let script = "
-import os, sys
-file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-content = open(sys.argv[2], 'rb').read()
-try:
-    while content:
-        content = content[os.write(file, content[:1 << 20]):]
-    os.close(file)
-except OSError as error:
-    print(error.errno)
+/// What the programs of these tests begin with. They are programs of their own because a process
+/// that starts others, as this one does, closes its files in each of them.
+const PRELUDE: &str = "
+import os, sys, threading, time, subprocess
+from errno import *
+content = open(sys.argv[1], 'rb').read()
+size = len(content)
+NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+def write(file, data):
+    while data:
+        data = data[os.write(file, data[:1 << 20]):]
+def fails(number, call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        assert error.errno == number, error
+    else:
+        raise AssertionError('it succeeds')
 ";
+
+/// Runs a program in the mount. Returns the errors that it prints if it fails.
+fn run_program(mount: &Mount, script: &str) -> Result<(), String> {
     let local = tempfile::NamedTempFile::new().unwrap();
     fs::write(local.path(), pattern(SIZE)).unwrap();
-    let arguments = [
-        "-c".as_ref(),
-        script.as_ref(),
-        path.as_os_str(),
-        local.path().as_os_str(),
-    ];
-    let output = run_with("python3", &arguments);
-    match lines(&output).first() {
-        None => Ok(()),
-        Some(errno) => Err(io::Error::from_raw_os_error(errno.parse().unwrap())),
+    let output = command("python3")
+        .args(["-c", &format!("{PRELUDE}{script}")])
+        .arg(local.path())
+        .current_dir(mount.path())
+        .output()
+        .unwrap();
+    if output.status.success() {
+        return Ok(());
     }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+#[track_caller]
+fn program(mount: &Mount, script: &str) {
+    run_program(mount, script).unwrap_or_else(|error| panic!("{error}{}", mount.log()));
+}
+
+/// Writes the pattern to `file` and closes it.
+const WRITE: &str = "
+file = os.open('file', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+write(file, content)
+os.close(file)
+";
+
 /// The result of storing a large file while `faults` struck.
-fn store_under(faults: &[Fault], options: &[&str]) -> (TestServer, io::Result<()>, Mount) {
+fn store_under(faults: &[Fault], options: &[&str]) -> (TestServer, Result<(), String>, Mount) {
     let server = TestServer::start(Kind::Embedded);
     server.write("file", "old");
     let mount = Mount::with_options(&server, options);
@@ -104,7 +107,7 @@ fn store_under(faults: &[Fault], options: &[&str]) -> (TestServer, io::Result<()
     for fault in faults {
         embedded.faults().add(fault.clone());
     }
-    let stored = write_in_a_program(&mount.join("file"));
+    let stored = run_program(&mount, WRITE);
     embedded.faults().clear();
     (server, stored, mount)
 }
@@ -120,7 +123,7 @@ stories! {
         let content = pattern(SIZE);
         let mut most = 0;
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write_in_a_program(&mount.join("file")));
+            let writer = scope.spawn(|| run_program(mount, WRITE));
             while !writer.is_finished() {
                 most = most.max(local_bytes(mount));
                 // Some servers need a moment without either.
@@ -141,100 +144,119 @@ stories! {
 stories! {
     /// What was sent is read back from the server, and only the part that is still here can change.
     fn what_was_sent_is_read_back(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
-        let content = pattern(SIZE);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(true)
-            .open(mount.join("file"))
-            .unwrap();
-        write_with(&mut file, &content, || {}).unwrap();
-        let mut piece = vec![0; 300_000];
-        for at in [0, 5 << 20, 13 << 20, SIZE - piece.len()] {
-            file.read_exact_at(&mut piece, at as u64).unwrap();
-            assert!(piece == content[at..at + piece.len()], "{at}");
-        }
-        assert_errno(file.write_at(b"x", 10), libc::ENOSPC);
-        assert_errno(file.set_len(1000), libc::ENOSPC);
-        file.set_len(SIZE as u64).unwrap();
-        file.write_all_at(b"more", SIZE as u64).unwrap();
-        close(file).unwrap();
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content)
+for at in 0, 5 << 20, 13 << 20, size - 300_000:
+    assert os.pread(file, 300_000, at) == content[at:at + 300_000], at
+fails(ENOSPC, os.pwrite, file, b'x', 10)
+fails(ENOSPC, os.ftruncate, file, 1000)
+os.ftruncate(file, size)
+os.pwrite(file, b'more', size)
+os.close(file)
+");
         let stored = server.read("file");
-        assert!(stored[..SIZE] == content && stored[SIZE..] == *b"more");
+        assert!(stored[..SIZE] == pattern(SIZE) && stored[SIZE..] == *b"more");
         assert_eq!(names(server), ["file"]);
     }
 
     /// A program that empties the file begins again.
     fn an_emptied_file_is_written_again(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
-        let mut file = File::create(mount.join("file")).unwrap();
-        write_with(&mut file, &pattern(SIZE), || {}).unwrap();
-        file.set_len(0).unwrap();
-        file.write_all_at(b"short", 0).unwrap();
-        close(file).unwrap();
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content)
+os.ftruncate(file, 0)
+os.pwrite(file, b'short', 0)
+os.close(file)
+");
         assert_eq!(server.read("file"), b"short");
         assert!(wait_for(SOON, || names(server) == ["file"]), "{:?}", names(server));
     }
 
     /// Even with writeback, the server has the file when its close returns.
     fn close_waits_for_the_server(server: &TestServer, mount: &Mount) with ["spool_size=8M", "writeback"] {
-        let content = pattern(SIZE);
-        let mut file = File::create(mount.join("file")).unwrap();
-        write_with(&mut file, &content, || {}).unwrap();
-        close(file).unwrap();
-        assert!(server.read("file") == content);
+        program(mount, WRITE);
+        assert!(server.read("file") == pattern(SIZE));
     }
 
-    /// Programs that write at the same time share the limit.
-    fn several_writers_share_the_limit(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
-        let content = pattern(SIZE / 2);
-        std::thread::scope(|scope| {
-            for name in ["one", "two", "three"] {
-                let content = &content;
-                scope.spawn(move || {
-                    let mut file = File::create(mount.join(name)).unwrap();
-                    write_with(&mut file, content, || {}).unwrap();
-                    close(file).unwrap();
-                });
-            }
-        });
+    /// Programs that write at the same time share the limit, even if each of the connections is
+    /// used by one of them.
+    fn several_writers_share_the_limit(server: &TestServer, mount: &Mount) with ["spool_size=8M", "connections=3"] {
+        program(mount, "
+def store(name):
+    file = os.open(name, NEW)
+    write(file, content)
+    os.close(file)
+    done.append(name)
+done = []
+threads = [threading.Thread(target=store, args=(name,)) for name in ('one', 'two', 'three')]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(done) == 3, done
+");
         assert_eq!(names(server), ["one", "three", "two"]);
-        assert!(names(server).iter().all(|name| server.read(name) == content));
+        assert!(names(server).iter().all(|name| server.read(name) == pattern(SIZE)));
     }
 
     /// The shell closes the file after each command.
     fn commands_of_a_shell_write_one_after_the_other(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
         shell(
             mount.path(),
-            "for n in 5 30; do { head -c ${n}000000 /dev/zero; head -c 30000000 /dev/zero | tr '\\0' x; } > $n; done",
+            "{ head -c 5000000 /dev/zero; head -c 30000000 /dev/zero | tr '\\0' x; } > file",
         );
-        for zeros in [5_000_000, 30_000_000] {
-            let stored = server.read((zeros / 1_000_000).to_string());
-            assert_eq!(stored.len(), zeros + 30_000_000);
-            assert!(stored[..zeros].iter().all(|byte| *byte == 0));
-            assert!(stored[zeros..].iter().all(|byte| *byte == b'x'));
-        }
+        let stored = server.read("file");
+        assert_eq!(stored.len(), 35_000_000);
+        assert!(stored[..5_000_000].iter().all(|byte| *byte == 0));
+        assert!(stored[5_000_000..].iter().all(|byte| *byte == b'x'));
+    }
+
+    /// A child process that writes what its parent opened: its end means that the file is stored.
+    fn a_child_process_writes_the_file(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
+        let stored = server.root().join("file");
+        program(mount, &format!("
+file = os.open('file', NEW)
+child = subprocess.Popen(['head', '-c', '20000000', '/dev/zero'], stdout=file)
+os.close(file)
+assert child.wait() == 0
+assert os.path.getsize({stored:?}) == 20_000_000
+"));
+    }
+
+    /// Another program opens the file for writing and closes it, as touch does.
+    fn another_program_touches_the_file(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content[:size // 2])
+subprocess.run([sys.executable, '-c', 'import os; os.close(os.open(\"file\", os.O_WRONLY))'], check=True)
+write(file, content[size // 2:])
+os.close(file)
+");
+        assert!(server.read("file") == pattern(SIZE));
     }
 
     /// A removed file leaves nothing on the server.
     fn a_file_removed_while_it_is_sent(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
-        let mut file = File::create(mount.join("file")).unwrap();
-        write_with(&mut file, &pattern(SIZE), || {}).unwrap();
-        fs::remove_file(mount.join("file")).unwrap();
-        drop(file);
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content)
+os.unlink('file')
+os.close(file)
+");
         assert!(wait_for(SOON, || names(server).is_empty()), "{:?}", names(server));
+        assert!(!mount.log().contains("ERROR"), "{}", mount.log());
     }
 
     /// The directory cannot be renamed, and the file is stored.
     fn a_directory_of_a_file_that_is_sent_stays(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
-        fs::create_dir(mount.join("dir")).unwrap();
-        let content = pattern(SIZE);
-        let mut file = File::create(mount.join("dir/file")).unwrap();
-        write_with(&mut file, &content, || {}).unwrap();
-        assert_errno(fs::rename(mount.join("dir"), mount.join("other")), libc::EBUSY);
-        fs::rename(mount.join("dir/file"), mount.join("renamed")).unwrap();
-        close(file).unwrap();
-        assert!(server.read("renamed") == content);
+        program(mount, "
+os.mkdir('dir')
+file = os.open('dir/file', NEW)
+write(file, content)
+fails(EBUSY, os.rename, 'dir', 'other')
+os.rename('dir/file', 'renamed')
+os.close(file)
+");
+        assert!(server.read("renamed") == pattern(SIZE));
     }
 }
 
@@ -285,7 +307,9 @@ fn an_upload_that_cannot_be_resumed_is_an_error_and_the_old_file_stays() {
     for (faults, errno) in cases {
         for options in [vec!["spool_size=8M"], vec!["spool_size=8M", "writeback"]] {
             let (server, stored, mount) = store_under(&faults, &options);
-            assert_errno(stored, errno);
+            let expected = format!("[Errno {errno}]");
+            let error = stored.unwrap_err();
+            assert!(error.contains(&expected), "{error}");
             assert_eq!(server.read("file"), b"old");
             assert_eq!(names(&server), ["file"]);
             assert_eq!(fs::read(mount.join("file")).unwrap(), b"old");

@@ -191,6 +191,11 @@ impl OpenFile {
         self.writers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
+    /// Whether several handles may still write.
+    pub(super) fn has_other_writers(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 1
+    }
+
     /// Whether a handle may still write.
     pub(super) fn has_writers(&self) -> bool {
         self.writers.load(Ordering::Relaxed) > 0
@@ -286,11 +291,8 @@ impl OpenFile {
                 self.note_end(&reader, offset, &bytes);
                 Ok(bytes)
             }
-            Visible::Local(spooled) if offset < spooled.spool.discarded() => {
-                self.read_partial(&spooled, offset, length, may.cancel()?)
-            }
             Visible::Local(spooled) => {
-                let bytes = read_spool(&spooled.spool, offset, length)?;
+                let bytes = self.read_local(&spooled, offset, length, may)?;
                 self.note_local_end(&spooled, offset, &bytes);
                 Ok(bytes)
             }
@@ -328,6 +330,9 @@ impl OpenFile {
         } else {
             Needed::All
         };
+        if self.commits_part() {
+            self.wait_for_commit(cancel)?;
+        }
         self.change(needed, cancel, |spooled| {
             if size > 0 {
                 spooled.store.confirm_changeable(size)?;
@@ -481,6 +486,10 @@ impl OpenFile {
         }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.services, self.ino)?;
+        if let Some(size) = version.size {
+            // Not after most of it was downloaded.
+            spooled.spool.expect(size)?;
+        }
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
         let length = fill::fill(
@@ -589,8 +598,4 @@ fn empty_spool(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
     let spooled = empty_spool_clean(services, ino)?;
     spooled.store.mark_dirty();
     Ok(spooled)
-}
-
-fn read_spool(spool: &Spool, offset: u64, length: usize) -> Result<Bytes, Errno> {
-    Ok(spool.read_at(offset, length)?.into())
 }

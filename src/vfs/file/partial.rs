@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::gate::Pass;
 use super::{OpenFile, Position, Spooled};
-use crate::cancel::Cancel;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{RemotePath, Version};
 use crate::remote::ErrorKind;
 use crate::vfs::errno::Errno;
@@ -65,6 +65,16 @@ impl OpenFile {
         }
     }
 
+    /// Whether the file must be downloaded before a change, and is larger than all local files may
+    /// be together.
+    pub(in crate::vfs) fn is_too_large(&self) -> bool {
+        let is_remote = self.local().is_none();
+        is_remote
+            && self
+                .visible_size()
+                .is_some_and(|size| !self.services.spools.can_hold(size))
+    }
+
     /// Waits until a running commit of a partial spool has ended. What is written during it could
     /// not be stored.
     pub(super) fn wait_for_commit(&self, cancel: &Cancel) -> Result<(), Errno> {
@@ -78,8 +88,22 @@ impl OpenFile {
         local.is_some_and(|local| local.spool.is_partial() && local.store.is_committing())
     }
 
+    /// Reads up to `length` bytes of `spooled`; fewer at the end.
+    pub(super) fn read_local(
+        &self,
+        spooled: &Spooled,
+        offset: u64,
+        length: usize,
+        may: Blocking<'_>,
+    ) -> Result<Bytes, Errno> {
+        match spooled.spool.read_at(offset, length) {
+            Err(SpoolError::Discarded) => self.read_partial(spooled, offset, length, may.cancel()?),
+            read => Ok(read?.into()),
+        }
+    }
+
     /// Reads bytes of `spooled`, some of which were discarded.
-    pub(super) fn read_partial(
+    fn read_partial(
         &self,
         spooled: &Spooled,
         offset: u64,
@@ -101,6 +125,7 @@ impl OpenFile {
             let discarded = spooled.spool.discarded().saturating_sub(at);
             let count = (missing as u64).min(discarded) as usize;
             match spooled.store.sent_part() {
+                None if spooled.spool.is_partial() => return Err(Errno::IO),
                 None => {}
                 Some(SentPart::Lost(error)) => return Err(error.kind.into()),
                 Some(SentPart::At(path)) => match self.read_sent(&path, at, count, cancel)? {

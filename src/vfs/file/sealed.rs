@@ -27,19 +27,28 @@ impl OpenFile {
         let Some(_kept) = spooled.store.keep_all() else {
             return Err(io::Error::other("its beginning was sent already"));
         };
+        let was_persisted = spooled.store.set_persisted(true);
+        let persisted = self.persist_whole(&spooled);
+        if !matches!(persisted, Ok(true)) {
+            spooled.store.set_persisted(was_persisted);
+        }
+        persisted
+    }
+
+    fn persist_whole(&self, spooled: &Spooled) -> io::Result<bool> {
         let generation = spooled.store.generation();
         loop {
-            let Some(noted) = self.pending_record(&spooled) else {
+            let Some(noted) = self.pending_record(spooled) else {
                 return Ok(false);
             };
             spooled.spool.journal_record().persist(&noted)?;
-            if !self.seal(&spooled, generation, &noted) {
+            if !self.seal(spooled, generation, &noted) {
                 spooled.spool.journal_record().done();
                 return Ok(false);
             }
             // A rename or the end of an upload may have changed this in between.
             let is_so = self
-                .pending_record(&spooled)
+                .pending_record(spooled)
                 .is_none_or(|now| now.target == noted.target && now.base == noted.base);
             if is_so {
                 return Ok(true);

@@ -68,9 +68,9 @@ impl Quota {
         self.made.notify_all();
     }
 
-    /// Whether there is a limit.
-    pub(in crate::vfs) fn is_limited(&self) -> bool {
-        self.limit.is_some()
+    /// Returns the limit in bytes.
+    pub(in crate::vfs) fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// Returns the number of times that room was made.

@@ -143,9 +143,14 @@ impl SpoolDir {
         [&self.journal].into_iter().chain(&*left).cloned().collect()
     }
 
+    /// Whether the limit leaves room for a file of `bytes` bytes if there is no other.
+    pub(crate) fn can_hold(&self, bytes: u64) -> bool {
+        self.account.limit().is_none_or(|limit| bytes <= limit)
+    }
+
     /// Whether there is a limit.
     pub(crate) fn is_limited(&self) -> bool {
-        self.account.is_limited()
+        self.account.limit().is_some()
     }
 
     /// Returns the number of times that bytes were discarded to make room.
@@ -178,6 +183,14 @@ impl Spool {
     /// Returns its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.length.load(Ordering::Acquire)
+    }
+
+    /// Reserves space for `length` bytes that will be written.
+    ///
+    /// # Errors
+    /// The quota has no room for them.
+    pub(crate) fn expect(&self, length: u64) -> Result<(), SpoolError> {
+        self.reserve(length)
     }
 
     /// Returns the offset before which the bytes were discarded.

@@ -4,8 +4,8 @@
 //! that point (with `-o writeback`: persisted on the local disk). RELEASE follows after the last
 //! descriptor is closed, and no program waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -33,7 +33,7 @@ impl Vfs {
         }
         let cancel = may.cancel()?;
         let kept = opened.file.keep_all();
-        if kept.is_none() && opened.file.is_partial() && self.is_inherited(&opened, thread) {
+        if kept.is_none() && opened.file.is_partial() && self.is_beside(&opened, thread) {
             return Ok(());
         }
         self.close_file(&opened.file, cancel)
@@ -49,17 +49,34 @@ impl Vfs {
         }
     }
 
-    /// Whether `thread` closes a descriptor that its process inherited, while the process that
-    /// opened the file can still write, as far as that is known. What is written after a partial
-    /// spool was stored would need the whole file here. If it was the last close after all, the
-    /// release stores the file.
-    fn is_inherited(&self, closed: &FileHandle, thread: u32) -> bool {
-        let opener = closed.opener.load(Ordering::Relaxed);
-        let ino = closed.file.ino();
-        let (Some(process), Ok((_, name))) = (sys::process_of(thread), self.location(ino)) else {
+    /// Whether this is not the close of the program that writes a partial spool. What is written
+    /// after that is stored would need the whole file here.
+    ///
+    /// Another program may have opened the file without writing it. A child process closes what it
+    /// inherited. And one that did write may be one of several: the process that opened the file is
+    /// seen to have it open for writing.
+    fn is_beside(&self, closed: &FileHandle, thread: u32) -> bool {
+        let Some(process) = sys::process_of(thread) else {
             return false;
         };
-        opener != 0 && process != opener && sys::may_still_write(opener, &name, ino.0)
+        let writers: Vec<_> = {
+            let writers = closed.writers.lock();
+            let writers = writers.unwrap_or_else(PoisonError::into_inner);
+            writers.iter().map(|(_, process)| *process).collect()
+        };
+        if writers.is_empty() {
+            return closed.file.has_other_writers();
+        }
+        if !writers.contains(&process) {
+            return writers.iter().any(|writer| sys::is_alive(*writer));
+        }
+        let opener = closed.opener.load(Ordering::Relaxed);
+        let ino = closed.file.ino();
+        opener != 0
+            && opener != process
+            && self
+                .location(ino)
+                .is_ok_and(|(_, name)| sys::may_still_write(opener, &name, ino.0))
     }
 
     /// Stores `file` after a program closed it, or with `-o writeback` persists it until it is

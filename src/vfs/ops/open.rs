@@ -1,7 +1,7 @@
 //! open and create, which return handles of files.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -110,7 +110,7 @@ impl Vfs {
             // An upload of the file may be in progress and must end first.
             let cancel = may.cancel()?;
             let (file, version) = self.share(ino, cancel)?;
-            self.with_room(may, || file.truncate(0, cancel))?;
+            self.with_room(may, || file.truncate(0, cancel), || false)?;
             let changed = false;
             (file, Revalidated { version, changed })
         } else {
@@ -328,6 +328,7 @@ impl Vfs {
             writable: mode.writes(),
             stores,
             append: mode.append,
+            writers: Mutex::default(),
             opener: AtomicU32::new(0),
         })
     }

@@ -10,6 +10,7 @@ use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
 use crate::vfs::table::handle::Handle;
 use crate::vfs::table::ino::Ino;
 
@@ -76,13 +77,25 @@ impl Vfs {
         {
             self.inodes.set_cached(ino, None);
             opened.file.confirm_truncatable(size)?;
-            return self.with_room(Blocking::Yes(cancel), || opened.file.truncate(size, cancel));
+            return self.truncate(&opened.file, size, cancel);
         }
         let (file, _) = self.share(ino, cancel)?;
         file.confirm_truncatable(size)?;
         self.inodes.set_cached(ino, None);
-        self.with_room(Blocking::Yes(cancel), || file.truncate(size, cancel))?;
+        self.truncate(&file, size, cancel)?;
         self.close_file(&file, cancel)
+    }
+
+    fn truncate(&self, file: &OpenFile, size: u64, cancel: &Cancel) -> Result<(), Errno> {
+        self.with_room(
+            Blocking::Yes(cancel),
+            || file.truncate(size, cancel),
+            || {
+                file.confirm_truncatable(size).is_err()
+                    || file.is_too_large()
+                    || !self.services.spools.can_hold(size)
+            },
+        )
     }
 
     fn set_mode(&self, ino: Ino, mode: u32, cancel: &Cancel) -> Result<(), Errno> {

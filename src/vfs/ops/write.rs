@@ -1,25 +1,37 @@
 //! write: bytes into the spool of an open file.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::cancel::Blocking;
+use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::Position;
 use crate::vfs::table::handle::{FileHandle, Handle};
 
+/// Maximum number of remembered threads that write through one handle.
+const MAX_WRITERS: usize = 1024;
+
 impl Vfs {
-    /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND.
+    /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND, for `thread` of a
+    /// program.
     pub(crate) fn write(
         &self,
         handle: Handle,
         offset: u64,
         data: &[u8],
+        thread: u32,
         may: Blocking<'_>,
     ) -> Result<(), Errno> {
         let (opened, position) = self.writable(handle, offset)?;
-        opened.file.confirm_changeable(position)?;
-        self.with_room(may, || opened.file.write(position, data, may))
+        record_writer(&opened, thread);
+        let file = &opened.file;
+        file.confirm_changeable(position)?;
+        self.with_room(
+            may,
+            || file.write(position, data, may),
+            || file.confirm_changeable(position).is_err() || file.is_too_large(),
+        )
     }
 
     fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {
@@ -34,5 +46,17 @@ impl Vfs {
         };
         self.inodes.set_cached(opened.file.ino(), None);
         Ok((opened, position))
+    }
+}
+
+/// Records that `thread` writes through `opened`.
+fn record_writer(opened: &FileHandle, thread: u32) {
+    let mut writers = opened
+        .writers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let is_known = writers.iter().any(|(known, _)| *known == thread);
+    if !is_known && writers.len() < MAX_WRITERS {
+        writers.extend(sys::process_of(thread).map(|process| (thread, process)));
     }
 }

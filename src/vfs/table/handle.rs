@@ -25,6 +25,8 @@ pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) stores: bool,
     /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
+    /// The threads and processes that wrote through it.
+    pub(in crate::vfs) writers: Mutex<Vec<(u32, u32)>>,
     /// The process that opened it, or 0 if that is unknown.
     pub(in crate::vfs) opener: AtomicU32,
 }

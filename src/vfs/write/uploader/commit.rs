@@ -66,6 +66,10 @@ impl Drop for CommitGuard<'_> {
         state.next_upload();
         state.commit = CommitState::Idle;
         state.allow_room();
+        if self.0.spool.is_partial() && state.is_dirty() {
+            // The upload that could store this has ended.
+            state.lose(None);
+        }
         state.sequence = super::Sequence::default();
         let left = std::mem::replace(&mut state.follower, StreamingUpload::None);
         self.0.changed.notify_all();
@@ -203,7 +207,9 @@ impl UploaderShared {
             ..commit.clone()
         };
         let stored = upload.commit(target, &commit)?;
-        self.lock().stored = snapshot.generation;
+        let mut state = self.lock();
+        state.stored = snapshot.generation;
+        state.is_persisted = false;
         Ok(CommitPass::Stored(stored))
     }
 

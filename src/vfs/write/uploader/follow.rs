@@ -83,6 +83,7 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
             return StreamingStep::HandOver;
         }
         if let Some(end) = shared.next_discard(&mut state) {
+            state.set_sending(true);
             return StreamingStep::Discard(end);
         }
         let least = if state.room.is_wanted() { 1 } else { PIECE };
@@ -124,7 +125,7 @@ fn end_with(shared: &UploaderShared, id: u64, end: StreamingUpload, error: Optio
     report_end(shared, id, |state| {
         state.follower = end;
         state.room = Room::Enough;
-        if shared.spool.is_partial() {
+        if shared.spool.is_partial() && !state.cancelled {
             state.lose(error);
         }
     });

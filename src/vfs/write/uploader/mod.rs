@@ -132,6 +132,8 @@ struct State {
     room: Room,
     /// Number of threads that need the whole file in the spool.
     keepers: u32,
+    /// Whether the journal has the spool, which the next mount needs whole.
+    is_persisted: bool,
     /// Where the server has the bytes that were discarded.
     sent_to: Option<RemotePath>,
     /// Why the file cannot be stored any more: its upload failed after a part was discarded.
@@ -194,6 +196,7 @@ impl Uploader {
                     commit: CommitState::Idle,
                     room: Room::Enough,
                     keepers: 0,
+                    is_persisted: false,
                     sent_to: None,
                     lost: None,
                     cancelled: false,
@@ -213,7 +216,7 @@ impl Uploader {
         state.sequence.wrote(offset, end);
         state.written.wrote(offset, end);
         state.spoil(offset);
-        if state.may_follow() {
+        if state.may_follow() && !self.shared.spool.is_partial() {
             self.follow(&mut state);
         }
         self.shared.wake_follower(&state);
@@ -246,6 +249,7 @@ impl Uploader {
     pub(crate) fn mark_stored(&self) {
         let mut state = self.shared.lock();
         state.stored = state.generation;
+        state.is_persisted = false;
     }
 
     /// Returns the number of reported changes.
@@ -291,7 +295,8 @@ impl Uploader {
             StreamingUpload::Running { is_sending: false }
         );
         let is_idle = is_waiting && state.moved.elapsed() >= older_than;
-        if is_idle && !state.is_committing() && !self.shared.spool.is_partial() {
+        let is_wanted = state.room != Room::Enough || self.shared.spool.is_partial();
+        if is_idle && !state.is_committing() && !is_wanted {
             state.follower = StreamingUpload::Spent;
             state.next_upload();
             self.shared.changed.notify_all();

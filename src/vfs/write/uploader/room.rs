@@ -99,13 +99,15 @@ impl Uploader {
         if state.is_committing() || state.keepers > 0 || state.room == Room::Made {
             return true;
         }
-        if state.room == Room::Refused || state.cancelled || state.lost.is_some() {
+        if state.room == Room::Refused || state.is_persisted || !state.is_dirty() {
             return false;
         }
-        let begins = matches!(
-            state.follower,
-            StreamingUpload::None | StreamingUpload::Spent
-        );
+        // What was discarded cannot be sent again.
+        let begins = !shared.spool.is_partial()
+            && matches!(
+                state.follower,
+                StreamingUpload::None | StreamingUpload::Spent
+            );
         let sequence = if begins {
             &state.written
         } else {
@@ -138,6 +140,13 @@ impl Uploader {
         }
         state.keepers += 1;
         Some(KeptWhole(Arc::clone(&self.shared)))
+    }
+
+    /// Records whether the journal has the spool. The next mount would store it whole, so nothing is
+    /// discarded before the server has it. Returns whether the journal had it before.
+    pub(crate) fn set_persisted(&self, is_persisted: bool) -> bool {
+        let mut state = self.shared.lock();
+        std::mem::replace(&mut state.is_persisted, is_persisted)
     }
 
     /// Fails if bytes from `offset` on must not change, because they were sent and the upload
@@ -174,7 +183,7 @@ impl UploaderShared {
     pub(super) fn next_discard(&self, state: &mut State) -> Option<u64> {
         // More can be sent while the server receives.
         let can_wait = state.room == Room::Awaited && state.ahead() > 0;
-        if state.keepers > 0 {
+        if !state.may_discard() {
             return None;
         }
         if !state.room.is_wanted() || can_wait {
@@ -206,11 +215,13 @@ impl UploaderShared {
             thread::sleep(PAUSE);
         }
         let mut state = self.lock();
+        if state.upload.id != id {
+            // Another upload has replaced this one.
+            return Ok(());
+        }
         state.room = match &kept {
             // The bytes may have changed meanwhile.
-            Ok(_) if state.upload.id != id || state.upload.spoiled || state.keepers > 0 => {
-                Room::Enough
-            }
+            Ok(_) if state.upload.spoiled || !state.may_discard() => Room::Enough,
             Ok(None) => Room::Awaited,
             Ok(Some(end)) => {
                 state.sent_to = Some(upload.temporary_path());
@@ -237,13 +248,17 @@ fn refused(why: &dyn fmt::Display) -> Room {
 }
 
 impl State {
+    fn may_discard(&self) -> bool {
+        self.keepers == 0 && !self.is_persisted
+    }
+
     /// Records that the file cannot be stored any more, because of `error` or a change of bytes
     /// that were sent.
     pub(super) fn lose(&mut self, error: Option<Error>) -> Error {
         let lost = self.lost.take().unwrap_or_else(|| {
             let path = self.sent_to.clone().unwrap_or_else(RemotePath::root);
             let reason = error.as_ref().map_or_else(
-                || "bytes that were sent have changed".to_owned(),
+                || "it changed after a part was sent".to_owned(),
                 |error| error.reason.clone(),
             );
             let lost = Error {
@@ -305,7 +320,7 @@ mod tests {
     use crate::vfs::local::spool::{Spool, SpoolDir};
     use crate::vfs::read::fake::{PATIENCE, sample};
     use crate::vfs::write::uploader::Priority;
-    use crate::vfs::write::uploader::fake::{FakeDestination, FakeServer, Plan};
+    use crate::vfs::write::uploader::fake::{FakeDestination, FakeServer, Moment, Plan};
     use std::time::Instant;
 
     const M: u64 = 1 << 20;
@@ -432,6 +447,48 @@ mod tests {
         assert!(file.write(&sample(M as usize)));
         assert!(file.store.keep_all().is_none());
         file.commit().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_discarded_that_the_next_mount_would_store() {
+        let mut file = Writing::on(&[]);
+        file.server.allow(Some(2 * M));
+        assert!(file.write(&sample(8 * M as usize)));
+        assert!(file.store.request_room());
+        // It is closed with writeback before the upload gets on.
+        assert!(!file.store.set_persisted(true));
+        file.server.allow(None);
+        file.server.wait_for_sent(8 * M);
+        assert!(!file.store.request_room());
+        thread::sleep(Duration::from_millis(20));
+        assert!(!file.spool.is_partial());
+        file.commit().unwrap();
+        assert!(file.store.sent_part().is_none());
+    }
+
+    #[test]
+    fn what_is_written_during_the_commit_of_a_part_is_lost_and_not_sent_as_zeros() {
+        let mut file = Writing::on(&[]);
+        assert!(file.write(&sample(20 * M as usize)));
+        let (store, at) = (Arc::new(file.store), file.at);
+        let late = Arc::downgrade(&store);
+        file.server.hook(move |moment| {
+            if moment == Moment::Commit {
+                late.upgrade().unwrap().wrote(at, 4);
+            }
+        });
+        let commit = || {
+            let options = CommitOptions::default();
+            store.commit(&RemotePath::root(), &options, Priority::Foreground)
+        };
+        commit().unwrap();
+        assert!(!store.request_room());
+        assert!(matches!(
+            store.confirm_changeable(at),
+            Err(Unchangeable::Lost(_))
+        ));
+        assert!(commit().is_err());
+        assert_eq!((file.server.begun(), file.server.commits()), (1, 1));
     }
 
     #[test]

@@ -112,17 +112,19 @@ impl Vfs {
     }
 
     /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads, and for room that the uploads of files being written can make, if it may.
+    /// uploads, and for room that the uploads of files being written can make, if it may; unless the
+    /// change `is_hopeless` with any room.
     pub(in crate::vfs) fn with_room(
         &self,
         may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
+        is_hopeless: impl Fn() -> bool,
     ) -> Result<(), Errno> {
         let spools = &self.services.spools;
         loop {
             let rooms = spools.rooms();
             let changed = change();
-            if changed != Err(Errno::NOSPC) {
+            if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
             }
             match may {
