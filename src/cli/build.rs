@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::config::Settings;
+use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
@@ -53,7 +54,7 @@ const THREADS: usize = 4;
 /// It is invalid.
 pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
     let typed = matches.get_one::<OsString>(command::SOURCE);
-    Ok(Source::parse(typed.ok_or("SOURCE is missing")?)?)
+    Ok(parse_source(typed.ok_or("SOURCE is missing")?)?)
 }
 
 /// Returns the typed `-o` lists.
@@ -74,7 +75,7 @@ pub(super) fn credentials(
     let search = Search {
         host: source.host.clone(),
         user: options.user.clone().or_else(|| source.user.clone()),
-        password: source.password.clone(),
+        password: options.password.clone().or_else(|| source.password.clone()),
         password_file: options.password_file.clone(),
         environment,
         netrc: options.netrc.clone(),

@@ -86,6 +86,9 @@ fn serve(
     let log_file = options.log_file.as_deref();
     let in_background = background.is_some();
     let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
+    if let Some(hint) = options.foreign.hint() {
+        log::info!("{hint}");
+    }
     to_mount.hang_up = hang_up(in_background, log_file);
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;

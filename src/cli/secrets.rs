@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Failure;
+use super::old_source::CURLFTPFS_PREFIX;
 use super::proxy_env::{self, Variables};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
@@ -16,6 +17,12 @@ const PASSWORD_OPTION: &[u8] = b"--password";
 /// `-o` options that contain a password in other programs. ftpfs refuses them, but only after they
 /// were visible.
 const FOREIGN_OPTIONS: [&[u8]; 3] = [b"password=", b"passwd=", b"pass="];
+
+/// `-o` options with the value `user:password`.
+const LOGIN_OPTIONS: [&[u8]; 3] = [b"user=", b"User=", b"proxy_user="];
+
+/// The option for a proxy. Its value is a URL or, as in curlftpfs, `[user:password@]host:port`.
+const PROXY_OPTION: &[u8] = b"proxy=";
 
 /// Values from the environment.
 #[derive(Debug, Default)]
@@ -97,21 +104,51 @@ fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let colon = argument.iter().position(|byte| *byte == b':')?;
     let at = argument.iter().rposition(|byte| *byte == b'@')?;
     let host = argument.get(at..)?;
-    (at > colon && host.contains(&b':')).then_some(colon + 1..at)
+    // In curlftpfs's form, no colon follows the host.
+    let is_login = host.contains(&b':') || argument.starts_with(CURLFTPFS_PREFIX.as_bytes());
+    (at > colon && is_login).then_some(colon + 1..at)
 }
 
 fn foreign_options(argument: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut secrets = Vec::new();
-    for option in argument.split(|byte| *byte == b',') {
+    for option in split_at_commas(argument) {
         let named = option.strip_prefix(b"-o").unwrap_or(option);
-        if let Some(name) = FOREIGN_OPTIONS.iter().find(|name| named.starts_with(name)) {
-            let value = start + option.len() - named.len() + name.len();
-            secrets.push(value..start + option.len());
-        }
-        start += option.len() + 1;
+        let end = start + option.len();
+        secrets.extend(secret_of(named).map(|from_end| end - from_end.end..end - from_end.start));
+        start = end + 1;
     }
     secrets
+}
+
+/// Splits at commas without a backslash before them, and keeps the backslashes.
+fn split_at_commas(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_escaped = false;
+    argument.split(move |byte| {
+        let ends = *byte == b',' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    })
+}
+
+/// Returns where the secret of an option is, counted backwards from the option's end.
+fn secret_of(option: &[u8]) -> Option<Range<usize>> {
+    let value_of = |name: &&[u8]| option.strip_prefix(*name);
+    if let Some(value) = FOREIGN_OPTIONS.iter().find_map(value_of) {
+        return Some(0..value.len());
+    }
+    if let Some(value) = LOGIN_OPTIONS.iter().find_map(value_of) {
+        let colon = value.iter().position(|byte| *byte == b':')?;
+        return Some(0..value.len() - colon - 1);
+    }
+    // The password of a URL is found as in any other argument.
+    let place = value_of(&PROXY_OPTION)?;
+    if place.windows(3).any(|window| window == b"://") {
+        return None;
+    }
+    let at = place.iter().rposition(|byte| *byte == b'@')?;
+    let colon = place.get(..at)?.iter().position(|byte| *byte == b':')?;
+    Some(place.len() - at..place.len() - colon - 1)
 }
 
 fn explain(place: &str, error: &io::Error) -> Failure {
@@ -140,9 +177,16 @@ mod tests {
             ("rw,password=secret,user=me", "-o"),
             ("-opass=secret", "mnt"),
             ("me:secret@h:path", "ftpfs"),
+            ("curlftpfs#me:secret@h/path", "mount.ftpfs"),
+            ("curlftpfs#ftp://me:secret@h/path", "mount.ftpfs"),
+            ("rw,user=me:secret,ssl", "-o"),
+            ("proxy=h:1,proxy_user=me:secret", "-o"),
+            ("proxy=me:secret@h:1,socks5", "-o"),
         ] {
             assert_eq!(secrets(argument, previous), ["secret"], "{argument}");
         }
+        let escaped = secrets(r"-ouser=me:a\,b,ro", "mnt");
+        assert_eq!(escaped, [r"a\,b"]);
         let two = "proxy=http://p:one@h:1,password=two";
         assert_eq!(secrets(two, "-o"), ["one", "two"]);
     }
@@ -156,6 +200,8 @@ mod tests {
             ("/mnt/a:b@c:d", "h:"),
             ("password_file=/etc/x,netrc=a:b@c:d", "-o"),
             ("-opassword_file=-", "mnt"),
+            ("user=me,proxy=h:1", "-o"),
+            ("curlftpfs#me@h/a:b", "mount.ftpfs"),
         ] {
             assert_eq!(secrets(argument, previous), [""; 0], "{argument}");
         }
