@@ -57,10 +57,13 @@ pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
     Ok(parse_source(typed.ok_or("SOURCE is missing")?)?)
 }
 
-/// Returns the typed `-o` lists.
+/// Returns the typed `-o` lists, and what other flags stand for.
 pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
     let lists = matches.get_many::<OsString>(command::OPTIONS);
-    lists.into_iter().flatten().collect()
+    // Not every form of the command line has the flag.
+    let port = matches.try_get_many::<OsString>(command::SSHFS_PORT);
+    let port = port.ok().flatten().into_iter().flatten();
+    lists.into_iter().flatten().chain(port).collect()
 }
 
 /// Finds user and password.

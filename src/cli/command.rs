@@ -1,17 +1,21 @@
 //! The arguments for clap: `ftpfs` with its subcommands, and the helper that mount(8) calls.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 pub(super) use super::control_args::MOUNTPOINT;
+use super::old_source::CURLFTPFS_PREFIX;
 use super::{control_args, help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
 pub(super) const OPTIONS: &str = "options";
+/// `-p PORT` of sshfs, as text for `-o`.
+pub(super) const SSHFS_PORT: &str = "sshfs-port";
 pub(super) const FOREGROUND: &str = "foreground";
 pub(super) const DEBUG: &str = "debug";
 pub(super) const SINGLE_THREAD: &str = "single-thread";
@@ -41,6 +45,27 @@ const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]
 pub(super) fn is_mount_helper(arguments: &[OsString]) -> bool {
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     name.is_some_and(|name| name.as_bytes().starts_with(b"mount."))
+}
+
+/// Whether the program was called as `curlftpfs`, through a link that keeps old lines working.
+pub(super) fn is_curlftpfs(program: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(program)).file_name() == Some(OsStr::new("curlftpfs"))
+}
+
+/// Returns the user's command line when the program is called as `curlftpfs`: the source may lack
+/// its `ftp://`.
+pub(super) fn curlftpfs() -> Command {
+    let with_prefix = |typed: OsString| match typed.as_bytes() {
+        bytes if bytes.starts_with(CURLFTPFS_PREFIX.as_bytes()) => typed,
+        _ => {
+            let mut source = OsString::from(CURLFTPFS_PREFIX);
+            source.push(typed);
+            source
+        }
+    };
+    ftpfs().mut_arg(SOURCE, move |source| {
+        source.value_parser(OsStringValueParser::new().map(with_prefix))
+    })
 }
 
 /// Whether a flag was given. The two forms have different flags.
@@ -77,6 +102,7 @@ pub(super) fn ftpfs() -> Command {
             's',
             "Take the kernel's requests with one thread",
         ))
+        .args(flags_of_sshfs())
         .arg(
             Arg::new(OPTIONS_TABLE)
                 .long(OPTIONS_TABLE)
@@ -271,6 +297,25 @@ fn options() -> Arg {
         .allow_hyphen_values(true)
         .value_parser(value_parser!(OsString))
         .help("Options, separated by commas; \\, is a comma in a value")
+}
+
+/// Flags of sshfs for old scripts; `--help` does not list them.
+fn flags_of_sshfs() -> [Arg; 2] {
+    let as_option = |port: OsString| {
+        let mut option = OsString::from("port=");
+        option.push(port);
+        option
+    };
+    let port = Arg::new(SSHFS_PORT)
+        .short('p')
+        .hide(true)
+        .action(ArgAction::Append)
+        .value_parser(OsStringValueParser::new().map(as_option));
+    let compression = Arg::new("sshfs-compression")
+        .short('C')
+        .hide(true)
+        .action(ArgAction::Count);
+    [port, compression]
 }
 
 fn flag(id: &'static str, short: char, help: &'static str) -> Arg {

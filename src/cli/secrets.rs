@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 
-use super::Failure;
 use super::old_source::CURLFTPFS_PREFIX;
 use super::proxy_env::{self, Variables};
+use super::{Failure, command};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
@@ -40,8 +40,10 @@ pub(super) struct Environment {
 pub(super) fn hide() -> Result<Environment, Failure> {
     sys::forbid_dumps().map_err(|error| explain("a core dump", &error))?;
     let mut previous = Vec::new();
+    let mut is_curlftpfs = None;
     sys::hide_arguments(|argument| {
-        let secrets = secrets_in(argument, &previous);
+        let is_curlftpfs = *is_curlftpfs.get_or_insert_with(|| command::is_curlftpfs(argument));
+        let secrets = secrets_in(argument, &previous, is_curlftpfs);
         previous = argument.to_vec();
         secrets
     })
@@ -73,7 +75,8 @@ fn holds_password(value: &std::ffi::OsStr) -> bool {
     value.as_encoded_bytes().contains(&b'@')
 }
 
-fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
+/// `is_curlftpfs` says whether a source may lack its `ftp://`.
+fn secrets_in(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Vec<Range<usize>> {
     if previous == PASSWORD_OPTION {
         return from(0, argument).collect();
     }
@@ -84,7 +87,7 @@ fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
         return from(argument.len() - password.len(), argument).collect();
     }
     let mut secrets = source::password_ranges(argument);
-    secrets.extend(short_form(argument, previous));
+    secrets.extend(short_form(argument, previous, is_curlftpfs));
     secrets.extend(foreign_options(argument));
     secrets
 }
@@ -96,7 +99,7 @@ fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
 
 /// Finds the password in `user:password@host:path`, which is refused, but only after it was
 /// visible.
-fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
+fn short_form(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Option<Range<usize>> {
     let is_a_url = argument.windows(3).any(|window| window == b"://");
     if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {
         return None;
@@ -105,7 +108,8 @@ fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let at = argument.iter().rposition(|byte| *byte == b'@')?;
     let host = argument.get(at..)?;
     // In curlftpfs's form, no colon follows the host.
-    let is_login = host.contains(&b':') || argument.starts_with(CURLFTPFS_PREFIX.as_bytes());
+    let is_login =
+        is_curlftpfs || host.contains(&b':') || argument.starts_with(CURLFTPFS_PREFIX.as_bytes());
     (at > colon && is_login).then_some(colon + 1..at)
 }
 
@@ -160,7 +164,7 @@ mod tests {
     use super::*;
 
     fn secrets<'a>(argument: &'a str, previous: &str) -> Vec<&'a str> {
-        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes());
+        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes(), false);
         ranges.into_iter().map(|range| &argument[range]).collect()
     }
 
