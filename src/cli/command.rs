@@ -63,9 +63,7 @@ pub(super) fn curlftpfs() -> Command {
             source
         }
     };
-    ftpfs().mut_arg(SOURCE, move |source| {
-        source.value_parser(OsStringValueParser::new().map(with_prefix))
-    })
+    ftpfs_with(source().value_parser(OsStringValueParser::new().map(with_prefix)))
 }
 
 /// Whether a flag was given. The two forms have different flags.
@@ -75,6 +73,10 @@ pub(super) fn is_set(matches: &ArgMatches, flag: &str) -> bool {
 
 /// Returns the user's command line.
 pub(super) fn ftpfs() -> Command {
+    ftpfs_with(source())
+}
+
+fn ftpfs_with(source: Arg) -> Command {
     Command::new("ftpfs")
         .version(clap::crate_version!())
         .about("Mount an FTP server as a local directory")
@@ -88,7 +90,7 @@ pub(super) fn ftpfs() -> Command {
         .after_help("ftpfs --help lists the options of -o.")
         .after_long_help(help::help_text())
         .subcommand_negates_reqs(true)
-        .arg(source().required_unless_present(OPTIONS_TABLE))
+        .arg(source.required_unless_present(OPTIONS_TABLE))
         .arg(mountpoint().required_unless_present(OPTIONS_TABLE))
         .arg(options())
         .arg(flag(FOREGROUND, 'f', "Stay in the foreground"))
@@ -340,6 +342,7 @@ mod tests {
     #[test]
     fn clap_finds_no_mistake_in_the_definitions() {
         ftpfs().debug_assert();
+        curlftpfs().debug_assert();
         mount_helper().debug_assert();
     }
 

@@ -18,9 +18,14 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 /// Maximum time for a mount to appear or disappear.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What an installation creates: the program where mount.fuse3 finds it for `fuse.ftpfs`, and the
-/// mount(8) helper for the type `ftpfs`. Neither lookup uses the caller's PATH or HOME.
-const LINKS: [&str; 2] = ["/usr/local/bin/ftpfs", "/sbin/mount.ftpfs"];
+/// What an installation creates: the program where mount.fuse3 finds it for `fuse.ftpfs`, the
+/// mount(8) helper for the type `ftpfs`, and curlftpfs's name for old lines. No lookup uses the
+/// caller's PATH or HOME.
+const LINKS: [&str; 3] = [
+    "/usr/local/bin/ftpfs",
+    "/sbin/mount.ftpfs",
+    "/usr/local/bin/curlftpfs",
+];
 
 /// Held while ftpfs is installed.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -236,6 +241,7 @@ fn an_old_line_of_curlftpfs_is_mounted_with_each_type() {
     let url = format!("ftp://127.0.0.1:{}/", server.port());
     for (program, kind) in [
         ("ftpfs#", "fuse"),
+        ("curlftpfs#", "fuse"),
         ("ftpfs#", "fuse.ftpfs"),
         ("curlftpfs#", "fuse.ftpfs"),
         ("curlftpfs#", "ftpfs"),
@@ -249,8 +255,9 @@ fn an_old_line_of_curlftpfs_is_mounted_with_each_type() {
         machine.mount_all(&source, kind, &options);
         let greeting = fs::read(machine.mountpoint.join("greeting")).unwrap();
         assert_eq!(greeting, b"hello");
-        if kind != "fuse" {
-            // The second `mount -a` recognizes the source.
+        // The second `mount -a` recognizes the source, unless mount.fuse3 has cut its prefix off
+        // and ftpfs cannot know it.
+        if (program, kind) != ("ftpfs#", "fuse") {
             machine.mount_all(&source, kind, &options);
         }
         let mounts = machine.mounts_here();

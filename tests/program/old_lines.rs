@@ -196,7 +196,8 @@ fn a_link_named_curlftpfs_takes_curlftpfs_s_source() {
     let arguments = process.read("cmdline").unwrap();
     run_with("umount", &[mountpoint.as_os_str()]);
     assert_eq!(content.unwrap(), b"content");
-    let shown = format!("curlftpfs#{USER}@127.0.0.1:{}/ ", server.port());
+    // The kernel writes `#` as an octal number (proc_pid_mounts(5)).
+    let shown = format!("curlftpfs\\043{USER}@127.0.0.1:{}/ ", server.port());
     assert!(mounts.contains(&shown), "{mounts}");
     for shown in [mounts.as_bytes(), &arguments] {
         assert!(!contains(shown, PASSWORD.as_bytes()));
