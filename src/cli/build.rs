@@ -274,7 +274,9 @@ mod tests {
     #[test]
     fn nothing_that_is_passed_on_prints_a_password() {
         let source = Source::parse(OsStr::new("ftp://me:hunter2@h/")).unwrap();
-        let list = [OsString::from("proxy=http://me:hunter2@p:1")];
+        let list = [OsString::from(
+            "proxy=http://me:hunter2@p:1,user=me:hunter2",
+        )];
         let options = option_list::parse(&list, option_list::Unknown::Refuse).unwrap();
         let value = |name: &str| (name == "FTP_PROXY").then(|| "http://me:hunter2@e:1".to_owned());
         let environment = secrets::Environment {
