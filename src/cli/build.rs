@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::config::Settings;
+use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
@@ -53,13 +54,16 @@ const THREADS: usize = 4;
 /// It is invalid.
 pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
     let typed = matches.get_one::<OsString>(command::SOURCE);
-    Ok(Source::parse(typed.ok_or("SOURCE is missing")?)?)
+    Ok(parse_source(typed.ok_or("SOURCE is missing")?)?)
 }
 
-/// Returns the typed `-o` lists.
+/// Returns the typed `-o` lists, and what other flags stand for.
 pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
     let lists = matches.get_many::<OsString>(command::OPTIONS);
-    lists.into_iter().flatten().collect()
+    // Not every form of the command line has the flag.
+    let port = matches.try_get_many::<OsString>(command::SSHFS_PORT);
+    let port = port.ok().flatten().into_iter().flatten();
+    lists.into_iter().flatten().chain(port).collect()
 }
 
 /// Finds user and password.
@@ -74,7 +78,7 @@ pub(super) fn credentials(
     let search = Search {
         host: source.host.clone(),
         user: options.user.clone().or_else(|| source.user.clone()),
-        password: source.password.clone(),
+        password: options.password.clone().or_else(|| source.password.clone()),
         password_file: options.password_file.clone(),
         environment,
         netrc: options.netrc.clone(),
@@ -270,7 +274,9 @@ mod tests {
     #[test]
     fn nothing_that_is_passed_on_prints_a_password() {
         let source = Source::parse(OsStr::new("ftp://me:hunter2@h/")).unwrap();
-        let list = [OsString::from("proxy=http://me:hunter2@p:1")];
+        let list = [OsString::from(
+            "proxy=http://me:hunter2@p:1,user=me:hunter2",
+        )];
         let options = option_list::parse(&list, option_list::Unknown::Refuse).unwrap();
         let value = |name: &str| (name == "FTP_PROXY").then(|| "http://me:hunter2@e:1".to_owned());
         let environment = secrets::Environment {

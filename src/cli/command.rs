@@ -1,17 +1,21 @@
 //! The arguments for clap: `ftpfs` with its subcommands, and the helper that mount(8) calls.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 pub(super) use super::control_args::MOUNTPOINT;
+use super::old_source::CURLFTPFS_PREFIX;
 use super::{control_args, help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
 pub(super) const OPTIONS: &str = "options";
+/// `-p PORT` of sshfs, as text for `-o`.
+pub(super) const SSHFS_PORT: &str = "sshfs-port";
 pub(super) const FOREGROUND: &str = "foreground";
 pub(super) const DEBUG: &str = "debug";
 pub(super) const SINGLE_THREAD: &str = "single-thread";
@@ -43,6 +47,25 @@ pub(super) fn is_mount_helper(arguments: &[OsString]) -> bool {
     name.is_some_and(|name| name.as_bytes().starts_with(b"mount."))
 }
 
+/// Whether the program was called as `curlftpfs`, through a link that keeps old lines working.
+pub(super) fn is_curlftpfs(program: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(program)).file_name() == Some(OsStr::new("curlftpfs"))
+}
+
+/// Returns the user's command line when the program is called as `curlftpfs`: the source may lack
+/// its `ftp://`.
+pub(super) fn curlftpfs() -> Command {
+    let with_prefix = |typed: OsString| match typed.as_bytes() {
+        bytes if bytes.starts_with(CURLFTPFS_PREFIX.as_bytes()) => typed,
+        _ => {
+            let mut source = OsString::from(CURLFTPFS_PREFIX);
+            source.push(typed);
+            source
+        }
+    };
+    ftpfs_with(source().value_parser(OsStringValueParser::new().map(with_prefix)))
+}
+
 /// Whether a flag was given. The two forms have different flags.
 pub(super) fn is_set(matches: &ArgMatches, flag: &str) -> bool {
     matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true)
@@ -50,6 +73,10 @@ pub(super) fn is_set(matches: &ArgMatches, flag: &str) -> bool {
 
 /// Returns the user's command line.
 pub(super) fn ftpfs() -> Command {
+    ftpfs_with(source())
+}
+
+fn ftpfs_with(source: Arg) -> Command {
     Command::new("ftpfs")
         .version(clap::crate_version!())
         .about("Mount an FTP server as a local directory")
@@ -63,7 +90,7 @@ pub(super) fn ftpfs() -> Command {
         .after_help("ftpfs --help lists the options of -o.")
         .after_long_help(help::help_text())
         .subcommand_negates_reqs(true)
-        .arg(source().required_unless_present(OPTIONS_TABLE))
+        .arg(source.required_unless_present(OPTIONS_TABLE))
         .arg(mountpoint().required_unless_present(OPTIONS_TABLE))
         .arg(options())
         .arg(flag(FOREGROUND, 'f', "Stay in the foreground"))
@@ -77,6 +104,7 @@ pub(super) fn ftpfs() -> Command {
             's',
             "Take the kernel's requests with one thread",
         ))
+        .args(flags_of_sshfs())
         .arg(
             Arg::new(OPTIONS_TABLE)
                 .long(OPTIONS_TABLE)
@@ -273,6 +301,25 @@ fn options() -> Arg {
         .help("Options, separated by commas; \\, is a comma in a value")
 }
 
+/// Flags of sshfs for old scripts; `--help` does not list them.
+fn flags_of_sshfs() -> [Arg; 2] {
+    let as_option = |port: OsString| {
+        let mut option = OsString::from("port=");
+        option.push(port);
+        option
+    };
+    let port = Arg::new(SSHFS_PORT)
+        .short('p')
+        .hide(true)
+        .action(ArgAction::Append)
+        .value_parser(OsStringValueParser::new().map(as_option));
+    let compression = Arg::new("sshfs-compression")
+        .short('C')
+        .hide(true)
+        .action(ArgAction::Count);
+    [port, compression]
+}
+
 fn flag(id: &'static str, short: char, help: &'static str) -> Arg {
     Arg::new(id)
         .short(short)
@@ -295,6 +342,7 @@ mod tests {
     #[test]
     fn clap_finds_no_mistake_in_the_definitions() {
         ftpfs().debug_assert();
+        curlftpfs().debug_assert();
         mount_helper().debug_assert();
     }
 

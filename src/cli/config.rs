@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::foreign_use::ForeignUse;
 use super::proxy_env::Choice;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
-use crate::ftp::{Capability, LocalOptions, RateLimits};
+use crate::ftp::{Capability, LocalOptions, Password, RateLimits};
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Links, RetryMode, Verify};
 
@@ -20,6 +21,8 @@ use crate::remote::{Atomic, Links, RetryMode, Verify};
 )]
 pub(super) struct Settings {
     pub(super) user: Option<String>,
+    /// Of `user=NAME:PASSWORD`, as in curlftpfs.
+    pub(super) password: Option<Password>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) netrc: Netrc,
     pub(super) port: Option<u16>,
@@ -76,12 +79,15 @@ pub(super) struct Settings {
     pub(super) auto_unmount: bool,
     pub(super) fsname: Option<String>,
     pub(super) subtype: Option<String>,
+    /// The options of other programs from which some of these come.
+    pub(super) foreign: ForeignUse,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             user: None,
+            password: None,
             password_file: None,
             netrc: Netrc::IfPresent,
             port: None,
@@ -138,6 +144,7 @@ impl Default for Settings {
             auto_unmount: false,
             fsname: None,
             subtype: None,
+            foreign: ForeignUse::default(),
         }
     }
 }

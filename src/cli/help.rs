@@ -118,7 +118,9 @@ pub(super) fn typed(spec: &Spec) -> String {
         return (*name).to_owned();
     }
     match spec.set {
-        super::options::Set::Optional(_) => format!("{name}[={placeholder}]"),
+        super::options::Set::Optional(_) | super::options::Set::OptionalSecret(_) => {
+            format!("{name}[={placeholder}]")
+        }
         _ => format!("{name}={placeholder}"),
     }
 }

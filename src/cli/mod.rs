@@ -10,12 +10,14 @@ mod control;
 mod control_args;
 mod demo;
 mod early_warnings;
+mod foreign_use;
 mod help;
 mod log_limit;
 mod logging;
 mod login;
 mod man;
 mod mount;
+mod old_source;
 mod option_list;
 mod options;
 mod proxy_env;
@@ -29,6 +31,7 @@ mod value;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -49,8 +52,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => return fail(&*error),
     };
     let arguments: Vec<OsString> = arguments.collect();
+    let program = arguments.first();
     let command = if command::is_mount_helper(&arguments) {
         command::mount_helper()
+    } else if program.is_some_and(|name| command::is_curlftpfs(name.as_bytes())) {
+        command::curlftpfs()
     } else {
         command::ftpfs()
     };

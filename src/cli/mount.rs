@@ -16,6 +16,7 @@ use super::secrets::Environment;
 use super::{Failure, build, command, logging, login, security};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
+use crate::source::conceal;
 use crate::sys::{self, FdReadiness, Forked, Signals};
 
 /// Mounts. Returns when the mount is ready, or in the foreground when it has ended.
@@ -29,8 +30,9 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         options.log_level = options.log_level.max(LevelFilter::Debug);
     }
     let directory = matches.get_one::<PathBuf>(command::MOUNTPOINT);
-    let mountpoint =
-        Mountpoint::check(directory.ok_or("MOUNTPOINT is missing")?, options.nonempty)?;
+    let mountpoint = Mountpoint::check(directory.ok_or("MOUNTPOINT is missing")?, options.nonempty)
+        // The mountpoint may be a source with a password, in the wrong order.
+        .map_err(|error| conceal(&error.to_string()))?;
     let kernel = build::kernel(
         &source,
         &options,
@@ -86,6 +88,9 @@ fn serve(
     let log_file = options.log_file.as_deref();
     let in_background = background.is_some();
     let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
+    if let Some(hint) = options.foreign.hint() {
+        log::info!("{hint}");
+    }
     to_mount.hang_up = hang_up(in_background, log_file);
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;

@@ -5,7 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::config::Settings;
+use super::foreign_use::ForeignProxy;
+use super::options::foreign::{Equivalent, ForeignOption, ProxyPart, Treatment, all_foreign};
 use super::options::{self, Set, Spec};
+use crate::ftp::Password;
 
 /// An invalid `-o` option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,11 @@ pub(super) enum OptionError {
     },
     /// The option takes no value.
     TakesNoValue(&'static str),
+    /// An option of another program that cannot be ignored.
+    Foreign {
+        name: &'static str,
+        advice: &'static str,
+    },
     /// An invalid value, which may contain a password.
     BadSecret {
         name: &'static str,
@@ -58,6 +66,7 @@ impl std::fmt::Display for OptionError {
             Self::NeedsValue { name, placeholder } => {
                 write!(f, "option -o {name} needs a value: {name}={placeholder}")
             }
+            Self::Foreign { name, advice } => write!(f, "option -o {name}: {advice}"),
             Self::BadSecret { name, expected } => {
                 write!(f, "option -o {name}: {expected} is expected")
             }
@@ -82,6 +91,9 @@ pub(super) enum Unknown {
     Skip,
 }
 
+/// The option that curlftpfs has too, with another form of its value.
+const PROXY: &str = "proxy";
+
 /// Parses these lists. Later options override earlier ones.
 ///
 /// # Errors
@@ -91,12 +103,14 @@ pub(super) fn parse<'a>(
     unknown: Unknown,
 ) -> Result<Settings, OptionError> {
     let mut options = Settings::default();
+    let mut proxy = ForeignProxy::default();
     for option in lists.into_iter().flat_map(|list| split(list)) {
-        match set(&mut options, &option) {
+        match set(&mut options, &mut proxy, &option) {
             Err(OptionError::Unknown { .. } | OptionError::NoName) if unknown == Unknown::Skip => {}
             outcome => outcome?,
         }
     }
+    set_proxy(&mut options, &proxy)?;
     Ok(options)
 }
 
@@ -121,40 +135,73 @@ fn split(list: &OsStr) -> Vec<OsString> {
     options.into_iter().map(OsString::from_vec).collect()
 }
 
-fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
-    let bytes = option.as_bytes();
-    let mut parts = bytes.splitn(2, |byte| *byte == b'=');
-    let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
-    let value = parts.next().map(OsStr::from_bytes);
+/// Sets one option, own or of another program. What describes a proxy in parts is collected in
+/// `proxy`.
+fn set(
+    options: &mut Settings,
+    proxy: &mut ForeignProxy,
+    option: &OsStr,
+) -> Result<(), OptionError> {
+    let (name, value) = parts(option);
     if name == "remount" {
         return Err(OptionError::Remount);
     }
-    let Some(spec) = find(&name) else {
-        return Err(unknown(&name));
+    if name == PROXY
+        && let Some(place) = value.and_then(OsStr::to_str).filter(|text| is_place(text))
+    {
+        proxy.place = Some(Password::new(place));
+        return Ok(());
+    }
+    if name == PROXY {
+        proxy.place = None;
+    }
+    if let Some(spec) = find(&name) {
+        return set_own(options, spec, spec.name, value);
+    }
+    match all_foreign().find(|foreign| foreign.name == name) {
+        Some(foreign) => set_foreign(options, proxy, foreign, value),
+        None => Err(unknown(&name)),
+    }
+}
+
+/// Splits an option at its first `=`.
+fn parts(option: &OsStr) -> (String, Option<&OsStr>) {
+    let mut parts = option.as_bytes().splitn(2, |byte| *byte == b'=');
+    let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    (name.into_owned(), parts.next().map(OsStr::from_bytes))
+}
+
+/// Sets an own option that was typed as `typed`.
+fn set_own(
+    options: &mut Settings,
+    spec: &Spec,
+    typed: &'static str,
+    value: Option<&OsStr>,
+) -> Result<(), OptionError> {
+    let secret = |expected| OptionError::BadSecret {
+        name: typed,
+        expected,
     };
     let outcome = match (&spec.set, value) {
-        (Set::Flag(_), Some(_)) => return Err(OptionError::TakesNoValue(spec.name)),
+        (Set::Flag(_), Some(_)) => return Err(OptionError::TakesNoValue(typed)),
         (Set::Flag(set), None) => {
             set(options);
             Ok(())
         }
         (Set::Value(_) | Set::Secret(_), None) => {
             return Err(OptionError::NeedsValue {
-                name: spec.name,
+                name: typed,
                 placeholder: spec.placeholder,
             });
         }
-        (Set::Secret(set), Some(value)) => {
-            let name = spec.name;
-            return set(options, value)
-                .map_err(|expected| OptionError::BadSecret { name, expected });
-        }
+        (Set::Secret(set), Some(value)) => return set(options, value).map_err(secret),
+        (Set::OptionalSecret(set), value) => return set(options, value).map_err(secret),
         (Set::Value(set), Some(value)) => set(options, value),
         (Set::Optional(set), value) => set(options, value),
         (Set::Nothing, _) => Ok(()),
     };
     outcome.map_err(|expected| OptionError::BadValue {
-        name: spec.name,
+        name: typed,
         value: value
             .unwrap_or_default()
             .to_string_lossy()
@@ -162,6 +209,91 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
             .to_string(),
         expected,
     })
+}
+
+/// Sets what an option of another program stands for.
+fn set_foreign(
+    options: &mut Settings,
+    proxy: &mut ForeignProxy,
+    foreign: &'static ForeignOption,
+    value: Option<&OsStr>,
+) -> Result<(), OptionError> {
+    let name = foreign.name;
+    let refuse = |advice| OptionError::Foreign { name, advice };
+    match foreign.treatment {
+        Treatment::Means(own) => {
+            set_all(options, name, own)?;
+            options.foreign.add_replaced(name, own);
+        }
+        Treatment::Renamed(own) => {
+            let spec = find(own).ok_or_else(|| unknown(own))?;
+            set_own(options, spec, name, value)?;
+            let typed = format!("{name}=");
+            options.foreign.add_replaced(&typed, &format!("{own}="));
+        }
+        Treatment::ByValue(equivalent) => {
+            let text = value.and_then(OsStr::to_str).unwrap_or_default();
+            match equivalent(text).map_err(refuse)? {
+                Equivalent::Means(own) => {
+                    set_all(options, name, &own)?;
+                    let typed = format!("{name}={text}");
+                    options.foreign.add_replaced(&typed, &own);
+                }
+                Equivalent::Ignored => options.foreign.add_ignored(name),
+            }
+        }
+        Treatment::Proxy(ProxyPart::Scheme(scheme)) => proxy.scheme = Some(scheme),
+        Treatment::Proxy(ProxyPart::Login) => {
+            let login = value.and_then(OsStr::to_str);
+            let login = login.ok_or_else(|| refuse("user:password in UTF-8 is expected"))?;
+            proxy.login = Some(Password::new(login));
+        }
+        Treatment::Ignored => options.foreign.add_ignored(name),
+        Treatment::Refused(advice) => return Err(refuse(advice)),
+    }
+    Ok(())
+}
+
+/// Sets a list of own options, for which `typed` stands.
+fn set_all(options: &mut Settings, typed: &'static str, own: &str) -> Result<(), OptionError> {
+    for option in split(OsStr::new(own)) {
+        let (name, value) = parts(&option);
+        let spec = find(&name).ok_or_else(|| unknown(&name))?;
+        set_own(options, spec, typed, value)?;
+    }
+    Ok(())
+}
+
+/// Whether the value of `proxy` is that of curlftpfs: a host and port without a scheme.
+fn is_place(text: &str) -> bool {
+    text != "none" && !text.contains("://")
+}
+
+/// Sets the proxy that was described in parts.
+fn set_proxy(options: &mut Settings, proxy: &ForeignProxy) -> Result<(), OptionError> {
+    let Some(url) = proxy.url() else {
+        if let Some(scheme) = proxy.scheme {
+            let name = if scheme == "http" {
+                "httpproxy"
+            } else {
+                "socks5"
+            };
+            options.foreign.add_ignored(name);
+        }
+        // Without a place, the proxy's kind has no effect, but a login may belong to a URL.
+        return match proxy.login {
+            Some(_) => Err(OptionError::Foreign {
+                name: "proxy_user",
+                advice: "write the login in the proxy's URL: proxy=http://user:password@host:port",
+            }),
+            None => Ok(()),
+        };
+    };
+    let spec = find(PROXY).ok_or_else(|| unknown(PROXY))?;
+    set_own(options, spec, PROXY, Some(OsStr::new(url.reveal())))?;
+    let instead = "proxy=SCHEME://[user:password@]host:port";
+    options.foreign.add_replaced("proxy=host:port", instead);
+    Ok(())
 }
 
 /// A text that cannot be an option's name is not repeated, because it may be the part of a password
@@ -275,7 +407,7 @@ mod tests {
             message("q"),
             "unknown option -o q (ftpfs --help lists them)"
         );
-        for far in ["reclaim", "idmap=user", "kernel_cache", "ssh_command=ssh"] {
+        for far in ["reclaim", "quota=user", "colour"] {
             assert!(message(far).ends_with("(ftpfs --help lists them)"), "{far}");
         }
     }
@@ -330,7 +462,13 @@ mod tests {
         for list in [
             "proxy=socks5://me:hunter2@h:x",
             "proxy=socks4://me:hunter2@h:1",
-            "proxy=hunter2",
+            "proxy=hunter2@",
+            "proxy=me:hunter2@",
+            "proxy=h:1,proxy_user=me:hunter2,socks4",
+            "proxy=socks5://h:1,proxy_user=me:hunter2",
+            "user=:hunter2",
+            "user=me:hunter2\u{7}",
+            "pass=hunter2",
             "proxy=socks5://me:a,hunter2@h:1",
             "password=hunter2",
         ] {
@@ -356,6 +494,89 @@ mod tests {
     fn a_shown_source_holds_no_password() {
         let options = options(&["fsname=ftp://me:hunter2@h/"]).unwrap();
         assert_eq!(options.fsname.as_deref(), Some("ftp://me:****@h/"));
+    }
+
+    #[test]
+    fn an_old_line_of_curlftpfs_means_what_it_meant() {
+        let line = "rw,ssl,no_verify_peer,codepage=cp1251,disable_epsv,interface=lo,utf8,\
+                    ftp_port=-,connect_timeout=60,cache_timeout=7,nomulticonn,tcp_nodelay,\
+                    user=me:hunter2:x,allow_other,cert_type=PEM,iocharset=utf8,cache=yes";
+        let options = options(&[line]).unwrap();
+        assert!(options.tls && options.insecure && options.active);
+        assert_eq!(options.charset, Some(encoding_rs::WINDOWS_1251));
+        assert_eq!(options.without, [crate::ftp::Capability::Epsv]);
+        assert!(options.local.bind.is_some());
+        assert_eq!(options.dir_ttl, Duration::from_secs(7));
+        assert_eq!(options.attr_ttl, Duration::from_secs(7));
+        assert_eq!(options.connect_timeout, Duration::from_secs(60));
+        assert_eq!(options.connections, 1);
+        assert_eq!(options.user.as_deref(), Some("me"));
+        assert_eq!(options.password, Some(Password::new("hunter2:x")));
+        let hint = options.foreign.hint().unwrap();
+        assert!(!hint.contains("hunter2"), "{hint}");
+        for part in [
+            "tls for ssl",
+            "insecure for no_verify_peer",
+            "charset= for codepage=",
+            "active for ftp_port=-",
+            "leave out utf8, tcp_nodelay",
+        ] {
+            assert!(hint.contains(part), "{hint}");
+        }
+    }
+
+    #[test]
+    fn tls_that_may_fall_back_becomes_tls_that_does_not() {
+        for old in ["ssl", "ssl_control", "ssl_try"] {
+            assert!(options(&[old]).unwrap().tls, "{old}");
+        }
+    }
+
+    #[test]
+    fn an_old_line_of_sshfs_is_taken() {
+        let line = "reconnect,ServerAliveInterval=15,IdentityFile=/root/.ssh/id,follow_symlinks,\
+                    StrictHostKeyChecking=no,idmap=user,compression=yes,max_conns=4,port=2121,\
+                    cache=no,workaround=rename,kernel_cache,password_stdin,delay_connect";
+        let options = options(&[line]).unwrap();
+        assert_eq!(options.symlinks, crate::remote::Links::Follow);
+        assert_eq!(options.connections, 4);
+        assert_eq!(options.dir_ttl, Duration::ZERO);
+        assert_eq!(options.password_file, Some(PathBuf::from("-")));
+    }
+
+    #[test]
+    fn what_cannot_be_ignored_is_refused_with_advice() {
+        for (list, advice) in [
+            ("capath=/etc/certs", "cafile=FILE"),
+            ("ProxyJump=bastion", "proxy=socks5h://"),
+            ("ProxyCommand=nc", "proxy=socks5h://"),
+            ("proxy=h:1,socks4", "proxy=socks5://"),
+            ("proxy=socks5://h:1,proxy_user=a:b", "proxy's URL"),
+            ("cert_type=DER", "PEM"),
+            ("iocharset=latin1", "charset=NAME"),
+            ("modules=iconv", "charset=NAME"),
+            ("HostName=other", "SOURCE"),
+        ] {
+            let message = message(list);
+            assert!(message.contains(advice), "{message}");
+        }
+        assert!(message("codepage=klingon").starts_with("option -o codepage=klingon: "));
+        let lists = [OsString::from("capath=/etc/certs")];
+        assert!(parse(&lists, Unknown::Skip).is_err());
+    }
+
+    #[test]
+    fn a_proxy_in_the_words_of_curlftpfs_is_read() {
+        for (list, url) in [
+            ("proxy=h:3128,proxytunnel", "http://h:3128"),
+            ("proxy_user=me:x,proxy=h:1,socks5", "socks5://me:x@h:1"),
+            ("proxy=socks5h://a:1,proxy=h:1", "http://h:1"),
+            ("proxy=h:1,proxy=socks5h://a:1", "socks5h://a:1"),
+        ] {
+            let proxy = options(&[list]).unwrap().proxy;
+            let expected = crate::source::parse_proxy(url).unwrap();
+            assert_eq!(proxy, Choice::By(expected), "{list}");
+        }
     }
 
     proptest! {

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 
-use super::Failure;
+use super::old_source::CURLFTPFS_PREFIX;
 use super::proxy_env::{self, Variables};
+use super::{Failure, command};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
@@ -16,6 +17,12 @@ const PASSWORD_OPTION: &[u8] = b"--password";
 /// `-o` options that contain a password in other programs. ftpfs refuses them, but only after they
 /// were visible.
 const FOREIGN_OPTIONS: [&[u8]; 3] = [b"password=", b"passwd=", b"pass="];
+
+/// `-o` options with the value `user:password`.
+const LOGIN_OPTIONS: [&[u8]; 3] = [b"user=", b"User=", b"proxy_user="];
+
+/// The option for a proxy. Its value is a URL or, as in curlftpfs, `[user:password@]host:port`.
+const PROXY_OPTION: &[u8] = b"proxy=";
 
 /// Values from the environment.
 #[derive(Debug, Default)]
@@ -33,8 +40,10 @@ pub(super) struct Environment {
 pub(super) fn hide() -> Result<Environment, Failure> {
     sys::forbid_dumps().map_err(|error| explain("a core dump", &error))?;
     let mut previous = Vec::new();
+    let mut is_curlftpfs = None;
     sys::hide_arguments(|argument| {
-        let secrets = secrets_in(argument, &previous);
+        let is_curlftpfs = *is_curlftpfs.get_or_insert_with(|| command::is_curlftpfs(argument));
+        let secrets = secrets_in(argument, &previous, is_curlftpfs);
         previous = argument.to_vec();
         secrets
     })
@@ -66,7 +75,8 @@ fn holds_password(value: &std::ffi::OsStr) -> bool {
     value.as_encoded_bytes().contains(&b'@')
 }
 
-fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
+/// `is_curlftpfs` says whether a source may lack its `ftp://`.
+fn secrets_in(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Vec<Range<usize>> {
     if previous == PASSWORD_OPTION {
         return from(0, argument).collect();
     }
@@ -77,7 +87,7 @@ fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
         return from(argument.len() - password.len(), argument).collect();
     }
     let mut secrets = source::password_ranges(argument);
-    secrets.extend(short_form(argument, previous));
+    secrets.extend(short_form(argument, previous, is_curlftpfs));
     secrets.extend(foreign_options(argument));
     secrets
 }
@@ -89,7 +99,7 @@ fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
 
 /// Finds the password in `user:password@host:path`, which is refused, but only after it was
 /// visible.
-fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
+fn short_form(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Option<Range<usize>> {
     let is_a_url = argument.windows(3).any(|window| window == b"://");
     if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {
         return None;
@@ -97,21 +107,52 @@ fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let colon = argument.iter().position(|byte| *byte == b':')?;
     let at = argument.iter().rposition(|byte| *byte == b'@')?;
     let host = argument.get(at..)?;
-    (at > colon && host.contains(&b':')).then_some(colon + 1..at)
+    // In curlftpfs's form, no colon follows the host.
+    let is_login =
+        is_curlftpfs || host.contains(&b':') || argument.starts_with(CURLFTPFS_PREFIX.as_bytes());
+    (at > colon && is_login).then_some(colon + 1..at)
 }
 
 fn foreign_options(argument: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut secrets = Vec::new();
-    for option in argument.split(|byte| *byte == b',') {
+    for option in split_at_commas(argument) {
         let named = option.strip_prefix(b"-o").unwrap_or(option);
-        if let Some(name) = FOREIGN_OPTIONS.iter().find(|name| named.starts_with(name)) {
-            let value = start + option.len() - named.len() + name.len();
-            secrets.push(value..start + option.len());
-        }
-        start += option.len() + 1;
+        let end = start + option.len();
+        secrets.extend(secret_of(named).map(|from_end| end - from_end.end..end - from_end.start));
+        start = end + 1;
     }
     secrets
+}
+
+/// Splits at commas without a backslash before them, and keeps the backslashes.
+fn split_at_commas(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_escaped = false;
+    argument.split(move |byte| {
+        let ends = *byte == b',' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    })
+}
+
+/// Returns where the secret of an option is, counted backwards from the option's end.
+fn secret_of(option: &[u8]) -> Option<Range<usize>> {
+    let value_of = |name: &&[u8]| option.strip_prefix(*name);
+    if let Some(value) = FOREIGN_OPTIONS.iter().find_map(value_of) {
+        return Some(0..value.len());
+    }
+    if let Some(value) = LOGIN_OPTIONS.iter().find_map(value_of) {
+        let colon = value.iter().position(|byte| *byte == b':')?;
+        return Some(0..value.len() - colon - 1);
+    }
+    // The password of a URL is found as in any other argument.
+    let place = value_of(&PROXY_OPTION)?;
+    if place.windows(3).any(|window| window == b"://") {
+        return None;
+    }
+    let at = place.iter().rposition(|byte| *byte == b'@')?;
+    let colon = place.get(..at)?.iter().position(|byte| *byte == b':')?;
+    Some(place.len() - at..place.len() - colon - 1)
 }
 
 fn explain(place: &str, error: &io::Error) -> Failure {
@@ -123,7 +164,7 @@ mod tests {
     use super::*;
 
     fn secrets<'a>(argument: &'a str, previous: &str) -> Vec<&'a str> {
-        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes());
+        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes(), false);
         ranges.into_iter().map(|range| &argument[range]).collect()
     }
 
@@ -140,9 +181,16 @@ mod tests {
             ("rw,password=secret,user=me", "-o"),
             ("-opass=secret", "mnt"),
             ("me:secret@h:path", "ftpfs"),
+            ("curlftpfs#me:secret@h/path", "mount.ftpfs"),
+            ("curlftpfs#ftp://me:secret@h/path", "mount.ftpfs"),
+            ("rw,user=me:secret,ssl", "-o"),
+            ("proxy=h:1,proxy_user=me:secret", "-o"),
+            ("proxy=me:secret@h:1,socks5", "-o"),
         ] {
             assert_eq!(secrets(argument, previous), ["secret"], "{argument}");
         }
+        let escaped = secrets(r"-ouser=me:a\,b,ro", "mnt");
+        assert_eq!(escaped, [r"a\,b"]);
         let two = "proxy=http://p:one@h:1,password=two";
         assert_eq!(secrets(two, "-o"), ["one", "two"]);
     }
@@ -156,6 +204,8 @@ mod tests {
             ("/mnt/a:b@c:d", "h:"),
             ("password_file=/etc/x,netrc=a:b@c:d", "-o"),
             ("-opassword_file=-", "mnt"),
+            ("user=me,proxy=h:1", "-o"),
+            ("curlftpfs#me@h/a:b", "mount.ftpfs"),
         ] {
             assert_eq!(secrets(argument, previous), [""; 0], "{argument}");
         }

@@ -38,10 +38,13 @@ pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
         (Scheme::ExplicitTls, _) | (Scheme::Plain, true) => false,
         (Scheme::Plain, false) => {
             return match without_tls(options) {
-                Some(name) => Err(format!(
-                    "-o {name} requires TLS: add -o tls, or write ftpes:// or ftps://"
-                )
-                .into()),
+                Some(name) => {
+                    let typed = options.foreign.typed_for(name).unwrap_or(name);
+                    Err(format!(
+                        "-o {typed} requires TLS: add -o tls, or write ftpes:// or ftps://"
+                    )
+                    .into())
+                }
                 None => Ok(Tls::Off),
             };
         }

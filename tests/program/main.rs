@@ -18,6 +18,7 @@ mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod old_lines;
 mod process;
 mod resources;
 mod secrets;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{Group, Set, Spec, valued};
 use crate::cli::value;
 use crate::credentials::Netrc;
+use crate::ftp::Password;
 
 pub(super) static SPECS: &[Spec] = &[
     Spec {
@@ -13,10 +14,24 @@ pub(super) static SPECS: &[Spec] = &[
         default: "the source's, else netrc's, else anonymous",
         help: "Log in as NAME; without a value, it is `user` of mount(8) and ignored",
         group: Group::Login,
-        set: Set::Optional(|to, value| {
-            if let Some(value) = value {
-                to.user = Some(value::text(value)?);
+        // curlftpfs takes the password here too, and the first colon ends the name.
+        set: Set::OptionalSecret(|to, value| {
+            let Some(value) = value else {
+                return Ok(());
+            };
+            let text = value::text(value)?;
+            let (user, password) = match text.split_once(':') {
+                Some((user, password)) => (user.to_owned(), Some(Password::new(password))),
+                None => (text, None),
+            };
+            if user.is_empty() {
+                return Err("a user's name");
             }
+            if password.is_some() {
+                let instead = "user=NAME with netrc or password_file=FILE";
+                to.foreign.add_replaced("user=NAME:PASSWORD", instead);
+            }
+            (to.user, to.password) = (Some(user), password);
             Ok(())
         }),
     },

@@ -4,6 +4,7 @@
 mod connection;
 mod elsewhere;
 mod files;
+pub(super) mod foreign;
 mod log;
 mod login;
 mod memory;
@@ -81,6 +82,8 @@ pub(super) enum Set {
     Secret(fn(&mut Settings, &OsStr) -> Result<(), Expected>),
     /// May have a value.
     Optional(fn(&mut Settings, Option<&OsStr>) -> Result<(), Expected>),
+    /// May have a value, which may contain a password, so no message repeats it.
+    OptionalSecret(fn(&mut Settings, Option<&OsStr>) -> Result<(), Expected>),
     /// Has no effect, with or without a value.
     Nothing,
 }
