@@ -2,8 +2,9 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::SESSION_LOG;
 use super::command_line::{Command, Line};
 use super::commands;
 use super::control::Event;
@@ -11,15 +12,19 @@ use super::open_sessions::Slot;
 use super::reply::{Gone, Reply, Stop};
 use super::serving::Serving;
 use super::session::{Ended, Session};
+use super::session_summary::SessionEnd;
 
 /// Serves a client until it disconnects, is idle for too long or the server stops.
 pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
+    let start = Instant::now();
+    let Ok(mut session) = Session::new(serving, stream, slot) else {
+        return;
+    };
     // An error only means that the control connection is closed, which is how a session ends.
-    if let Ok(mut session) = Session::new(serving, stream, slot)
-        && session.run().is_ok()
-    {
+    if session.run().is_ok() {
         session.control.end();
     }
+    session.log_summary(start.elapsed());
 }
 
 impl Session {
@@ -31,10 +36,10 @@ impl Session {
                 Some(Line::TooLong) => {
                     self.send_reply(&Reply::new(500, "Command line too long"))?
                 }
-                None => self.send_reply(&Reply::new(
-                    421,
-                    "Idle for too long, closing the connection",
-                ))?,
+                None => {
+                    let reply = self.time_out();
+                    self.send_reply(&reply)?
+                }
             };
         }
         Ok(())
@@ -56,9 +61,17 @@ impl Session {
         }
     }
 
-    /// Returns the next command line, or `None` after the idle time.
+    /// Returns the next command line, or `None` after the idle time or the time for the login.
     fn next_line(&mut self) -> Result<Option<Line>, Gone> {
-        let deadline = Instant::now() + self.patience();
+        let mut deadline = Instant::now() + self.patience();
+        if !self.logged_in() {
+            deadline = deadline.min(self.login_deadline);
+            // A client that always has a line waiting would never reach the deadline below.
+            if Instant::now() >= self.login_deadline {
+                self.control.restart_delay();
+                return Ok(None);
+            }
+        }
         loop {
             if let Some(line) = self.control.take_line()? {
                 return Ok(Some(line));
@@ -68,6 +81,34 @@ impl Session {
                 return Ok(None);
             }
         }
+    }
+
+    /// Returns the reply that closes a session which reached a deadline.
+    fn time_out(&mut self) -> Reply {
+        let (end, text) = if !self.logged_in() && Instant::now() >= self.login_deadline {
+            (
+                SessionEnd::NoLogin,
+                "No login in time, closing the connection",
+            )
+        } else {
+            (
+                SessionEnd::Idle,
+                "Idle for too long, closing the connection",
+            )
+        };
+        self.summary.end(end);
+        Reply::new(421, text)
+    }
+
+    fn log_summary(&mut self, duration: Duration) {
+        self.summary.end(if self.serving.stopping() {
+            SessionEnd::Stopped
+        } else if self.control.has_ended() {
+            SessionEnd::Closed
+        } else {
+            SessionEnd::Lost
+        });
+        log::info!(target: SESSION_LOG, "server: {}", self.summary.line(duration));
     }
 
     fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {

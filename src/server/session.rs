@@ -1,9 +1,9 @@
 //! The state of one client's session, and its connections.
 
 use std::mem::take;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::command_log::Flight;
 use super::control::Control;
@@ -16,6 +16,7 @@ use super::place::Place;
 use super::reply::{Gone, Reply, Stop, refused};
 use super::security::Security;
 use super::serving::Serving;
+use super::session_summary::{SessionEnd, SessionSummary};
 use super::transfer::Transfer;
 use super::tree::LastLink;
 
@@ -37,6 +38,10 @@ pub(super) struct Session {
     /// Local address of the control connection.
     pub(super) local: IpAddr,
     pub(super) login: Login,
+    /// The session is closed at this time unless it is logged in.
+    pub(super) login_deadline: Instant,
+    /// What the log shows at the end.
+    pub(super) summary: SessionSummary,
     pub(super) security: Security,
     /// The working directory.
     pub(super) directory: VirtualPath,
@@ -79,7 +84,8 @@ pub(super) enum Ended {
 
 impl Session {
     pub(super) fn new(serving: Arc<Serving>, stream: TcpStream, slot: Slot) -> Result<Self, Gone> {
-        let peer = stream.peer_addr().map_err(|_| Gone)?.ip().to_canonical();
+        let client = stream.peer_addr().map_err(|_| Gone)?;
+        let peer = client.ip().to_canonical();
         let local = stream.local_addr().map_err(|_| Gone)?.ip().to_canonical();
         Ok(Self {
             control: Control::new(stream, serving.options.delay)?,
@@ -89,6 +95,8 @@ impl Session {
             })?,
             identity: Identity::current(serving.options.read_only),
             number: serving.log.begin_session(),
+            login_deadline: Instant::now() + serving.options.login_timeout,
+            summary: SessionSummary::new(SocketAddr::new(peer, client.port())),
             serving,
             peer,
             local,
@@ -124,8 +132,12 @@ impl Session {
             return Ok(());
         };
         self.disturb_control()?;
-        self.control.secure(config)?;
+        if let Err(gone) = self.control.secure(config) {
+            self.summary.end(SessionEnd::NoTls);
+            return Err(gone);
+        }
         self.security.begin();
+        self.log_out();
         self.login = Login::Nobody { failures: 0 };
         Ok(())
     }
@@ -150,6 +162,13 @@ impl Session {
     /// Maximum idle time on either connection.
     pub(super) fn patience(&self) -> Duration {
         self.serving.options.idle
+    }
+
+    /// Restarts the time for the login if the client was logged in.
+    pub(super) fn log_out(&mut self) {
+        if self.logged_in() {
+            self.login_deadline = Instant::now() + self.serving.options.login_timeout;
+        }
     }
 
     pub(super) fn logged_in(&self) -> bool {

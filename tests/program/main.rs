@@ -22,6 +22,7 @@ mod process;
 mod resources;
 mod secrets;
 mod security;
+mod serve;
 mod serve_tls;
 mod servers;
 mod status;
