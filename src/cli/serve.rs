@@ -68,7 +68,7 @@ pub(super) fn run(
 
 /// Warns if other machines can reach the server and read or change more than its user may expect.
 fn warn_of_exposure(server: &Server, matches: &ArgMatches) {
-    if server.address().ip().is_loopback() {
+    if server.address().ip().to_canonical().is_loopback() {
         return;
     }
     if !matches.contains_id(command::TLS) {

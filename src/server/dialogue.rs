@@ -2,9 +2,8 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::SESSION_LOG;
 use super::command_line::{Command, Line};
 use super::commands;
 use super::control::Event;
@@ -16,7 +15,6 @@ use super::session_summary::SessionEnd;
 
 /// Serves a client until it disconnects, is idle for too long or the server stops.
 pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
-    let start = Instant::now();
     let Ok(mut session) = Session::new(serving, stream, slot) else {
         return;
     };
@@ -24,7 +22,7 @@ pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
     if session.run().is_ok() {
         session.control.end();
     }
-    session.log_summary(start.elapsed());
+    session.leave();
 }
 
 impl Session {
@@ -63,15 +61,13 @@ impl Session {
 
     /// Returns the next command line, or `None` after the idle time or the time for the login.
     fn next_line(&mut self) -> Result<Option<Line>, Gone> {
-        let mut deadline = Instant::now() + self.patience();
-        if !self.logged_in() {
-            deadline = deadline.min(self.login_deadline);
-            // A client that always has a line waiting would never reach the deadline below.
-            if Instant::now() >= self.login_deadline {
-                self.control.restart_delay();
-                return Ok(None);
-            }
+        // A client that always has a line waiting would never reach the deadline below.
+        if self.is_login_overdue() {
+            self.control.restart_delay();
+            return Ok(None);
         }
+        let idle = Instant::now() + self.patience();
+        let deadline = self.login_deadline().map_or(idle, |login| login.min(idle));
         loop {
             if let Some(line) = self.control.take_line()? {
                 return Ok(Some(line));
@@ -85,7 +81,7 @@ impl Session {
 
     /// Returns the reply that closes a session which reached a deadline.
     fn time_out(&mut self) -> Reply {
-        let (end, text) = if !self.logged_in() && Instant::now() >= self.login_deadline {
+        let (end, text) = if self.is_login_overdue() {
             (
                 SessionEnd::NoLogin,
                 "No login in time, closing the connection",
@@ -98,17 +94,6 @@ impl Session {
         };
         self.summary.end(end);
         Reply::new(421, text)
-    }
-
-    fn log_summary(&mut self, duration: Duration) {
-        self.summary.end(if self.serving.stopping() {
-            SessionEnd::Stopped
-        } else if self.control.has_ended() {
-            SessionEnd::Closed
-        } else {
-            SessionEnd::Lost
-        });
-        log::info!(target: SESSION_LOG, "server: {}", self.summary.line(duration));
     }
 
     fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {

@@ -108,7 +108,8 @@ pub struct ServerOptions {
     pub max_sessions: Option<usize>,
     /// Maximum time from the connection to the login. A session that is not logged in by then gets
     /// 421 and is closed, whatever it sends, so that it cannot occupy one of
-    /// [`max_sessions`](Self::max_sessions) forever.
+    /// [`max_sessions`](Self::max_sessions) forever. A TLS handshake in progress may take up to 30
+    /// seconds longer.
     pub login_timeout: Duration,
     /// Maximum idle time. An idle session gets 421 and is closed; an idle data connection is closed
     /// with 426.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::SESSION_LOG;
 use super::command_log::Flight;
 use super::control::Control;
 use super::data::DataSetup;
@@ -38,8 +39,11 @@ pub(super) struct Session {
     /// Local address of the control connection.
     pub(super) local: IpAddr,
     pub(super) login: Login,
-    /// The session is closed at this time unless it is logged in.
-    pub(super) login_deadline: Instant,
+    /// Time of the connection.
+    start: Instant,
+    /// Time of the connection, or of the end of the last login. The time for the login counts from
+    /// here.
+    login_start: Instant,
     /// What the log shows at the end.
     pub(super) summary: SessionSummary,
     pub(super) security: Security,
@@ -60,8 +64,8 @@ pub(super) struct Session {
     pub(super) flight: Flight,
     /// Number of the session in the log.
     pub(super) number: u64,
-    /// Slot in the table of open sessions. Freed before the last reply, so that a client that has
-    /// read it can reconnect.
+    /// Slot in the table of open sessions, until the summary is logged. Freed before the last
+    /// reply, so that a client that has read it can reconnect.
     slot: Option<Slot>,
 }
 
@@ -95,7 +99,8 @@ impl Session {
             })?,
             identity: Identity::current(serving.options.read_only),
             number: serving.log.begin_session(),
-            login_deadline: Instant::now() + serving.options.login_timeout,
+            start: Instant::now(),
+            login_start: Instant::now(),
             summary: SessionSummary::new(SocketAddr::new(peer, client.port())),
             serving,
             peer,
@@ -122,8 +127,26 @@ impl Session {
         if !reply.closes() {
             return self.control.reply(reply).map(|()| Ended::No);
         }
-        self.slot = None;
+        self.leave();
         self.control.reply(reply).map(|()| Ended::Yes)
+    }
+
+    /// Logs the summary and frees the slot, once. A server that stops waits for all slots, and
+    /// therefore for all summaries.
+    pub(super) fn leave(&mut self) {
+        let Some(slot) = self.slot.take() else {
+            return;
+        };
+        self.summary.end(if self.serving.stopping() {
+            SessionEnd::Stopped
+        } else if self.control.has_ended() {
+            SessionEnd::Closed
+        } else {
+            SessionEnd::Lost
+        });
+        let line = self.summary.line(self.start.elapsed());
+        log::info!(target: SESSION_LOG, "server: {line}");
+        drop(slot);
     }
 
     /// Starts TLS on the control connection and resets the login (RFC 4217 §4).
@@ -167,8 +190,24 @@ impl Session {
     /// Restarts the time for the login if the client was logged in.
     pub(super) fn log_out(&mut self) {
         if self.logged_in() {
-            self.login_deadline = Instant::now() + self.serving.options.login_timeout;
+            self.login_start = Instant::now();
         }
+    }
+
+    /// Returns the time at which the session is closed unless it is logged in by then.
+    pub(super) fn login_deadline(&self) -> Option<Instant> {
+        if self.logged_in() {
+            return None;
+        }
+        // A timeout beyond the range of the clock means none.
+        self.login_start
+            .checked_add(self.serving.options.login_timeout)
+    }
+
+    /// Whether the client had enough time to log in, and did not.
+    pub(super) fn is_login_overdue(&self) -> bool {
+        self.login_deadline()
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     pub(super) fn logged_in(&self) -> bool {

@@ -10,10 +10,13 @@ use ftpfs::server::{Access, Server, ServerOptions};
 
 use crate::client::{Client, Served, wait_until};
 
-/// Returns `count` consecutive ports that are free on `host` now. Ranges of concurrent tests do not
-/// overlap, because each `base` is its own; all are below the ports that the kernel gives out.
+/// Returns `count` consecutive ports that are free on `host` now.
+///
+/// Ranges of concurrent tests do not overlap, because each has a `base` of its own, and another run
+/// of the tests starts elsewhere. All are below the ports that the kernel gives out.
 fn free_ports(host: &str, base: u16, count: u16) -> RangeInclusive<u16> {
-    (base..base + 1000)
+    let start = base + (std::process::id() % 40) as u16 * 20;
+    (start..start + 200)
         .step_by(usize::from(count))
         .map(|first| first..=first + count - 1)
         .find(|ports| {
@@ -76,17 +79,20 @@ fn data_connections_stay_in_the_range_and_do_not_always_start_at_the_same_port()
 
 #[test]
 fn a_single_port_serves_one_transfer_after_the_other() {
-    let ports = free_ports("127.0.0.1", 22_000, 1);
-    let served = served_on("127.0.0.1", &ports);
-    served.write("file", "again");
-    let (mut one, mut other) = (served.client(), served.client());
-    for _ in 0..10 {
-        assert_eq!(one.receive("RETR file").0, b"again");
-        assert_eq!(other.receive("RETR file").0, b"again");
+    for (host, base) in [("127.0.0.1", 22_000), ("::1", 26_000)] {
+        let ports = free_ports(host, base, 1);
+        let served = served_on(host, &ports);
+        served.write("file", "again");
+        let (mut one, mut other) = (served.client(), served.client());
+        for _ in 0..10 {
+            assert_eq!(one.receive("RETR file").0, b"again");
+            assert_eq!(other.receive("RETR file").0, b"again");
+        }
+        // The second request replaces the first, which held the only port.
+        epsv_port(&mut one);
+        assert_eq!(epsv_port(&mut one), *ports.start());
+        other.expect("EPSV", 425);
     }
-    // The second request replaces the first, which held the only port.
-    epsv_port(&mut one);
-    assert_eq!(epsv_port(&mut one), *ports.start());
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn options_that_cannot_work_are_refused_at_the_start() {
 fn a_client_that_never_logs_in_frees_its_slot() {
     let served = Served::with(|options| {
         options.max_sessions = Some(1);
-        options.login_timeout = Duration::from_millis(300);
+        options.login_timeout = Duration::from_secs(1);
     });
     // Neither commands nor wrong passwords extend the time.
     let mut stranger = served.stranger();
@@ -175,7 +181,7 @@ fn a_client_that_never_logs_in_frees_its_slot() {
     };
     assert_eq!(last.code, 421);
     assert!(last.text.contains("No login in time"), "{last:?}");
-    assert!(start.elapsed() >= Duration::from_millis(290));
+    assert!(start.elapsed() >= Duration::from_millis(990));
     stranger.expect_closed();
     let mut silent = served.stranger();
     assert_eq!(silent.reply().code, 421);
@@ -183,7 +189,7 @@ fn a_client_that_never_logs_in_frees_its_slot() {
     // A login stays, as long as it is one.
     let mut client = served.client();
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(400) {
+    while start.elapsed() < Duration::from_millis(1200) {
         client.expect("PWD", 257);
     }
     client.expect("USER anonymous", 331);

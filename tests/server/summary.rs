@@ -7,6 +7,7 @@ use std::time::Duration;
 use ftpfs::server::{Access, SESSION_LOG};
 
 use crate::client::{Client, Served, wait_until};
+use crate::secure::Secured;
 
 /// A log that keeps the summaries of all sessions in this process.
 struct Summaries(Mutex<Vec<String>>);
@@ -96,7 +97,7 @@ fn a_session_is_summed_up_with_its_user_files_and_end() {
 #[test]
 fn an_incomplete_transfer_counts_its_bytes_and_no_file() {
     Summaries::start();
-    let served = Served::with(|options| options.idle = Duration::from_millis(300));
+    let served = Served::with(|options| options.idle = Duration::from_secs(1));
     let mut client = served.client();
     let mut data = client.extended_passive();
     client.expect("STOR file", 150);
@@ -128,14 +129,37 @@ fn a_refused_login_is_named_without_what_was_typed() {
 }
 
 #[test]
+fn bytes_over_tls_are_those_of_the_files() {
+    Summaries::start();
+    let secured = Secured::start();
+    secured.served.write("file", "12345");
+    let config = secured.config();
+    let mut client = secured.client(&config);
+    assert_eq!(client.receive_secure(&config, "RETR file").0, b"12345");
+    client.expect("QUIT", 221);
+    let line = summary_of(address(&client));
+    assert!(
+        line.contains("sent 1 file (5 bytes), ended by QUIT"),
+        "{line}"
+    );
+
+    let mut stranger = secured.served.stranger();
+    stranger.expect("AUTH TLS", 234);
+    stranger.send(b"no handshake\r\n");
+    let line = summary_of(address(&stranger));
+    assert!(line.ends_with("ended by failed TLS handshake"), "{line}");
+}
+
+#[test]
 fn every_other_end_is_named() {
     Summaries::start();
-    let served = Served::with(|options| options.login_timeout = Duration::from_millis(200));
-    let mut silent = served.stranger();
+    let impatient = Served::with(|options| options.login_timeout = Duration::from_millis(200));
+    let mut silent = impatient.stranger();
     assert_eq!(silent.reply().code, 421);
     let line = summary_of(address(&silent));
     assert!(line.ends_with("ended by login timeout"), "{line}");
 
+    let served = Served::with(|options| options.login_timeout = Duration::MAX);
     let closing = served.client();
     let from = address(&closing);
     drop(closing);

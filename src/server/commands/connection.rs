@@ -68,6 +68,7 @@ pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
 fn listen(session: &mut Session) -> Result<u16, Stop> {
     let cannot = |error: PassiveListenError| {
         log::warn!("server: no passive port for {}: {error}", session.peer);
+        // 421, the temporary refusal of RFC 959 §5.4, would end the session.
         refused(425, error.to_string())
     };
     // The new connection may need the port of the one that it replaces.
