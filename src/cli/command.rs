@@ -27,7 +27,11 @@ pub(super) const LISTEN: &str = "listen";
 pub(super) const USER: &str = "user";
 pub(super) const PASSWORD: &str = "password";
 pub(super) const ANONYMOUS: &str = "anonymous";
+pub(super) const ANONYMOUS_WRITES: &str = "anonymous-writes";
 pub(super) const READ_ONLY: &str = "read-only";
+pub(super) const PASSIVE_PORTS: &str = "passive-ports";
+pub(super) const PUBLIC_ADDRESS: &str = "public-address";
+pub(super) const MAX_SESSIONS: &str = "max-sessions";
 pub(super) const TLS: &str = "tls";
 pub(super) const TLS_CERTIFICATE: &str = "tls-cert";
 pub(super) const TLS_KEY: &str = "tls-key";
@@ -154,7 +158,30 @@ fn demo() -> Command {
 }
 
 fn serve() -> Command {
-    serve_in_the_clear().args(serve_tls())
+    serve_in_the_clear().args(serve_network()).args(serve_tls())
+}
+
+/// The options of `serve` for firewalls, NAT and many clients.
+fn serve_network() -> [Arg; 3] {
+    [
+        Arg::new(PASSIVE_PORTS)
+            .long(PASSIVE_PORTS)
+            .value_name("A-B")
+            .allow_hyphen_values(true)
+            .value_parser(value::passive_ports)
+            .help("Accept data connections on these ports only [default: any free port]"),
+        Arg::new(PUBLIC_ADDRESS)
+            .long(PUBLIC_ADDRESS)
+            .value_name("ADDRESS")
+            .value_parser(value::public_address)
+            .help("IPv4 address or name that PASV announces, for a server behind NAT"),
+        Arg::new(MAX_SESSIONS)
+            .long(MAX_SESSIONS)
+            .value_name("N")
+            .allow_hyphen_values(true)
+            .value_parser(value::sessions)
+            .help("Maximum number of sessions; further clients get 421 [default: no limit]"),
+    ]
 }
 
 /// The TLS options of `serve`.
@@ -227,7 +254,15 @@ fn serve_in_the_clear() -> Command {
                 .long(ANONYMOUS)
                 .conflicts_with_all([USER, PASSWORD])
                 .action(ArgAction::SetTrue)
-                .help("Allow anonymous logins"),
+                .help("Allow anonymous logins, which can read only"),
+        )
+        .arg(
+            Arg::new(ANONYMOUS_WRITES)
+                .long(ANONYMOUS_WRITES)
+                .requires(ANONYMOUS)
+                .conflicts_with(READ_ONLY)
+                .action(ArgAction::SetTrue)
+                .help("Let anonymous clients change files"),
         )
         .arg(
             Arg::new(READ_ONLY)

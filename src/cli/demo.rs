@@ -1,15 +1,13 @@
 //! `ftpfs demo`: mounts a sample tree of the embedded server.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
-use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -68,20 +66,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 fn server_options(root: &Path, password: &str) -> ServerOptions {
+    let access = Access::Account {
+        user: USER.to_owned(),
+        password: password.to_owned(),
+    };
     ServerOptions {
-        root: root.to_owned(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        access: Access::Account {
-            user: USER.to_owned(),
-            password: password.to_owned(),
-        },
-        read_only: false,
-        max_sessions: None,
-        idle: Duration::from_secs(300),
-        delay: Duration::ZERO,
-        disabled: BTreeSet::new(),
         digests: true,
-        tls: None,
+        ..ServerOptions::new(root, access)
     }
 }
 

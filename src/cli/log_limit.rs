@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use log::{Level, Log, Metadata, Record};
 
 use crate::mount::REPLY_LOG;
+use crate::server::SESSION_LOG;
 
 /// Maximum number of records of one place in a [`WINDOW`].
 const MOST: u32 = 20;
@@ -50,7 +51,8 @@ impl<L: Log> Limited<L> {
     }
 
     fn judge(&self, record: &Record<'_>, now: Instant) -> LogVerdict {
-        if record.level() > Level::Info {
+        // There is one summary per session by purpose, and no rate of them is an error.
+        if record.level() > Level::Info || record.target() == SESSION_LOG {
             return LogVerdict::Write(0);
         }
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,6 +157,16 @@ mod tests {
         assert!(is_about_ended_request(&record(REPLY_LOG, Level::Error)));
         assert!(!is_about_ended_request(&record(REPLY_LOG, Level::Warn)));
         assert!(!is_about_ended_request(&record("other", Level::Error)));
+    }
+
+    #[test]
+    fn summaries_of_sessions_are_never_held_back() {
+        let limited = Limited::new(env_logger::Builder::new().build());
+        let mut record = Record::builder();
+        let record = record.level(Level::Info).target(SESSION_LOG).build();
+        for _ in 0..100 {
+            assert_eq!(limited.judge(&record, Instant::now()), LogVerdict::Write(0));
+        }
     }
 
     #[test]

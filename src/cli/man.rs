@@ -33,7 +33,8 @@ fn synopsis() -> Roff {
     for line in [
         "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]",
         "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
-        "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
+        "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous [--anonymous-writes]] [--read-only] \
+         [--passive-ports A-B] [--public-address ADDRESS] [--max-sessions N]",
         "ftpfs check SOURCE [-o OPT,...]",
         "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
         "ftpfs refresh PATH",

@@ -1,22 +1,18 @@
 //! `ftpfs serve DIR`: runs the embedded server.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ArgMatches;
+use log::LevelFilter;
 use url::Url;
 
-use super::{Failure, command};
+use super::{Failure, command, logging};
 use crate::ftp::Password;
 use crate::server::{Access, Certificate, Server, ServerOptions, TlsMode, TlsOptions};
 use crate::sys::Signals;
-
-/// Time after which the server disconnects a silent client.
-const IDLE: Duration = Duration::from_secs(300);
 
 /// Serves until a signal arrives.
 ///
@@ -38,19 +34,19 @@ pub(super) fn run(
     let tls = tls(matches, listen)?;
     let user = matches.get_one::<String>(command::USER);
     let options = ServerOptions {
-        root: root.clone(),
         listen,
-        access,
-        read_only: matches.get_flag(command::READ_ONLY),
-        max_sessions: None,
-        idle: IDLE,
-        delay: Duration::ZERO,
-        disabled: BTreeSet::new(),
+        read_only: is_read_only(matches),
+        max_sessions: matches.get_one(command::MAX_SESSIONS).copied(),
         digests: true,
+        passive_ports: matches.get_one(command::PASSIVE_PORTS).cloned(),
+        public_address: matches.get_one(command::PUBLIC_ADDRESS).copied(),
         tls: tls.clone(),
+        ..ServerOptions::new(root, access)
     };
+    logging::start(LevelFilter::Info, None, false)?;
     let server = Server::start(options)
         .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
+    warn_of_exposure(&server, matches);
     let mut output = std::io::stdout();
     let scheme = scheme(tls.as_ref());
     writeln!(
@@ -68,6 +64,26 @@ pub(super) fn run(
     output.flush()?;
     signals.wait()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warns if other machines can reach the server and read or change more than its user may expect.
+fn warn_of_exposure(server: &Server, matches: &ArgMatches) {
+    if server.address().ip().to_canonical().is_loopback() {
+        return;
+    }
+    if !matches.contains_id(command::TLS) {
+        log::warn!("passwords and files cross the network unencrypted; --tls encrypts them");
+    }
+    if matches.get_flag(command::ANONYMOUS_WRITES) {
+        log::warn!("anyone on the network can change the files, because of --anonymous-writes");
+    }
+}
+
+/// Whether clients cannot change files. Anonymous ones can only if that was asked for.
+fn is_read_only(matches: &ArgMatches) -> bool {
+    let is_anonymous = matches.get_flag(command::ANONYMOUS);
+    matches.get_flag(command::READ_ONLY)
+        || (is_anonymous && !matches.get_flag(command::ANONYMOUS_WRITES))
 }
 
 /// Returns the URL for clients, without the password.

@@ -1,7 +1,7 @@
 //! Values of `-o` options: parses seconds, sizes, masks and others into types with units.
 
 use std::ffi::OsStr;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -302,6 +302,59 @@ pub(super) fn listen_address(text: &str) -> Result<std::net::SocketAddr, String>
     }
 }
 
+/// Parses the ports of passive data connections: `A-B`, or `A` for a single port.
+pub(super) fn passive_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| {
+        number(OsStr::new(text), 1..=u16::MAX, "").map_err(|_| {
+            format!("\"{text}\" is not a port from 1 to 65535; a range is written as 50000-50100")
+        })
+    };
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(format!(
+            "the range ends before it begins; write the lower port first: {last}-{first}"
+        ));
+    }
+    Ok(first..=last)
+}
+
+/// Parses an IPv4 address or a host name, which is resolved now and not again.
+pub(super) fn public_address(text: &str) -> Result<Ipv4Addr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => return Ok(address),
+        Ok(IpAddr::V6(_)) => {
+            return Err(
+                "an IPv6 address needs no announcement, because clients use EPSV, which contains \
+                 none; give the IPv4 address that PASV announces"
+                    .to_owned(),
+            );
+        }
+        Err(_) => {}
+    }
+    let found = (text, 0).to_socket_addrs().map_err(|error| {
+        format!("not an IPv4 address such as 203.0.113.7, nor the name of a host: {error}")
+    })?;
+    let mut addresses = found.filter_map(|found| match found.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    addresses.next().ok_or_else(|| {
+        "this host has no IPv4 address, which is what PASV announces; give one such as 203.0.113.7"
+            .to_owned()
+    })
+}
+
+/// Parses a number of sessions.
+pub(super) fn sessions(text: &str) -> Result<usize, String> {
+    number(
+        OsStr::new(text),
+        1..=usize::MAX,
+        "a number of sessions from 1 on, such as 50",
+    )
+    .map_err(|expected| format!("not {expected}"))
+}
+
 /// Returns the text of the value if it consists only of digits: no sign, no blank.
 fn digits(value: &OsStr) -> Option<&str> {
     let text = value.to_str()?;
@@ -435,6 +488,36 @@ mod tests {
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
             let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), verify(value), links(value));
+        }
+    }
+
+    #[test]
+    fn what_serve_announces_is_checked() {
+        assert_eq!(passive_ports("50000-50100"), Ok(50_000..=50_100));
+        assert_eq!(passive_ports("50000"), Ok(50_000..=50_000));
+        for (wrong, words) in [
+            ("0-5", "\"0\" is not a port"),
+            ("1-65536", "\"65536\" is not a port"),
+            ("-5", "\"\" is not a port"),
+            ("5-", "\"\" is not a port"),
+            ("1-2-3", "\"2-3\" is not a port"),
+            ("60000-50000", "the lower port first: 50000-60000"),
+        ] {
+            let error = passive_ports(wrong).unwrap_err();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
+        assert_eq!(public_address("203.0.113.7"), Ok([203, 0, 113, 7].into()));
+        assert_eq!(public_address("localhost"), Ok(Ipv4Addr::LOCALHOST));
+        for (wrong, words) in [("::1", "EPSV"), ("", "not an IPv4 address")] {
+            let error = public_address(wrong).unwrap_err();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
+        assert_eq!(sessions("2"), Ok(2));
+        for wrong in ["0", "-1", "x", "99999999999999999999999"] {
+            assert!(
+                sessions(wrong).unwrap_err().contains("from 1 on"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -42,6 +42,7 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
     let slot = match OpenSessions::enter(&serving.sessions, &stream, serving.options.max_sessions) {
         Ok(Some(slot)) => slot,
         Ok(None) => {
+            log::info!("server: refused {peer}: too many sessions");
             return refuse(
                 serving,
                 &stream,
@@ -66,7 +67,7 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
 fn refuse(serving: &Serving, mut stream: &TcpStream, reply: &str) {
     if matches!(&serving.tls, Some(tls) if tls.mode == TlsMode::Implicit) {
         // The client expects a TLS handshake and would not understand plaintext.
-        return log::info!("server: refused a client: {reply}");
+        return;
     }
     let sent = stream
         .set_write_timeout(Some(REFUSAL_DEADLINE))

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 
 use super::control::{Control, Event, HANDSHAKE_DEADLINE};
+use super::passive_ports::{self, PassiveListenError};
 use super::reply::{Gone, Reply, Stop, reason, refused};
 use super::tls::Stream;
 
@@ -26,6 +28,8 @@ pub(super) enum DataSetup {
     Unset,
     /// The client connects to this socket.
     Passive(Passive),
+    /// The client has connected ahead of its command. The port is free again.
+    Opened(DataConnection),
     /// The server connects to this address.
     Active(SocketAddr),
 }
@@ -34,7 +38,6 @@ pub(super) enum DataSetup {
 pub(super) struct Passive {
     listener: TcpListener,
     peer: IpAddr,
-    opened: Option<DataConnection>,
 }
 
 /// An open data connection.
@@ -45,49 +48,48 @@ pub(super) struct DataConnection {
 }
 
 impl Passive {
-    /// Listens on the address of the control connection.
-    pub(super) fn listen(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::new(local, 0))?;
+    /// Listens on the address of the control connection, on one of `ports` if there are any.
+    pub(super) fn listen(
+        local: IpAddr,
+        peer: IpAddr,
+        ports: Option<&RangeInclusive<u16>>,
+    ) -> Result<Self, PassiveListenError> {
+        let listener = passive_ports::listen(local, ports)?;
         listener.set_nonblocking(true)?;
-        Ok(Self {
-            listener,
-            peer,
-            opened: None,
-        })
+        Ok(Self { listener, peer })
     }
 
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub(super) fn port(&self) -> io::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
     }
 
     /// Accepts the client's connection if it has arrived. Closes a connection from any other
     /// address.
-    fn accept(&mut self, control: &Control) -> io::Result<()> {
-        while self.opened.is_none() {
+    fn accept(&self, control: &Control) -> io::Result<Option<DataConnection>> {
+        loop {
             match self.listener.accept() {
                 Ok((stream, from)) if from.ip() == self.peer => {
-                    self.opened = Some(DataConnection::new(stream, control)?);
+                    return DataConnection::new(stream, control).map(Some);
                 }
                 Ok((_, from)) => {
                     log::warn!(
                         "server: refused a data connection from {from}, which is not the client"
                     );
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 
-    fn wait(mut self, control: &mut Control, deadline: Instant) -> Result<DataConnection, Stop> {
+    fn wait(self, control: &mut Control, deadline: Instant) -> Result<DataConnection, Stop> {
         loop {
-            if let Some(opened) = self.opened {
-                return Ok(opened);
-            }
             await_opening(control, self.listener.as_fd(), PollFlags::IN, deadline)?;
-            self.accept(control).map_err(|error| cannot_open(&error))?;
+            let accepted = self.accept(control).map_err(|error| cannot_open(&error))?;
+            if let Some(connection) = accepted {
+                return Ok(connection);
+            }
         }
     }
 }
@@ -149,16 +151,20 @@ impl DataSetup {
         control: &mut Control,
         deadline: Instant,
     ) -> Result<Event, Gone> {
-        let Some(listener) = self.awaited() else {
+        let Self::Passive(passive) = self else {
             return control.watch(None, deadline);
         };
+        let listener = passive.listener.as_fd();
         let event = control.watch(Some((listener, PollFlags::IN)), deadline)?;
-        if event == Event::Other
-            && let Self::Passive(passive) = self
-            && let Err(error) = passive.accept(control)
-        {
-            log::warn!("server: cannot accept a data connection: {error}");
-            *self = Self::Unset;
+        if event == Event::Other {
+            match passive.accept(control) {
+                Ok(Some(connection)) => *self = Self::Opened(connection),
+                Ok(None) => {}
+                Err(error) => {
+                    log::warn!("server: cannot accept a data connection: {error}");
+                    *self = Self::Unset;
+                }
+            }
         }
         Ok(event)
     }
@@ -178,18 +184,8 @@ impl DataSetup {
         match self {
             Self::Unset => Err(no_setup()),
             Self::Passive(passive) => passive.wait(control, deadline),
+            Self::Opened(connection) => Ok(connection),
             Self::Active(address) => DataConnection::connect(address, control, deadline),
-        }
-    }
-
-    fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Passive(Passive {
-                listener,
-                opened: None,
-                ..
-            }) => Some(listener.as_fd()),
-            Self::Passive(_) | Self::Unset | Self::Active(_) => None,
         }
     }
 }

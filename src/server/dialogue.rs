@@ -11,15 +11,18 @@ use super::open_sessions::Slot;
 use super::reply::{Gone, Reply, Stop};
 use super::serving::Serving;
 use super::session::{Ended, Session};
+use super::session_summary::SessionEnd;
 
 /// Serves a client until it disconnects, is idle for too long or the server stops.
 pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
+    let Ok(mut session) = Session::new(serving, stream, slot) else {
+        return;
+    };
     // An error only means that the control connection is closed, which is how a session ends.
-    if let Ok(mut session) = Session::new(serving, stream, slot)
-        && session.run().is_ok()
-    {
+    if session.run().is_ok() {
         session.control.end();
     }
+    session.leave();
 }
 
 impl Session {
@@ -31,10 +34,10 @@ impl Session {
                 Some(Line::TooLong) => {
                     self.send_reply(&Reply::new(500, "Command line too long"))?
                 }
-                None => self.send_reply(&Reply::new(
-                    421,
-                    "Idle for too long, closing the connection",
-                ))?,
+                None => {
+                    let reply = self.time_out();
+                    self.send_reply(&reply)?
+                }
             };
         }
         Ok(())
@@ -56,9 +59,15 @@ impl Session {
         }
     }
 
-    /// Returns the next command line, or `None` after the idle time.
+    /// Returns the next command line, or `None` after the idle time or the time for the login.
     fn next_line(&mut self) -> Result<Option<Line>, Gone> {
-        let deadline = Instant::now() + self.patience();
+        // A client that always has a line waiting would never reach the deadline below.
+        if self.is_login_overdue() {
+            self.control.restart_delay();
+            return Ok(None);
+        }
+        let idle = Instant::now() + self.patience();
+        let deadline = self.login_deadline().map_or(idle, |login| login.min(idle));
         loop {
             if let Some(line) = self.control.take_line()? {
                 return Ok(Some(line));
@@ -68,6 +77,23 @@ impl Session {
                 return Ok(None);
             }
         }
+    }
+
+    /// Returns the reply that closes a session which reached a deadline.
+    fn time_out(&mut self) -> Reply {
+        let (end, text) = if self.is_login_overdue() {
+            (
+                SessionEnd::NoLogin,
+                "No login in time, closing the connection",
+            )
+        } else {
+            (
+                SessionEnd::Idle,
+                "Idle for too long, closing the connection",
+            )
+        };
+        self.summary.end(end);
+        Reply::new(421, text)
     }
 
     fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {

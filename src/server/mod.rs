@@ -8,10 +8,12 @@
 //! | `acceptor` | the thread that accepts clients |
 //! | `serving` | the listening socket, the state shared by all sessions, the session limit |
 //! | `session` | one client: login, working directory, last command |
+//! | `session_summary` | the line in the log at the end of each session |
 //! | `dialogue` | the loop of a session: a command, its execution, its reply |
 //! | `commands` | the table of verbs, and one function per verb |
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its replies |
 //! | `data`, `address`, `transfer` | data connections: opening, addresses, transfers |
+//! | `passive_ports` | the ports on which passive data connections are accepted |
 //! | `tls`, `security` | certificates, encrypted connections, protection of a session |
 //! | `fault`, `misbehave` | faults injected by tests, and their execution (feature `faults`) |
 //! | `tree`, `place`, `path` | the served directory, confined to its root |
@@ -40,12 +42,14 @@ mod misbehave;
 #[path = "honest.rs"]
 mod misbehave;
 mod open_sessions;
+mod passive_ports;
 mod path;
 mod place;
 mod reply;
 mod security;
 mod serving;
 mod session;
+mod session_summary;
 mod time;
 mod tls;
 mod transfer;
@@ -54,6 +58,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -65,6 +70,11 @@ pub use self::fault::{ANY, Fault, Faults, HANDSHAKE_FAILURE, Misdeed};
 pub use self::tls::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
 use self::serving::Serving;
+
+/// Target of the log record that summarizes a session at its end: one line of level info with the
+/// user, the client's address, the duration, the files and bytes in each direction, and how the
+/// session ended. It contains no password and no control character.
+pub const SESSION_LOG: &str = "ftpfs::server::session";
 
 /// Who may log in.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,8 +101,16 @@ pub struct ServerOptions {
     pub access: Access,
     /// Refuse everything that changes the tree.
     pub read_only: bool,
-    /// Maximum number of concurrent sessions; further ones get 421.
+    /// Maximum number of concurrent sessions, logged in or not; `None` for no limit. Further
+    /// clients get `421 Too many sessions, try again later` and are disconnected. With
+    /// [`TlsMode::Implicit`] they are disconnected without a reply, which they could not read
+    /// before the handshake.
     pub max_sessions: Option<usize>,
+    /// Maximum time from the connection to the login. A session that is not logged in by then gets
+    /// 421 and is closed, whatever it sends, so that it cannot occupy one of
+    /// [`max_sessions`](Self::max_sessions) forever. A TLS handshake in progress may take up to 30
+    /// seconds longer.
+    pub login_timeout: Duration,
     /// Maximum idle time. An idle session gets 421 and is closed; an idle data connection is closed
     /// with 426.
     pub idle: Duration,
@@ -107,13 +125,22 @@ pub struct ServerOptions {
     /// Whether HASH, XSHA256, XSHA1, XMD5 and XCRC are supported, unless
     /// [disabled](Self::disabled).
     pub digests: bool,
+    /// Ports on which PASV and EPSV accept data connections (RFC 959 §3.3, RFC 2428), for firewalls
+    /// and NAT that let only these through; `None` for any free port. The first port to try is
+    /// random. While all are in use, PASV and EPSV are refused with 425. A port is in use until its
+    /// data connection is open, so that the range may be smaller than the number of transfers.
+    pub passive_ports: Option<RangeInclusive<u16>>,
+    /// IPv4 address that PASV announces, for a server behind NAT (RFC 1123 §4.1.2.6); `None` for
+    /// the local address of the control connection. EPSV announces no address. Data connections are
+    /// still accepted only from the client's own address.
+    pub public_address: Option<Ipv4Addr>,
     /// TLS settings. Without them, all connections are in the clear.
     pub tls: Option<TlsOptions>,
 }
 
 impl ServerOptions {
     /// Serves `root` on a free port of 127.0.0.1, writable, without delay or session limit, and
-    /// with a maximum idle time of five minutes.
+    /// with a maximum idle time of five minutes. A client has one minute to log in.
     pub fn new(root: impl Into<PathBuf>, access: Access) -> Self {
         Self {
             root: root.into(),
@@ -121,10 +148,13 @@ impl ServerOptions {
             access,
             read_only: false,
             max_sessions: None,
+            login_timeout: Duration::from_secs(60),
             idle: Duration::from_secs(300),
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
             digests: false,
+            passive_ports: None,
+            public_address: None,
             tls: None,
         }
     }
@@ -142,7 +172,9 @@ impl Server {
     /// # Errors
     ///
     /// The root is not a directory that can be opened, the address is not available, the
-    /// certificate does not belong to the key, or a thread cannot be started.
+    /// certificate does not belong to the key, or a thread cannot be started. The passive ports are
+    /// not a range from 1 to 65535, or are reserved for privileged programs. Clients cannot connect
+    /// to the public address, because it is unspecified, multicast or broadcast.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let serving = Arc::new(Serving::new(listener, options)?);

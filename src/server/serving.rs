@@ -11,6 +11,7 @@ use super::ServerOptions;
 use super::command_log::CommandLog;
 use super::misbehave::Faults;
 use super::open_sessions::OpenSessions;
+use super::passive_ports;
 use super::tls::Tls;
 use super::tree::Tree;
 
@@ -33,6 +34,17 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn new(listener: TcpListener, options: ServerOptions) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        if let Some(ports) = &options.passive_ports {
+            passive_ports::check(address.ip(), ports)?;
+        }
+        if let Some(public) = options.public_address
+            && (public.is_unspecified() || public.is_multicast() || public.is_broadcast())
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("no client can connect to the public address {public}"),
+            ));
+        }
         Ok(Self {
             tls: options.tls.as_ref().map(Tls::new).transpose()?,
             tree: Tree::open(&options.root)?,

@@ -1,10 +1,11 @@
 //! The state of one client's session, and its connections.
 
 use std::mem::take;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::SESSION_LOG;
 use super::command_log::Flight;
 use super::control::Control;
 use super::data::DataSetup;
@@ -16,6 +17,7 @@ use super::place::Place;
 use super::reply::{Gone, Reply, Stop, refused};
 use super::security::Security;
 use super::serving::Serving;
+use super::session_summary::{SessionEnd, SessionSummary};
 use super::transfer::Transfer;
 use super::tree::LastLink;
 
@@ -37,6 +39,13 @@ pub(super) struct Session {
     /// Local address of the control connection.
     pub(super) local: IpAddr,
     pub(super) login: Login,
+    /// Time of the connection.
+    start: Instant,
+    /// Time of the connection, or of the end of the last login. The time for the login counts from
+    /// here.
+    login_start: Instant,
+    /// What the log shows at the end.
+    pub(super) summary: SessionSummary,
     pub(super) security: Security,
     /// The working directory.
     pub(super) directory: VirtualPath,
@@ -55,8 +64,8 @@ pub(super) struct Session {
     pub(super) flight: Flight,
     /// Number of the session in the log.
     pub(super) number: u64,
-    /// Slot in the table of open sessions. Freed before the last reply, so that a client that has
-    /// read it can reconnect.
+    /// Slot in the table of open sessions, until the summary is logged. Freed before the last
+    /// reply, so that a client that has read it can reconnect.
     slot: Option<Slot>,
 }
 
@@ -79,7 +88,8 @@ pub(super) enum Ended {
 
 impl Session {
     pub(super) fn new(serving: Arc<Serving>, stream: TcpStream, slot: Slot) -> Result<Self, Gone> {
-        let peer = stream.peer_addr().map_err(|_| Gone)?.ip().to_canonical();
+        let client = stream.peer_addr().map_err(|_| Gone)?;
+        let peer = client.ip().to_canonical();
         let local = stream.local_addr().map_err(|_| Gone)?.ip().to_canonical();
         Ok(Self {
             control: Control::new(stream, serving.options.delay)?,
@@ -89,6 +99,9 @@ impl Session {
             })?,
             identity: Identity::current(serving.options.read_only),
             number: serving.log.begin_session(),
+            start: Instant::now(),
+            login_start: Instant::now(),
+            summary: SessionSummary::new(SocketAddr::new(peer, client.port())),
             serving,
             peer,
             local,
@@ -114,8 +127,26 @@ impl Session {
         if !reply.closes() {
             return self.control.reply(reply).map(|()| Ended::No);
         }
-        self.slot = None;
+        self.leave();
         self.control.reply(reply).map(|()| Ended::Yes)
+    }
+
+    /// Logs the summary and frees the slot, once. A server that stops waits for all slots, and
+    /// therefore for all summaries.
+    pub(super) fn leave(&mut self) {
+        let Some(slot) = self.slot.take() else {
+            return;
+        };
+        self.summary.end(if self.serving.stopping() {
+            SessionEnd::Stopped
+        } else if self.control.has_ended() {
+            SessionEnd::Closed
+        } else {
+            SessionEnd::Lost
+        });
+        let line = self.summary.line(self.start.elapsed());
+        log::info!(target: SESSION_LOG, "server: {line}");
+        drop(slot);
     }
 
     /// Starts TLS on the control connection and resets the login (RFC 4217 §4).
@@ -124,8 +155,12 @@ impl Session {
             return Ok(());
         };
         self.disturb_control()?;
-        self.control.secure(config)?;
+        if let Err(gone) = self.control.secure(config) {
+            self.summary.end(SessionEnd::NoTls);
+            return Err(gone);
+        }
         self.security.begin();
+        self.log_out();
         self.login = Login::Nobody { failures: 0 };
         Ok(())
     }
@@ -150,6 +185,29 @@ impl Session {
     /// Maximum idle time on either connection.
     pub(super) fn patience(&self) -> Duration {
         self.serving.options.idle
+    }
+
+    /// Restarts the time for the login if the client was logged in.
+    pub(super) fn log_out(&mut self) {
+        if self.logged_in() {
+            self.login_start = Instant::now();
+        }
+    }
+
+    /// Returns the time at which the session is closed unless it is logged in by then.
+    pub(super) fn login_deadline(&self) -> Option<Instant> {
+        if self.logged_in() {
+            return None;
+        }
+        // A timeout beyond the range of the clock means none.
+        self.login_start
+            .checked_add(self.serving.options.login_timeout)
+    }
+
+    /// Whether the client had enough time to log in, and did not.
+    pub(super) fn is_login_overdue(&self) -> bool {
+        self.login_deadline()
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     pub(super) fn logged_in(&self) -> bool {

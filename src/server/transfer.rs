@@ -63,6 +63,8 @@ pub(super) struct Transfer<'a> {
     /// Maximum time without progress on the data connection.
     patience: Duration,
     cut: Option<Cut>,
+    /// Bytes sent or received so far.
+    bytes: u64,
 }
 
 /// Reason why a transfer failed.
@@ -97,7 +99,13 @@ impl<'a> Transfer<'a> {
             stream: connection.stream,
             patience,
             cut,
+            bytes: 0,
         })
+    }
+
+    /// Closes the data connection and returns the number of bytes that it carried, without TLS.
+    pub(super) fn close(self) -> u64 {
+        self.bytes
     }
 
     /// Sends the file from its current position to its end, or `most` bytes of it.
@@ -218,6 +226,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn moved(&mut self, count: usize) {
+        self.bytes = self.bytes.saturating_add(count as u64);
         if let Some(cut) = &mut self.cut {
             cut.after = cut.after.saturating_sub(count as u64);
         }

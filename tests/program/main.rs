@@ -23,6 +23,7 @@ mod process;
 mod resources;
 mod secrets;
 mod security;
+mod serve;
 mod serve_tls;
 mod servers;
 mod status;

@@ -1,7 +1,7 @@
 //! A served temporary directory and a `Remote` on it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,20 +162,13 @@ pub fn rest_of(mut download: RemoteDownload) -> Result<Vec<u8>, Error> {
 
 /// Returns options for a server with one account on a free port of this machine.
 pub fn server_options(root: PathBuf) -> ServerOptions {
+    let access = Access::Account {
+        user: USER.into(),
+        password: PASSWORD.into(),
+    };
     ServerOptions {
-        root,
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        access: Access::Account {
-            user: USER.into(),
-            password: PASSWORD.into(),
-        },
-        read_only: false,
-        max_sessions: None,
         idle: Duration::from_secs(60),
-        delay: Duration::ZERO,
-        disabled: [].into(),
-        digests: false,
-        tls: None,
+        ..ServerOptions::new(root, access)
     }
 }
 

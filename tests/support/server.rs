@@ -80,20 +80,13 @@ impl TestServer {
     fn start_embedded(tls: Option<Tls>, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let (directory, root) = new_root();
         let (tls, secured) = tls.map(|tls| tls.options(directory.path())).unzip();
+        let access = Access::Account {
+            user: USER.into(),
+            password: PASSWORD.into(),
+        };
         let mut options = ServerOptions {
-            root: root.clone(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            access: Access::Account {
-                user: USER.into(),
-                password: PASSWORD.into(),
-            },
-            read_only: false,
-            max_sessions: None,
-            idle: Duration::from_secs(300),
-            delay: Duration::ZERO,
-            disabled: BTreeSet::new(),
-            digests: false,
             tls,
+            ..ServerOptions::new(&root, access)
         };
         change(&mut options);
         let server = Server::start(options.clone()).expect("the embedded server starts");

@@ -1,12 +1,12 @@
 //! PASV, PORT, ABOR (RFC 959), EPSV, EPRT (RFC 2428), with protection against bounce attacks (RFC
 //! 2577).
 
-use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::server::address::{BadAddress, epsv_text, parse_eprt, parse_port, pasv_text};
 use crate::server::data::{DataSetup, Passive};
-use crate::server::reply::{Answer, Reply, Stop, reason, refused};
+use crate::server::passive_ports::PassiveListenError;
+use crate::server::reply::{Answer, Reply, Stop, refused};
 use crate::server::session::{RestartMarker, Session};
 
 /// Lower ports belong to services on which no client listens (RFC 2577 §3).
@@ -21,8 +21,8 @@ pub(super) fn epsv(session: &mut Session, argument: &[u8]) -> Answer {
     if !argument.is_empty() && argument != own.as_bytes() {
         return Err(other_protocol(session));
     }
-    let address = listen(session)?;
-    Ok(Reply::new(229, epsv_text(address.port())))
+    let port = listen(session)?;
+    Ok(Reply::new(229, epsv_text(port)))
 }
 
 pub(super) fn pasv(session: &mut Session, _: &[u8]) -> Answer {
@@ -33,10 +33,11 @@ pub(super) fn pasv(session: &mut Session, _: &[u8]) -> Answer {
             "PASV has no room for an IPv6 address, use EPSV",
         ));
     };
-    let address = listen(session)?;
+    let announced = session.serving.options.public_address.unwrap_or(local);
+    let port = listen(session)?;
     Ok(Reply::new(
         227,
-        pasv_text(SocketAddrV4::new(local, address.port())),
+        pasv_text(SocketAddrV4::new(announced, port)),
     ))
 }
 
@@ -63,12 +64,20 @@ pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
     Ok(Reply::new(226, "Nothing is under way any more"))
 }
 
-fn listen(session: &mut Session) -> Result<SocketAddr, Stop> {
-    let cannot = |error: io::Error| refused(425, format!("Cannot listen: {}", reason(&error)));
-    let passive = Passive::listen(session.local, session.peer).map_err(cannot)?;
-    let address = passive.address().map_err(cannot)?;
+/// Listens for a data connection and returns the port.
+fn listen(session: &mut Session) -> Result<u16, Stop> {
+    let cannot = |error: PassiveListenError| {
+        log::warn!("server: no passive port for {}: {error}", session.peer);
+        // 421, the temporary refusal of RFC 959 §5.4, would end the session.
+        refused(425, error.to_string())
+    };
+    // The new connection may need the port of the one that it replaces.
+    session.data = DataSetup::Unset;
+    let ports = session.serving.options.passive_ports.as_ref();
+    let passive = Passive::listen(session.local, session.peer, ports).map_err(cannot)?;
+    let port = passive.port().map_err(|error| cannot(error.into()))?;
     session.data = DataSetup::Passive(passive);
-    Ok(address)
+    Ok(port)
 }
 
 fn connect_later(session: &mut Session, address: SocketAddr) -> Answer {

@@ -4,6 +4,7 @@ use crate::server::Access;
 use crate::server::path::VirtualPath;
 use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::{Login, Session};
+use crate::server::session_summary::SessionEnd;
 
 /// Maximum number of wrong passwords before the session is closed (RFC 2577 §5).
 const MAX_FAILURES: u32 = 3;
@@ -16,6 +17,7 @@ pub(super) fn user(session: &mut Session, argument: &[u8]) -> Answer {
         Login::Nobody { failures } | Login::Named { failures, .. } => failures,
         Login::Done => 0,
     };
+    session.log_out();
     session.login = Login::Named {
         user: argument.to_vec(),
         failures,
@@ -32,13 +34,16 @@ pub(super) fn pass(session: &mut Session, argument: &[u8]) -> Answer {
         return Err(refused(503, "Say USER first"));
     };
     if admits(&session.serving.options.access, user, argument) {
+        session.summary.log_in(user);
         session.login = Login::Done;
         return Ok(Reply::new(230, "Logged in"));
     }
     let failures = failures + 1;
     session.login = Login::Nobody { failures };
+    session.summary.refuse_login();
     log::info!("server: wrong login from {}", session.peer);
     if failures >= MAX_FAILURES {
+        session.summary.end(SessionEnd::Refused);
         return Err(refused(
             421,
             "Too many wrong logins, closing the connection",
@@ -51,7 +56,8 @@ pub(super) fn acct(_: &mut Session, _: &[u8]) -> Answer {
     Ok(Reply::new(202, "No account is needed"))
 }
 
-pub(super) fn quit(_: &mut Session, _: &[u8]) -> Answer {
+pub(super) fn quit(session: &mut Session, _: &[u8]) -> Answer {
+    session.summary.end(SessionEnd::Quit);
     Ok(Reply::new(221, "Goodbye"))
 }
 

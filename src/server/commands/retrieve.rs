@@ -31,7 +31,8 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     let sent = transfer
         .send_file(&file, most)
         .and_then(|()| transfer.finish());
-    drop(transfer);
+    let bytes = transfer.close();
+    session.summary.send(bytes, sent.is_ok());
     outcome(sent)
 }
 

@@ -51,7 +51,8 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
     };
     position(&mut upload.file, start)?;
     let received = transfer.receive_file(&upload.file);
-    drop(transfer);
+    let bytes = transfer.close();
+    session.summary.receive(bytes, received.is_ok());
     outcome(received)
 }
 
