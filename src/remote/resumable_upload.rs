@@ -63,7 +63,7 @@ enum UploadProgress {
 
 /// The answer to the question how much the server has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Received {
+enum ReceivedSize {
     Bytes(u64),
     /// The file is empty, or the server shows no more before the upload has ended.
     Nothing,
@@ -143,7 +143,7 @@ impl ResumableUpload {
         self.send_copies();
         let waited = self.moved.elapsed();
         match self.received() {
-            Received::Bytes(received) => {
+            ReceivedSize::Bytes(received) => {
                 if self.progress != UploadProgress::Shown(received) {
                     (self.progress, self.moved) = (UploadProgress::Shown(received), Instant::now());
                 } else if received < self.sent && waited >= self.remote.timeout() {
@@ -157,10 +157,10 @@ impl ResumableUpload {
                 self.kept_from = end;
                 Ok(Discardable::Before(end))
             }
-            Received::NotAsked | Received::Nothing if waited < HIDDEN_AFTER => {
+            ReceivedSize::NotAsked | ReceivedSize::Nothing if waited < HIDDEN_AFTER => {
                 Ok(Discardable::NotYet)
             }
-            Received::NotAsked | Received::Nothing | Received::Unknown => {
+            ReceivedSize::NotAsked | ReceivedSize::Nothing | ReceivedSize::Unknown => {
                 Ok(self.keep_unconfirmed(offset))
             }
         }
@@ -176,22 +176,22 @@ impl ResumableUpload {
     }
 
     /// Asks over a spare session how much the server has received.
-    fn received(&mut self) -> Received {
+    fn received(&mut self) -> ReceivedSize {
         if self.progress == UploadProgress::Hidden || self.remote.pool_stats().limit < 2 {
-            return Received::Unknown;
+            return ReceivedSize::Unknown;
         }
         let Some(mut spare) = self.remote.spare(ASK_WITHIN) else {
-            return Received::NotAsked;
+            return ReceivedSize::NotAsked;
         };
         let version = spare.versions(std::slice::from_ref(&self.path)).pop();
         match version.flatten().and_then(|version| version.size) {
-            Some(0) => Received::Nothing,
-            Some(received) => Received::Bytes(received),
+            Some(0) => ReceivedSize::Nothing,
+            Some(received) => ReceivedSize::Bytes(received),
             // It has answered before.
-            None if self.progress != UploadProgress::Unknown => Received::NotAsked,
+            None if self.progress != UploadProgress::Unknown => ReceivedSize::NotAsked,
             None => {
                 self.progress = UploadProgress::Hidden;
-                Received::Unknown
+                ReceivedSize::Unknown
             }
         }
     }

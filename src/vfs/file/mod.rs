@@ -191,11 +191,6 @@ impl OpenFile {
         self.writers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// Whether several handles may still write.
-    pub(super) fn has_other_writers(&self) -> bool {
-        self.writers.load(Ordering::Relaxed) > 1
-    }
-
     /// Whether a handle may still write.
     pub(super) fn has_writers(&self) -> bool {
         self.writers.load(Ordering::Relaxed) > 0

@@ -2,6 +2,7 @@
 //! it has sent. The server has those bytes under a temporary name, and they are read back from
 //! there.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -40,6 +41,11 @@ impl OpenFile {
     /// `None` if it has only a part, or nothing.
     pub(in crate::vfs) fn keep_all(&self) -> Option<KeptWhole> {
         self.local()?.store.keep_all()
+    }
+
+    /// Whether several handles may still write.
+    pub(in crate::vfs) fn has_other_writers(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 1
     }
 
     /// Whether the local disk has only a part of what programs wrote.

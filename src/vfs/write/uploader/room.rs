@@ -142,8 +142,8 @@ impl Uploader {
         Some(KeptWhole(Arc::clone(&self.shared)))
     }
 
-    /// Records whether the journal has the spool. The next mount would store it whole, so nothing is
-    /// discarded before the server has it. Returns whether the journal had it before.
+    /// Records whether the journal has the spool. The next mount would store it whole, so nothing
+    /// is discarded before the server has it. Returns whether the journal had it before.
     pub(crate) fn set_persisted(&self, is_persisted: bool) -> bool {
         let mut state = self.shared.lock();
         std::mem::replace(&mut state.is_persisted, is_persisted)

@@ -112,8 +112,8 @@ impl Vfs {
     }
 
     /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads, and for room that the uploads of files being written can make, if it may; unless the
-    /// change `is_hopeless` with any room.
+    /// uploads, and for room that the uploads of files being written can make, if it may; unless
+    /// the change `is_hopeless` with any room.
     pub(in crate::vfs) fn with_room(
         &self,
         may: Blocking<'_>,
