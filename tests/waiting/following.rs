@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{Kind, assert_errno, command, shell, stories, wait_for};
+use crate::support::{
+    Kind, Mount, TestServer, assert_errno, command, shell, stories, wait_for,
+};
 
 /// Limit for what appears after about `open_ttl`.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,6 +101,34 @@ fn follows(log: &Path, mut content: Vec<u8>, follower: &Follower) {
         content.extend(piece);
         follower.expect(&content);
     }
+}
+
+fn writer_keeps_the_name(server: &TestServer, mount: &Mount) {
+    let on_server = server.write("file", vec![b'1'; 20_000]);
+    let name = mount.join("file");
+    let reader = File::open(&name).unwrap();
+    reader.read_exact_at(&mut [0; 4096], 0).unwrap();
+    thread::sleep(A_WHILE);
+    fs::rename(server.write("new", vec![b'2'; 80_000]), &on_server).unwrap();
+    thread::sleep(A_WHILE);
+    let writer = OpenOptions::new().read(true).write(true).open(&name);
+    let mut writer = writer.unwrap();
+    writer.write_all(b"edit").unwrap();
+    let mut at = 4096;
+    let ended = loop {
+        match reader.read_at(&mut [0; 4096], at) {
+            Ok(0) => break Ok(()),
+            Ok(count) => at += count as u64,
+            Err(error) => break Err(error),
+        }
+    };
+    assert_eq!(at, 20_000);
+    assert_errno(ended, libc::ESTALE);
+    assert_eq!(writer.metadata().unwrap().len(), 80_000);
+    rustix::fs::fsync(&writer).unwrap();
+    drop(writer);
+    let stored = server.read("file");
+    assert_eq!((&stored[..5], stored.len()), (&b"edit2"[..], 80_000));
 }
 
 stories! {
@@ -261,6 +291,17 @@ stories! {
         assert!(fs::read(mount.join("log")).unwrap() == vec![b'2'; 9000]);
         assert_eq!(fs::metadata(mount.join("log")).unwrap().len(), 9000);
         assert!(read(&mut file).is_err());
+    }
+
+    /// A program that reads the replaced file to its end does not take the new one from a program
+    /// that writes to it.
+    fn a_writer_keeps_the_name_when_a_reader_of_the_replaced_file_ends(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600"] {
+        writer_keeps_the_name(server, mount);
+    }
+
+    /// The same when the file is stored after it is closed.
+    fn a_writer_keeps_the_name_with_writeback(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600", "writeback"] {
+        writer_keeps_the_name(server, mount);
     }
 
     /// The same for a shorter file, and for one that is gone.

@@ -9,10 +9,10 @@
 //! - another file, or none: the open file keeps its inode, and the name gets a new one. Programs
 //!   that have it open get `ESTALE`, and those that open the name get the new file.
 //!
-//! A file that was stored from here and is still open is treated alike when it is opened again: its
-//! local copy is used only while the server has the same.
+//! A file that was stored from here and is still open is treated the same way when it is opened
+//! again: its local copy is used only while the server has the same.
 //!
-//! No request of the kernel, no question.
+//! Without a request of the kernel, the server is not asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +75,11 @@ impl Vfs {
         match grown {
             Ok(true) => Ok(true),
             Ok(false) | Err(Errno::STALE) => {
-                log::info!("{directory}: an open file in it was replaced on the server");
-                self.inodes.detach(ino);
+                // A program that opened the inode since may have another file, and writes to it.
+                if self.inodes.detach_file(ino, file) {
+                    let name = String::from_utf8_lossy(&name);
+                    log::info!("{directory}: {name:?} was replaced on the server while it is open");
+                }
                 Err(Errno::STALE)
             }
             Err(Errno::INTR) => Err(Errno::INTR),

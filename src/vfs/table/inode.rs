@@ -304,6 +304,18 @@ impl Inodes {
         self.lock().detach(ino);
     }
 
+    /// Like [`Self::detach`], if `file` is what programs that open `ino` get. Returns whether it
+    /// is.
+    pub(in crate::vfs) fn detach_file(&self, ino: Ino, file: &Arc<OpenFile>) -> bool {
+        let mut table = self.lock();
+        let open = table.nodes.get(&ino).map(|node| &node.open);
+        let is_current = open.is_some_and(|open| open.as_ptr() == Arc::as_ptr(file));
+        if is_current {
+            table.detach(ino);
+        }
+        is_current
+    }
+
     /// Renames `from` to `to`, and removes the previous `to`.
     pub(in crate::vfs) fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8])) {
         let mut table = self.lock();
