@@ -304,6 +304,67 @@ stories! {
         writer_keeps_the_name(server, mount);
     }
 
+    /// What a program has read since the file grew counts too: a file that was overwritten from
+    /// there on is another.
+    fn a_file_overwritten_after_it_grew_is_another(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600", "attr_ttl=600"] {
+        let head = b"time,value,name\n".repeat(8);
+        let table = server.write("table", &head);
+        let file = File::open(mount.join("table")).unwrap();
+        let read = |at: usize| {
+            let mut bytes = vec![0; 64 << 10];
+            let count = file.read_at(&mut bytes, at as u64)?;
+            bytes.truncate(count);
+            std::io::Result::Ok(bytes)
+        };
+        let mut content = read(0).unwrap();
+        assert_eq!(content, head);
+        thread::sleep(A_WHILE);
+        append(&table, &vec![b'1'; 3 << 20]);
+        assert!(wait_for(PATIENCE, || !read(content.len()).unwrap().is_empty()));
+        while content.len() < 1 << 20 {
+            content.extend(read(content.len()).unwrap());
+        }
+        thread::sleep(A_WHILE);
+        let other = [head, vec![b'2'; 4 << 20]].concat();
+        OpenOptions::new().write(true).open(&table).unwrap().write_all(&other).unwrap();
+        thread::sleep(A_WHILE);
+        for _ in 0..100 {
+            match read(content.len()) {
+                Ok(bytes) if bytes.is_empty() => thread::sleep(A_WHILE / 50),
+                Ok(bytes) => content.extend(bytes),
+                Err(_) => break,
+            }
+        }
+        assert!(!content.contains(&b'2'));
+        assert!(fs::read(mount.join("table")).unwrap() == other);
+    }
+
+    /// A program that reads a file of which the local disk had only a part takes no other for one
+    /// that grew.
+    fn a_file_in_place_of_a_streamed_one_is_another(server: &TestServer, mount: &Mount) with ["spool_size=8M", "dir_ttl=600", "attr_ttl=600"] {
+        const SIZE: usize = 16 << 20;
+        let name = mount.join("file");
+        let mut writer = File::create_new(&name).unwrap();
+        for _ in 0..64 {
+            writer.write_all(&[b'1'; SIZE / 64]).unwrap();
+        }
+        let reader = File::open(&name).unwrap();
+        reader.read_exact_at(&mut [0; 4096], SIZE as u64 - 4096).unwrap();
+        assert_eq!(reader.read_at(&mut [0; 10], SIZE as u64).unwrap(), 0);
+        drop(writer);
+        thread::sleep(A_WHILE);
+        let on_server = OpenOptions::new().write(true).open(server.root().join("file"));
+        on_server.unwrap().write_all(&vec![b'2'; SIZE + 5000]).unwrap();
+        for _ in 0..3 {
+            thread::sleep(A_WHILE);
+            let _ = reader.metadata();
+            let mut bytes = [b'1'; 10];
+            let _ = reader.read_at(&mut bytes, SIZE as u64);
+            let _ = reader.read_at(&mut bytes, 0);
+            assert_eq!(bytes, [b'1'; 10]);
+        }
+    }
+
     /// The same for a shorter file, and for one that is gone.
     fn a_shorter_file_in_its_place_is_another(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let log = server.write("log", vec![b'1'; 5000]);

@@ -19,7 +19,8 @@ use crate::vfs::write::state::{LateAttributes, LocalCopy, WriteState};
 /// How far a file was read, after a program has reached its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReachedEnd {
-    end: ReadEnd,
+    /// `None` for a local copy, which has the bytes.
+    end: Option<ReadEnd>,
     /// Whether [`OpenFile::take_reached`] has reported it.
     is_reported: bool,
 }
@@ -68,17 +69,18 @@ impl OpenFile {
             return;
         }
         let reached = self.state().reached;
-        if reached.is_some_and(|reached| reached.end.at() == end) {
+        let before = reached.and_then(|reached| reached.end);
+        if before.is_some_and(|before| before.at() == end) {
             return;
         }
         // The last read may have only a few bytes.
         let wanted = ReadEnd::wanted(end);
-        let before = if bytes.len() < wanted {
+        let more = if bytes.len() < wanted {
             reader.available(end - wanted as u64, wanted)
         } else {
             None
         };
-        let new = ReadEnd::new(end, before.as_deref().unwrap_or(bytes));
+        let new = ReadEnd::new(end, more.as_deref().unwrap_or(bytes));
         let version = {
             let mut state = self.state();
             if !state.is_read_by(reader) {
@@ -87,7 +89,7 @@ impl OpenFile {
             reader.set_end(new);
             state.checked = reader.confirmed_at();
             state.reached = Some(ReachedEnd {
-                end: new,
+                end: Some(new),
                 is_reported: reached.is_some_and(|reached| reached.is_reported),
             });
             Version::from(&state.attributes)
@@ -99,9 +101,9 @@ impl OpenFile {
     pub(super) fn note_local_end(&self, copy: &Spooled, offset: u64, bytes: &[u8]) {
         let end = offset.saturating_add(bytes.len() as u64);
         if end >= copy.spool.len() {
-            // The copy has the last bytes, and the kernel does not cache its attributes.
+            // The kernel does not cache its attributes.
             self.state().reached.get_or_insert(ReachedEnd {
-                end: ReadEnd::new(end, &[]),
+                end: None,
                 is_reported: true,
             });
         }
@@ -121,7 +123,7 @@ impl OpenFile {
         let checked = reader.confirmed_at();
         state.checked = checked;
         state.reached = Some(ReachedEnd {
-            end,
+            end: Some(end),
             is_reported: false,
         });
     }
@@ -220,7 +222,7 @@ impl OpenFile {
         state.attributes = attributes.clone();
         state.checked = Instant::now();
         if let Some(reached) = &mut state.reached {
-            reached.end = end;
+            reached.end = Some(end);
         }
         drop(state);
         drop(before);
@@ -233,7 +235,8 @@ impl OpenFile {
             let state = self.state();
             if let Some(reader) = state.contents.reader() {
                 let known = Known::Remote(Arc::clone(reader));
-                return Ok(state.reached.map(|reached| (known, reached.end)));
+                let end = state.reached.and_then(|reached| reached.end);
+                return Ok(end.map(|end| (known, end)));
             }
             let Some(copy) = state.stored_copy() else {
                 return Ok(None);
