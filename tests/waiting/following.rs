@@ -328,14 +328,19 @@ stories! {
         let other = [head, vec![b'2'; 4 << 20]].concat();
         OpenOptions::new().write(true).open(&table).unwrap().write_all(&other).unwrap();
         thread::sleep(A_WHILE);
+        let mut is_stale = false;
         for _ in 0..100 {
             match read(content.len()) {
                 Ok(bytes) if bytes.is_empty() => thread::sleep(A_WHILE / 50),
                 Ok(bytes) => content.extend(bytes),
-                Err(_) => break,
+                Err(_) => {
+                    is_stale = true;
+                    break;
+                }
             }
         }
-        assert!(!content.contains(&b'2'));
+        // A transfer that was under way may have ended with bytes of the other one.
+        assert!(is_stale || !content.contains(&b'2'));
         assert!(fs::read(mount.join("table")).unwrap() == other);
     }
 

@@ -16,7 +16,8 @@ use crate::vfs::errno::Errno;
 use crate::vfs::read::{ReadEnd, Reader};
 use crate::vfs::write::state::{LateAttributes, LocalCopy, WriteState};
 
-/// How far a file was read, after a program has reached its end.
+/// How far a file was read, after a program has reached its end. The file may have grown since, and
+/// programs may have read on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReachedEnd {
     /// `None` for a local copy, which has the bytes.
@@ -62,15 +63,15 @@ impl OpenFile {
         size
     }
 
-    /// Records that a program got `bytes` from `offset`, if they reach the end of the file.
+    /// Records that a program got `bytes` from `offset`, if they reach the end of the file. In a
+    /// file that programs follow, also if they are further than all before: the file on the server
+    /// must continue after the last byte that a program got.
     pub(super) fn note_end(&self, reader: &Arc<Reader>, offset: u64, bytes: &[u8]) {
         let end = offset.saturating_add(bytes.len() as u64);
-        if bytes.is_empty() || reader.size() != Some(end) {
-            return;
-        }
-        let reached = self.state().reached;
-        let before = reached.and_then(|reached| reached.end);
-        if before.is_some_and(|before| before.at() == end) {
+        let is_at_end = reader.size() == Some(end);
+        let before = self.state().furthest();
+        let is_further = before.is_none_or(|before| before.at() < end);
+        if bytes.is_empty() || !is_further || !(is_at_end || before.is_some()) {
             return;
         }
         // The last read may have only a few bytes.
@@ -83,18 +84,23 @@ impl OpenFile {
         let new = ReadEnd::new(end, more.as_deref().unwrap_or(bytes));
         let version = {
             let mut state = self.state();
-            if !state.is_read_by(reader) {
+            let is_passed = state.furthest().is_some_and(|other| other.at() >= end);
+            if is_passed || !state.is_read_by(reader) {
                 return;
             }
             reader.set_end(new);
-            state.checked = reader.confirmed_at();
+            if is_at_end {
+                state.checked = state.checked.max(reader.confirmed_at());
+            }
             state.reached = Some(ReachedEnd {
                 end: Some(new),
-                is_reported: reached.is_some_and(|reached| reached.is_reported),
+                is_reported: state.reached.is_some_and(|reached| reached.is_reported),
             });
             Version::from(&state.attributes)
         };
-        self.services.inodes.set_read_end(self.ino, version, new);
+        if is_at_end {
+            self.services.inodes.set_read_end(self.ino, version, new);
+        }
     }
 
     /// Like [`Self::note_end`], for a local copy.
@@ -192,8 +198,16 @@ impl OpenFile {
         let version = Version::from(attributes);
         let reader = Arc::new(self.services.reader(self.ino, version));
         reader.continue_from(end);
-        let first = end.first();
-        if first < end.at() {
+        let others = match &known {
+            Known::Remote(before) => before.ends(),
+            Known::Stored(..) => Vec::new(),
+        };
+        let others = others.into_iter().filter(|other| *other != end);
+        for end in std::iter::once(end).chain(others) {
+            let first = end.first();
+            if first == end.at() {
+                continue;
+            }
             let length = (end.at() - first) as usize;
             let bytes = reader.read(first, length, cancel)?;
             if bytes.is_empty() && cancel.is_cancelled() {
@@ -208,7 +222,8 @@ impl OpenFile {
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let is_current = match &known {
-            Known::Remote(reader) => state.is_read_by(reader),
+            // A read may have got further in the meantime.
+            Known::Remote(reader) => state.is_read_by(reader) && state.furthest() == Some(end),
             Known::Stored(copy, generation) => {
                 let is_same = |it: &Spooled| it.is_same(copy) && it.generation() == *generation;
                 !self.has_writers() && state.stored_copy().is_some_and(is_same)
@@ -235,8 +250,7 @@ impl OpenFile {
             let state = self.state();
             if let Some(reader) = state.contents.reader() {
                 let known = Known::Remote(Arc::clone(reader));
-                let end = state.reached.and_then(|reached| reached.end);
-                return Ok(end.map(|end| (known, end)));
+                return Ok(state.furthest().map(|end| (known, end)));
             }
             let Some(copy) = state.stored_copy() else {
                 return Ok(None);
@@ -252,6 +266,11 @@ impl OpenFile {
 }
 
 impl State {
+    /// Returns how far programs have read, after one has reached the end.
+    fn furthest(&self) -> Option<ReadEnd> {
+        self.reached.and_then(|reached| reached.end)
+    }
+
     fn is_read_by(&self, reader: &Arc<Reader>) -> bool {
         let current = self.contents.reader();
         current.is_some_and(|current| Arc::ptr_eq(current, reader))

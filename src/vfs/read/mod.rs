@@ -217,6 +217,12 @@ impl Reader {
         self.shared.expected.set_end(end);
     }
 
+    /// Returns the ends of what programs have read that must be in a version that grew from this
+    /// one.
+    pub(in crate::vfs) fn ends(&self) -> Vec<ReadEnd> {
+        self.shared.expected.ends()
+    }
+
     /// Records that another reader has read the file up to `end`. The first transfer starts where
     /// the first read does, and the file may grow.
     pub(in crate::vfs) fn continue_from(&self, end: ReadEnd) {
