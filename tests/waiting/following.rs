@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{
-    Kind, Mount, TestServer, assert_errno, command, shell, stories, wait_for,
-};
+use crate::support::{Kind, Mount, TestServer, assert_errno, command, shell, stories, wait_for};
 
 /// Limit for what appears after about `open_ttl`.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -279,18 +277,16 @@ stories! {
         assert_eq!(content.len(), 5000);
         thread::sleep(A_WHILE);
         fs::rename(server.write("new", vec![b'2'; 9000]), &log).unwrap();
-        let read = |file: &mut File| file.read(&mut [0; 64]);
-        let is_stale = || match read(&mut file) {
-            Ok(0) => false,
-            other => {
-                assert_errno(other, libc::ESTALE);
-                true
-            }
-        };
-        assert!(wait_for(PATIENCE, is_stale));
+        for _ in 0..10 {
+            assert_eq!(file.read(&mut [0; 64]).unwrap(), 0);
+            assert_eq!(file.metadata().unwrap().len(), 5000);
+            thread::sleep(A_WHILE / 4);
+        }
         assert!(fs::read(mount.join("log")).unwrap() == vec![b'2'; 9000]);
         assert_eq!(fs::metadata(mount.join("log")).unwrap().len(), 9000);
-        assert!(read(&mut file).is_err());
+        content.fill(0);
+        file.read_exact_at(&mut content, 0).unwrap();
+        assert!(content == vec![b'1'; 5000]);
     }
 
     /// A program that reads the replaced file to its end does not take the new one from a program
@@ -370,6 +366,42 @@ stories! {
         }
     }
 
+    /// A shell script runs to its end if others touch it, replace it or remove it. Its name runs
+    /// the new one.
+    fn a_script_that_is_replaced_runs_to_its_end(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let lines = |word: &str| {
+            let line = |number| format!("echo {word} {number}; sleep 0.7\n# {}\n", "x".repeat(500));
+            (0..6).map(line).collect::<String>()
+        };
+        let printed = |word: &str| -> String { (0..6).map(|number| format!("{word} {number}\n")).collect() };
+        let script = server.write("script", lines("old"));
+        let mut word = "old";
+        for change in ["touch", "replace", "overwrite", "remove"] {
+            thread::sleep(A_WHILE);
+            let mut shell = Follower::start("bash", &[mount.join("script").as_os_str()]);
+            assert!(wait_for(PATIENCE, || !shell.printed("out").is_empty()));
+            match change {
+                "touch" => File::open(&script).unwrap().set_modified(std::time::UNIX_EPOCH + PATIENCE).unwrap(),
+                "replace" => fs::rename(server.write("new", lines("replaced")), &script).unwrap(),
+                "overwrite" => fs::write(&script, lines("overwritten")).unwrap(),
+                _ => fs::remove_file(&script).unwrap(),
+            }
+            let ended = shell.program.wait().unwrap();
+            shell.expect(printed(word).as_bytes());
+            assert!(ended.success(), "{change}: {ended}");
+            assert_eq!(String::from_utf8_lossy(&shell.printed("err")), "");
+            word = match change {
+                "replace" => "replaced",
+                "overwrite" => "overwritten",
+                _ => word,
+            };
+            if change != "remove" {
+                assert_eq!(fs::read_to_string(mount.join("script")).unwrap(), lines(word));
+            }
+        }
+        assert_eq!(File::open(mount.join("script")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
     /// The same for a shorter file, and for one that is gone.
     fn a_shorter_file_in_its_place_is_another(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let log = server.write("log", vec![b'1'; 5000]);
@@ -381,8 +413,13 @@ stories! {
                 Some(new) => fs::write(&log, new).unwrap(),
                 None => fs::remove_file(&log).unwrap(),
             }
-            let is_stale = || file.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ESTALE));
-            assert!(wait_for(PATIENCE, is_stale));
+            let before = file.metadata().unwrap();
+            for _ in 0..10 {
+                let after = file.metadata().unwrap();
+                assert_eq!((after.len(), after.modified().unwrap()), (before.len(), before.modified().unwrap()));
+                assert_eq!(file.read(&mut [0; 64]).unwrap(), 0);
+                thread::sleep(A_WHILE / 4);
+            }
             match &new {
                 Some(new) => assert!(fs::read(mount.join("log")).unwrap() == *new),
                 None => assert_eq!(File::open(mount.join("log")).unwrap_err().kind(), ErrorKind::NotFound),

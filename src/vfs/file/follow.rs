@@ -150,7 +150,7 @@ impl OpenFile {
             return None;
         }
         let state = self.state();
-        if state.naming.is_unlinked() || state.filling.is_some() {
+        if state.naming.is_unlinked() || state.filling.is_some() || state.is_replaced {
             return None;
         }
         let mut attributes = state.attributes.clone();
@@ -175,6 +175,36 @@ impl OpenFile {
     pub(in crate::vfs) fn polled(&self) -> Option<Following> {
         let is_at_end = self.state().reached.is_some();
         self.following().filter(|_| is_at_end)
+    }
+
+    /// Records that the server has another file under the name. What is in memory can still be
+    /// read, and nothing else.
+    pub(in crate::vfs) fn replaced(&self) {
+        let reader = {
+            let mut state = self.state();
+            state.is_replaced = true;
+            state.contents.reader().cloned()
+        };
+        if let Some(reader) = reader {
+            reader.end_transfers();
+        }
+    }
+
+    /// Whether the server has another file under the name.
+    pub(in crate::vfs) fn is_replaced(&self) -> bool {
+        self.state().is_replaced
+    }
+
+    /// Returns the attributes of the version that programs have open.
+    pub(in crate::vfs) fn pinned(&self) -> Attributes {
+        self.state().attributes.clone()
+    }
+
+    /// Makes all further reads fail, because the inode has other contents by now.
+    pub(in crate::vfs) fn refuse_reads(&self) {
+        if let Some(reader) = self.state().contents.reader() {
+            reader.refuse_reads();
+        }
     }
 
     /// Records that the server has confirmed the version, or could not be asked.

@@ -47,10 +47,20 @@ impl Vfs {
         if let Some(file) = &open
             && file.polled().is_some()
         {
-            self.follow(ino, file, may)?;
+            match self.follow(ino, file, may) {
+                Ok(_) | Err(Errno::STALE) => {}
+                Err(errno) => return Err(errno),
+            }
         }
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
+        }
+        if let Some(file) = open.as_ref().filter(|file| self.is_nameless(file)) {
+            self.counts.hit();
+            return Ok(WithTtl {
+                value: self.show(ino, &file.pinned()),
+                ttl: self.options.attr_ttl,
+            });
         }
         if let Some(followed) = open.and_then(|file| self.followed_attributes(ino, &file)) {
             self.counts.hit();

@@ -241,6 +241,23 @@ impl Reader {
         }
     }
 
+    /// Ends all transfers, because the name belongs to another file. Bytes of the streams are kept.
+    pub(in crate::vfs) fn end_transfers(&self) {
+        let mut state = self.shared.lock();
+        for stream in &mut state.streams {
+            stream.end();
+        }
+        state.forget_whole();
+        drop(state);
+        self.shared.arrived.notify_all();
+        self.shared.sweep();
+    }
+
+    /// Makes all further reads fail: the server has another file.
+    pub(in crate::vfs) fn refuse_reads(&self) {
+        self.shared.expected.refuse();
+    }
+
     /// Discards the bytes of streams without a transfer that no read has used for `older_than`.
     pub(crate) fn forget_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();

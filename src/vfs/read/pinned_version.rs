@@ -202,13 +202,18 @@ impl PinnedVersion {
     /// Records that the server has another file than the one that was opened, and returns the error
     /// for it.
     pub(super) fn changed(&self, source: &dyn RangeSource) -> Error {
-        self.changed.store(true, Ordering::Release);
+        self.refuse();
         Error {
             kind: ErrorKind::Changed,
             operation: "read",
             path: source.path(),
             reason: "it was changed on the server while it was read".to_owned(),
         }
+    }
+
+    /// Records that the server has another file than the one that was opened.
+    pub(super) fn refuse(&self) {
+        self.changed.store(true, Ordering::Release);
     }
 
     /// Whether the server was found to have another version.

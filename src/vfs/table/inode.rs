@@ -30,7 +30,7 @@ impl NodeKind {
 }
 
 /// An inode's directory and its name there.
-type ParentAndName = (Ino, Arc<[u8]>);
+pub(crate) type ParentAndName = (Ino, Arc<[u8]>);
 
 /// An inode that the kernel may have cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
