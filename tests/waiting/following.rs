@@ -441,6 +441,28 @@ fn tail_works_with_listings_only() {
     follows(&log, b"one\n".to_vec(), &tail);
 }
 
+/// While the server does not answer, a program at the end of a file waits for it once.
+#[test]
+fn polling_waits_once_for_a_server_that_does_not_answer() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("log", "one\n");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600", "timeout=2"]);
+    let mut open = File::open(mount.join("log")).unwrap();
+    open.read_to_end(&mut Vec::new()).unwrap();
+    thread::sleep(A_WHILE);
+    server.freeze();
+    assert_eq!(open.metadata().unwrap().len(), 4);
+    let began = std::time::Instant::now();
+    for _ in 0..4 {
+        thread::sleep(A_WHILE);
+        assert_eq!(open.metadata().unwrap().len(), 4);
+        assert_eq!(fs::metadata(mount.join("log")).unwrap().len(), 4);
+    }
+    let waited = began.elapsed() - 4 * A_WHILE;
+    server.thaw();
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
 /// Polling costs at most one question per `open_ttl`, and a file that is only open costs none.
 #[test]
 fn polling_asks_once_per_open_ttl() {

@@ -114,6 +114,9 @@ impl Vfs {
             Err(Errno::INTR) => Err(Errno::INTR),
             Err(errno) => {
                 log::debug!("cannot follow a file in {directory}: {errno:?}");
+                if errno.is_failure() {
+                    self.prefetcher.unanswered();
+                }
                 file.checked();
                 Ok(false)
             }
@@ -163,8 +166,12 @@ impl Vfs {
         file.is_some_and(|file| file.polled().is_some())
     }
 
-    /// Whether the server must be asked, or has reported another version in the meantime.
+    /// Whether the server must be asked, or has reported another version in the meantime. A server
+    /// that did not answer is left alone for a while.
     fn is_due(&self, following: &Following, directory: &RemotePath, name: &[u8]) -> bool {
+        if self.prefetcher.is_away() {
+            return false;
+        }
         let open_ttl = self.options.open_ttl;
         let interval = if self.remote.can_stat() {
             open_ttl
