@@ -44,7 +44,7 @@ impl Kernel {
             .get()
             .map(|it| it.inval_entry(INodeNo(parent.0), name));
         if let Some(Err(error)) = result {
-            log::debug!("cannot invalidate {name:?}: {error}");
+            log::debug!("cannot invalidate {}: {error}", name.display());
         }
     }
 

@@ -371,14 +371,13 @@ fn missing_names_of_a_large_directory_cost_a_few_requests() {
         let absent = mount.join(format!("dir/absent {number}"));
         assert_errno(fs::metadata(absent), libc::ENOENT);
     };
-    let verbs = work_of(&server, || (0..2).for_each(absent));
-    assert_eq!(verbs, ["MLST", "MLST"]);
-    let verbs = work_of(&server, || (2..20).for_each(absent));
-    let listings = verbs.iter().filter(|verb| *verb == "MLSD").count();
-    assert!(
-        listings == 1 && !verbs.contains(&"MLST".to_owned()),
-        "{verbs:?}"
-    );
+    let questions = |absent: &mut dyn FnMut()| {
+        let mut verbs = work_of(&server, absent);
+        verbs.retain(|verb| ["MLST", "MLSD"].contains(&&**verb));
+        verbs
+    };
+    assert_eq!(questions(&mut || (0..2).for_each(absent)), ["MLST"; 2]);
+    assert_eq!(questions(&mut || (2..20).for_each(absent)), ["MLSD"]);
 }
 
 /// Storing many small files in a directory whose listing is old asks for none of their names, which
