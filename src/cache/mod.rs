@@ -173,6 +173,11 @@ impl<E: Clone> Cache<E> {
         })
     }
 
+    /// Returns the number of names in the last listing of `directory`, fresh or not.
+    pub fn listed_names(&self, directory: &RemotePath) -> Option<usize> {
+        Some(self.state().listing(directory)?.len())
+    }
+
     /// Returns the current size of the cache.
     pub fn stats(&self) -> CacheStats {
         self.state().stats()

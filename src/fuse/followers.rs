@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::guarded;
-use crate::vfs::{Errno, Handle, Ino, Vfs};
+use crate::vfs::{Errno, Handle, Ino, Opened, Vfs};
 
 use super::Kernel;
 
@@ -50,6 +50,45 @@ impl Followers {
         }
     }
 
+    /// Returns `send`, which sends attributes, with [`Self::forget_replaced`] after it.
+    pub(super) fn forgetting<R, T, S: FnOnce(R, Result<T, Errno>)>(
+        &self,
+        send: S,
+    ) -> impl FnOnce(R, Result<T, Errno>) + use<R, T, S> {
+        let followers = self.clone();
+        move |reply, answer| {
+            send(reply, answer);
+            followers.forget_replaced();
+        }
+    }
+
+    /// Records what an open file shows.
+    pub(super) fn opened(&self, answer: &Result<Opened, Errno>) {
+        if let Ok(opened) = answer {
+            self.note(opened.handle);
+        }
+        self.forget_replaced();
+    }
+
+    /// Makes the kernel forget the names that were found to belong to other files.
+    fn forget_replaced(&self) {
+        let vfs = self.shared.vfs.upgrade();
+        let names = vfs.map(|vfs| vfs.take_replaced()).unwrap_or_default();
+        if names.is_empty() {
+            return;
+        }
+        let kernel = self.shared.kernel.clone();
+        // The kernel locks the directory, so it waits for requests that need this thread.
+        let spawned = guarded::spawn("followers", move || {
+            for (parent, name) in names {
+                kernel.forget_name(parent, &name);
+            }
+        });
+        if let Err(error) = spawned {
+            log::debug!("cannot notify the kernel: no thread: {error}");
+        }
+    }
+
     /// Returns `send`, which sends an answer, with [`Self::note`] before it.
     pub(super) fn noting<R, T, S: FnOnce(R, Result<T, Errno>)>(
         &self,
@@ -62,6 +101,7 @@ impl Followers {
                 followers.note(handle);
             }
             send(reply, answer);
+            followers.forget_replaced();
         }
     }
 

@@ -36,6 +36,18 @@ impl Kernel {
         }
     }
 
+    /// Makes the kernel look `name` in `parent` up before it uses it again.
+    pub(super) fn forget_name(&self, parent: Ino, name: &[u8]) {
+        let name = OsStr::from_bytes(name);
+        let result = self
+            .0
+            .get()
+            .map(|it| it.inval_entry(INodeNo(parent.0), name));
+        if let Some(Err(error)) = result {
+            log::debug!("cannot invalidate {}: {error}", name.display());
+        }
+    }
+
     /// Makes the kernel request size and times of `ino` before it uses them again.
     pub(super) fn forget_attributes(&self, ino: Ino) {
         // By convention (fuse_lowlevel_notify_inval_inode), a negative offset does not affect the

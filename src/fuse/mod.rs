@@ -100,7 +100,8 @@ impl fuser::Filesystem for FuseFs {
     ) {
         let number = ino(number);
         let getattr = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.getattr(number, may);
-        self.answer(request, reply, b"", getattr, attributes);
+        let answer = self.followers.forgetting(attributes);
+        self.answer(request, reply, b"", getattr, answer);
     }
 
     fn setattr(
@@ -261,9 +262,7 @@ impl fuser::Filesystem for FuseFs {
             if answer.is_ok_and(|opened| opened.changed) {
                 kernel.forget_attributes(number);
             }
-            if let Ok(opened) = &answer {
-                followers.note(opened.handle);
-            }
+            followers.opened(&answer);
             opened(reply, answer);
         };
         self.answer_or_undo(

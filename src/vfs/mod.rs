@@ -62,7 +62,7 @@ pub(crate) use transfers::{Direction, Transfer};
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool::SpoolDir;
-use ops::StatfsCache;
+use ops::{ReplacedNames, StatfsCache};
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
@@ -141,6 +141,7 @@ pub(crate) struct Vfs {
     counts: RequestCounts,
     /// Files that the server refused to store.
     refusals: Refusals,
+    replaced: ReplacedNames,
 }
 
 impl Vfs {
@@ -194,6 +195,7 @@ impl Vfs {
             writeback: Arc::default(),
             counts: RequestCounts::default(),
             refusals,
+            replaced: ReplacedNames::default(),
         });
         vfs.housekeeper.start(&vfs);
         if vfs.options.writeback {

@@ -16,10 +16,12 @@ use crate::vfs::errno::Errno;
 use crate::vfs::read::{ReadEnd, Reader};
 use crate::vfs::write::state::{LateAttributes, LocalCopy, WriteState};
 
-/// How far a file was read, after a program has reached its end.
+/// How far a file was read, after a program has reached its end. The file may have grown since, and
+/// programs may have read on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReachedEnd {
-    end: ReadEnd,
+    /// `None` for a local copy, which has the bytes.
+    end: Option<ReadEnd>,
     /// Whether [`OpenFile::take_reached`] has reported it.
     is_reported: bool,
 }
@@ -61,47 +63,53 @@ impl OpenFile {
         size
     }
 
-    /// Records that a program got `bytes` from `offset`, if they reach the end of the file.
+    /// Records that a program got `bytes` from `offset`, if they reach the end of the file. In a
+    /// file that programs follow, also if they are further than all before: the file on the server
+    /// must continue after the last byte that a program got.
     pub(super) fn note_end(&self, reader: &Arc<Reader>, offset: u64, bytes: &[u8]) {
         let end = offset.saturating_add(bytes.len() as u64);
-        if bytes.is_empty() || reader.size() != Some(end) {
-            return;
-        }
-        let reached = self.state().reached;
-        if reached.is_some_and(|reached| reached.end.at() == end) {
+        let is_at_end = reader.size() == Some(end);
+        let before = self.state().furthest();
+        let is_further = before.is_none_or(|before| before.at() < end);
+        if bytes.is_empty() || !is_further || !(is_at_end || before.is_some()) {
             return;
         }
         // The last read may have only a few bytes.
         let wanted = ReadEnd::wanted(end);
-        let before = if bytes.len() < wanted {
+        let more = if bytes.len() < wanted {
             reader.available(end - wanted as u64, wanted)
         } else {
             None
         };
-        let new = ReadEnd::new(end, before.as_deref().unwrap_or(bytes));
+        let new = ReadEnd::new(end, more.as_deref().unwrap_or(bytes));
         let version = {
             let mut state = self.state();
-            if !state.is_read_by(reader) {
+            let is_passed = state.furthest().is_some_and(|other| other.at() >= end);
+            if is_passed || !state.is_read_by(reader) {
                 return;
             }
             reader.set_end(new);
-            state.checked = reader.confirmed_at();
+            if is_at_end {
+                state.checked = state.checked.max(reader.confirmed_at());
+            }
             state.reached = Some(ReachedEnd {
-                end: new,
-                is_reported: reached.is_some_and(|reached| reached.is_reported),
+                end: Some(new),
+                is_reported: state.reached.is_some_and(|reached| reached.is_reported),
             });
             Version::from(&state.attributes)
         };
-        self.services.inodes.set_read_end(self.ino, version, new);
+        if is_at_end {
+            self.services.inodes.set_read_end(self.ino, version, new);
+        }
     }
 
     /// Like [`Self::note_end`], for a local copy.
     pub(super) fn note_local_end(&self, copy: &Spooled, offset: u64, bytes: &[u8]) {
         let end = offset.saturating_add(bytes.len() as u64);
         if end >= copy.spool.len() {
-            // The copy has the last bytes, and the kernel does not cache its attributes.
+            // The kernel does not cache its attributes.
             self.state().reached.get_or_insert(ReachedEnd {
-                end: ReadEnd::new(end, &[]),
+                end: None,
                 is_reported: true,
             });
         }
@@ -121,7 +129,7 @@ impl OpenFile {
         let checked = reader.confirmed_at();
         state.checked = checked;
         state.reached = Some(ReachedEnd {
-            end,
+            end: Some(end),
             is_reported: false,
         });
     }
@@ -142,7 +150,7 @@ impl OpenFile {
             return None;
         }
         let state = self.state();
-        if state.naming.is_unlinked() || state.filling.is_some() {
+        if state.naming.is_unlinked() || state.filling.is_some() || state.is_replaced {
             return None;
         }
         let mut attributes = state.attributes.clone();
@@ -169,6 +177,36 @@ impl OpenFile {
         self.following().filter(|_| is_at_end)
     }
 
+    /// Records that the server has another file under the name. What is in memory can still be
+    /// read, and nothing else.
+    pub(in crate::vfs) fn replaced(&self) {
+        let reader = {
+            let mut state = self.state();
+            state.is_replaced = true;
+            state.contents.reader().cloned()
+        };
+        if let Some(reader) = reader {
+            reader.end_transfers();
+        }
+    }
+
+    /// Whether the server has another file under the name.
+    pub(in crate::vfs) fn is_replaced(&self) -> bool {
+        self.state().is_replaced
+    }
+
+    /// Returns the attributes of the version that programs have open.
+    pub(in crate::vfs) fn pinned(&self) -> Attributes {
+        self.state().attributes.clone()
+    }
+
+    /// Makes all further reads fail, because the inode has other contents by now.
+    pub(in crate::vfs) fn refuse_reads(&self) {
+        if let Some(reader) = self.state().contents.reader() {
+            reader.refuse_reads();
+        }
+    }
+
     /// Records that the server has confirmed the version, or could not be asked.
     pub(in crate::vfs) fn checked(&self) {
         self.state().checked = Instant::now();
@@ -190,8 +228,16 @@ impl OpenFile {
         let version = Version::from(attributes);
         let reader = Arc::new(self.services.reader(self.ino, version));
         reader.continue_from(end);
-        let first = end.first();
-        if first < end.at() {
+        let others = match &known {
+            Known::Remote(before) => before.ends(),
+            Known::Stored(..) => Vec::new(),
+        };
+        let others = others.into_iter().filter(|other| *other != end);
+        for end in std::iter::once(end).chain(others) {
+            let first = end.first();
+            if first == end.at() {
+                continue;
+            }
             let length = (end.at() - first) as usize;
             let bytes = reader.read(first, length, cancel)?;
             if bytes.is_empty() && cancel.is_cancelled() {
@@ -206,7 +252,8 @@ impl OpenFile {
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let is_current = match &known {
-            Known::Remote(reader) => state.is_read_by(reader),
+            // A read may have got further in the meantime.
+            Known::Remote(reader) => state.is_read_by(reader) && state.furthest() == Some(end),
             Known::Stored(copy, generation) => {
                 let is_same = |it: &Spooled| it.is_same(copy) && it.generation() == *generation;
                 !self.has_writers() && state.stored_copy().is_some_and(is_same)
@@ -220,7 +267,7 @@ impl OpenFile {
         state.attributes = attributes.clone();
         state.checked = Instant::now();
         if let Some(reached) = &mut state.reached {
-            reached.end = end;
+            reached.end = Some(end);
         }
         drop(state);
         drop(before);
@@ -233,7 +280,7 @@ impl OpenFile {
             let state = self.state();
             if let Some(reader) = state.contents.reader() {
                 let known = Known::Remote(Arc::clone(reader));
-                return Ok(state.reached.map(|reached| (known, reached.end)));
+                return Ok(state.furthest().map(|end| (known, end)));
             }
             let Some(copy) = state.stored_copy() else {
                 return Ok(None);
@@ -249,6 +296,11 @@ impl OpenFile {
 }
 
 impl State {
+    /// Returns how far programs have read, after one has reached the end.
+    fn furthest(&self) -> Option<ReadEnd> {
+        self.reached.and_then(|reached| reached.end)
+    }
+
     fn is_read_by(&self, reader: &Arc<Reader>) -> bool {
         let current = self.contents.reader();
         current.is_some_and(|current| Arc::ptr_eq(current, reader))

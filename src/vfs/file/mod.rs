@@ -77,6 +77,8 @@ struct State {
     reached: Option<ReachedEnd>,
     /// When the server last confirmed the version.
     checked: Instant,
+    /// Whether the server has another file under the name.
+    is_replaced: bool,
 }
 
 /// Whether the contents could not be stored.
@@ -153,6 +155,7 @@ impl OpenFile {
             origin: ClosedBy::ThisMount,
             reached: None,
             checked: Instant::now(),
+            is_replaced: false,
         };
         Self {
             ino,

@@ -219,6 +219,9 @@ impl OpenFile {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let reader = Arc::new(self.services.reader(self.ino, version));
-        self.state().contents.leave(spooled, reader);
+        let mut state = self.state();
+        state.contents.leave(spooled, reader);
+        // Its last bytes are not known any more.
+        state.reached = None;
     }
 }

@@ -7,14 +7,15 @@
 //! - the same: nothing happens;
 //! - one that only grew: the program reads on, see [`OpenFile::grow`];
 //! - another file, or none: the open file keeps its inode, and the name gets a new one. Programs
-//!   that have it open get `ESTALE`, and those that open the name get the new file.
+//!   that have it open keep its attributes and what is in memory, as on a local disk; a read of
+//!   anything else is `ESTALE`. Programs that open the name get the new file.
 //!
-//! A file that was stored from here and is still open is treated alike when it is opened again: its
-//! local copy is used only while the server has the same.
+//! A file that was stored from here and is still open is treated the same way when it is opened
+//! again: its local copy is used only while the server has the same.
 //!
-//! No request of the kernel, no question.
+//! Without a request of the kernel, the server is not asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Blocking;
@@ -27,13 +28,36 @@ use crate::vfs::file::{Following, OpenFile};
 use crate::vfs::prefetch::relist::relist_interval;
 use crate::vfs::table::handle::Handle;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::ParentAndName;
+
+/// Names that belong to other files on the server than the kernel knows.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct ReplacedNames(Mutex<Vec<ParentAndName>>);
+
+impl ReplacedNames {
+    fn add(&self, place: Option<ParentAndName>) {
+        self.lock().extend(place);
+    }
+
+    fn take(&self) -> Vec<ParentAndName> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ParentAndName>> {
+        // Every change is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Vfs {
     /// Makes `file`, the open file of `ino`, as large as it is on the server now, if a program has
     /// read it to its end or stored it from here. Returns whether it grew.
     ///
+    /// If it is another file now, `file` keeps its attributes, and the name is free for that one.
+    ///
     /// # Errors
-    /// `STALE` if it is another file now. If the server cannot be asked, the file stays as it is.
+    /// `STALE` if it is another file now, and the inode has other contents by now. If the server
+    /// cannot be asked, the file stays as it is.
     pub(in crate::vfs) fn follow(
         &self,
         ino: Ino,
@@ -75,17 +99,39 @@ impl Vfs {
         match grown {
             Ok(true) => Ok(true),
             Ok(false) | Err(Errno::STALE) => {
-                log::info!("{directory}: an open file in it was replaced on the server");
-                self.inodes.detach(ino);
-                Err(Errno::STALE)
+                let place = self.inodes.parent_and_name(ino)?;
+                // A program that opened the inode since may have another file, and writes to it.
+                if !self.inodes.detach_file(ino, file) {
+                    file.refuse_reads();
+                    return Err(Errno::STALE);
+                }
+                file.replaced();
+                self.replaced.add(place);
+                let name = String::from_utf8_lossy(&name);
+                log::info!("{directory}: {name:?} was replaced on the server while it is open");
+                Ok(false)
             }
             Err(Errno::INTR) => Err(Errno::INTR),
             Err(errno) => {
                 log::debug!("cannot follow a file in {directory}: {errno:?}");
+                if errno.is_failure() {
+                    self.prefetcher.unanswered();
+                }
                 file.checked();
                 Ok(false)
             }
         }
+    }
+
+    /// Whether the name of `file` belongs to another one on the server.
+    pub(in crate::vfs) fn is_nameless(&self, file: &OpenFile) -> bool {
+        file.is_replaced() || self.inodes.path(file.ino()) == Err(Errno::STALE)
+    }
+
+    /// Returns the names that belong to other files since the last call, with their directories.
+    /// The kernel must look them up again.
+    pub(crate) fn take_replaced(&self) -> Vec<ParentAndName> {
+        self.replaced.take()
     }
 
     /// Returns the attributes of `ino` if a program has read it to its end, and how long the kernel
@@ -120,8 +166,12 @@ impl Vfs {
         file.is_some_and(|file| file.polled().is_some())
     }
 
-    /// Whether the server must be asked, or has reported another version in the meantime.
+    /// Whether the server must be asked, or has reported another version in the meantime. A server
+    /// that did not answer is left alone for a while.
     fn is_due(&self, following: &Following, directory: &RemotePath, name: &[u8]) -> bool {
+        if self.prefetcher.is_away() {
+            return false;
+        }
         let open_ttl = self.options.open_ttl;
         let interval = if self.remote.can_stat() {
             open_ttl

@@ -20,6 +20,10 @@ use crate::vfs::table::inode::NodeKind;
 /// directory is cheaper.
 const STATS_BEFORE_LISTING: u32 = 2;
 
+/// Maximum number of names in a directory that is listed again for the first name that an old
+/// listing lacks. It answers for all other names too, and costs hardly more than one request.
+const SMALL_LISTING: usize = 1000;
+
 impl Vfs {
     /// Looks up `name` in `parent` and counts one lookup.
     pub(crate) fn lookup(
@@ -47,10 +51,20 @@ impl Vfs {
         if let Some(file) = &open
             && file.polled().is_some()
         {
-            self.follow(ino, file, may)?;
+            match self.follow(ino, file, may) {
+                Ok(_) | Err(Errno::STALE) => {}
+                Err(errno) => return Err(errno),
+            }
         }
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
+        }
+        if let Some(file) = open.as_ref().filter(|file| self.is_nameless(file)) {
+            self.counts.hit();
+            return Ok(WithTtl {
+                value: self.show(ino, &file.pinned()),
+                ttl: self.options.attr_ttl,
+            });
         }
         if let Some(followed) = open.and_then(|file| self.followed_attributes(ino, &file)) {
             self.counts.hit();
@@ -149,6 +163,11 @@ impl Vfs {
         if age < self.options.open_ttl {
             return false;
         }
+        let listing = self.cache.completeness(directory);
+        if listing.is_some_and(|listing| !listing.answers_for(name)) {
+            // No listing answers for it, so each such name would cost a request per `open_ttl`.
+            return false;
+        }
         let listed = self.cache.listing_age(directory);
         let interval = relist_interval(self.options.open_ttl, listed);
         age >= interval
@@ -205,7 +224,8 @@ impl Vfs {
     }
 
     /// Requests the attributes of `name` in `directory` from the server. Missing names cost a few
-    /// requests per directory and `open_ttl`: one by one at first, then one listing for all.
+    /// requests per directory and `open_ttl`: one listing for all, in a large directory after a few
+    /// questions about single names.
     fn ask_attributes(
         &self,
         directory: &RemotePath,
@@ -220,6 +240,7 @@ impl Vfs {
             return self.stat(directory, name, Remote::stat_unlisted, cancel);
         }
         if self.remote.can_stat_name(name)
+            && !self.lacks_in_small_listing(directory, name)
             && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
         {
             return self.stat(directory, name, Remote::stat, cancel);
@@ -241,6 +262,13 @@ impl Vfs {
             }
             None => self.stat(directory, name, Remote::stat_unlisted, cancel),
         }
+    }
+
+    /// Whether `name` is absent from an old listing of `directory` that has few names.
+    fn lacks_in_small_listing(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        let listed = self.cache.listed_names(directory);
+        listed.is_some_and(|names| names <= SMALL_LISTING)
+            && matches!(self.cache.lookup(directory, name), Answer::Absent(_))
     }
 
     /// Returns the attributes of `name`, which is not listed, if it is the same file as the listed

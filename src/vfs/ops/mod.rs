@@ -30,4 +30,5 @@ pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{Report, Stage, Waiting};
 pub(crate) use warmup::WarmupCounts;
 
+pub(super) use follow::ReplacedNames;
 pub(super) use statfs::StatfsCache;

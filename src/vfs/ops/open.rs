@@ -270,6 +270,10 @@ impl Vfs {
     /// Like [`Self::share`], if this mount knows the contents better than the server.
     fn share_spooled(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Version)>, Errno> {
         let open = self.inodes.open_file(ino);
+        if open.as_ref().is_some_and(|file| file.is_replaced()) {
+            // The kernel looks the name up again.
+            return Err(Errno::STALE);
+        }
         let Some(known) = open.and_then(|file| file.attributes()) else {
             return Ok(None);
         };

@@ -30,6 +30,10 @@ impl Vfs {
         {
             read = file.read(offset, length, may);
         }
+        // The name of a replaced file belongs to another one.
+        if matches!(read, Err(Errno::NOENT)) && self.is_nameless(file) {
+            read = Err(Errno::STALE);
+        }
         // Only a transfer, which is waited for, shows that the file is not as it was listed.
         if let Blocking::Yes(cancel) = may {
             match &read {

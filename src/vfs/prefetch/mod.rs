@@ -170,9 +170,14 @@ impl Prefetcher {
         state.relist.changed(directory, Instant::now());
     }
 
-    /// Records that the server did not answer a question about an absent name.
+    /// Records that the server did not answer a question about an absent name or a followed file.
     pub(super) fn unanswered(&self) {
         self.shared.lock().relist.unanswered(Instant::now());
+    }
+
+    /// Whether the server did not answer such a question a short while ago.
+    pub(super) fn is_away(&self) -> bool {
+        self.shared.lock().relist.is_away(Instant::now())
     }
 
     /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,

@@ -16,7 +16,7 @@ use crate::ftp::RemotePath;
 const WRITING: Duration = Duration::from_secs(10);
 /// A listing that found no spare connection for this long is not fetched.
 const WAITING: Duration = Duration::from_secs(5);
-/// How long a server that did not answer is not asked for absent names.
+/// How long a server that did not answer is not asked for absent names and followed files.
 const AWAY: Duration = Duration::from_secs(10);
 /// An absent name is answered from memory for at most this many intervals after the first one that
 /// was. Then there was no spare connection for the listing.
@@ -83,6 +83,12 @@ impl RelistQueue {
         self.unanswered = Some(now);
     }
 
+    /// Whether the server did not answer a short while ago.
+    pub(super) fn is_away(&self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < AWAY;
+        self.unanswered.is_some_and(is_recent)
+    }
+
     /// Records that this mount changed something in `directory`.
     pub(super) fn changed(&mut self, directory: &RemotePath, now: Instant) {
         if let Some(known) = self.directories.get_mut(directory) {
@@ -111,8 +117,7 @@ impl RelistQueue {
         interval: Duration,
         now: Instant,
     ) -> OldAbsence {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < AWAY;
-        if self.unanswered.is_some_and(is_recent) {
+        if self.is_away(now) {
             return OldAbsence::Answer;
         }
         if self.always_writes {
@@ -233,7 +238,9 @@ mod tests {
         queue.unanswered(now);
         assert_eq!(absent(&mut queue, INTERVAL, now), OldAbsence::Answer);
         assert_eq!(queue.jobs(now), 0);
+        assert!(queue.is_away(now));
         let later = now + AWAY;
+        assert!(!queue.is_away(later));
         assert_eq!(absent(&mut queue, INTERVAL, later), OldAbsence::Ask);
     }
 

@@ -217,6 +217,12 @@ impl Reader {
         self.shared.expected.set_end(end);
     }
 
+    /// Returns the ends of what programs have read that must be in a version that grew from this
+    /// one.
+    pub(in crate::vfs) fn ends(&self) -> Vec<ReadEnd> {
+        self.shared.expected.ends()
+    }
+
     /// Records that another reader has read the file up to `end`. The first transfer starts where
     /// the first read does, and the file may grow.
     pub(in crate::vfs) fn continue_from(&self, end: ReadEnd) {
@@ -233,6 +239,23 @@ impl Reader {
                 stream.end();
             }
         }
+    }
+
+    /// Ends all transfers, because the name belongs to another file. Bytes of the streams are kept.
+    pub(in crate::vfs) fn end_transfers(&self) {
+        let mut state = self.shared.lock();
+        for stream in &mut state.streams {
+            stream.end();
+        }
+        state.forget_whole();
+        drop(state);
+        self.shared.arrived.notify_all();
+        self.shared.sweep();
+    }
+
+    /// Makes all further reads fail: the server has another file.
+    pub(in crate::vfs) fn refuse_reads(&self) {
+        self.shared.expected.refuse();
     }
 
     /// Discards the bytes of streams without a transfer that no read has used for `older_than`.

@@ -28,8 +28,17 @@ pub(in crate::vfs) struct PinnedVersion {
     /// Whether the server was found to have another version. Bytes that a transfer received may
     /// belong to either.
     changed: AtomicBool,
-    /// How far a program has read, if it reached the end: the file may have grown since.
-    end: Mutex<Option<ReadEnd>>,
+    /// How far programs have read, if one reached the end: the file may have grown since.
+    ends: Mutex<Option<ReadEnds>>,
+}
+
+/// How far programs have read a file that may grow.
+#[derive(Debug, Clone, Copy)]
+struct ReadEnds {
+    furthest: ReadEnd,
+    /// The end of the first read after that. If the file is overwritten during the transfer that
+    /// follows, the furthest bytes are those of the other file, and only the first ones differ.
+    first: Option<ReadEnd>,
 }
 
 impl PinnedVersion {
@@ -41,23 +50,36 @@ impl PinnedVersion {
             corrected: OnceLock::new(),
             confirmed: Mutex::new(Instant::now()),
             changed: AtomicBool::new(false),
-            end: Mutex::new(None),
+            ends: Mutex::new(None),
         }
     }
 
     /// Records how far a program has read that reached the end, of this version or of one from
     /// which it grew. From now on, the file may grow.
     pub(in crate::vfs) fn set_end(&self, end: ReadEnd) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = ends.map(|before| before.first.unwrap_or(end));
+        *ends = Some(ReadEnds {
+            furthest: end,
+            first,
+        });
+    }
+
+    /// Returns the ends that must be in a version that grew from this one; none if it must not
+    /// grow.
+    pub(in crate::vfs) fn ends(&self) -> Vec<ReadEnd> {
+        let ends = *self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(ReadEnds { furthest, first }) = ends else {
+            return Vec::new();
+        };
+        let first = first.filter(|first| *first != furthest);
+        [Some(furthest), first].into_iter().flatten().collect()
     }
 
     /// Whether the file may grow while it is read.
     pub(super) fn may_grow(&self) -> bool {
-        self.end().is_some()
-    }
-
-    fn end(&self) -> Option<ReadEnd> {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.is_some()
     }
 
     /// Returns when the server last confirmed the version.
@@ -127,13 +149,17 @@ impl PinnedVersion {
         if now.agrees(&version) {
             return Ok(true);
         }
-        match self.end() {
-            Some(end) if now.grew_from(&version) => {
-                let bytes = fetch(source, end.first()..end.at(), cancel)?;
-                Ok(end.precedes(&bytes))
-            }
-            Some(_) | None => Ok(false),
+        let ends = self.ends();
+        if ends.is_empty() || !now.grew_from(&version) {
+            return Ok(false);
         }
+        for end in ends {
+            let bytes = fetch(source, end.first()..end.at(), cancel)?;
+            if !end.precedes(&bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the file ends at `end`, where a transfer of the whole file ended although a larger
@@ -176,13 +202,18 @@ impl PinnedVersion {
     /// Records that the server has another file than the one that was opened, and returns the error
     /// for it.
     pub(super) fn changed(&self, source: &dyn RangeSource) -> Error {
-        self.changed.store(true, Ordering::Release);
+        self.refuse();
         Error {
             kind: ErrorKind::Changed,
             operation: "read",
             path: source.path(),
             reason: "it was changed on the server while it was read".to_owned(),
         }
+    }
+
+    /// Records that the server has another file than the one that was opened.
+    pub(super) fn refuse(&self) {
+        self.changed.store(true, Ordering::Release);
     }
 
     /// Whether the server was found to have another version.
@@ -226,6 +257,28 @@ mod tests {
             size: Some(size),
             ..Version::default()
         }
+    }
+
+    #[test]
+    fn a_version_overwritten_while_it_was_read_on_is_another() {
+        let file = FakeFile::new(sample(10_000), &[]);
+        file.says(of_size(10_000));
+        let confirm = |first: &[u8]| {
+            let pinned = PinnedVersion::new(of_size(9_000));
+            for end in [100, 9_000] {
+                pinned.set_end(ReadEnd::new(end, &file.bytes()[..end as usize]));
+                if end == 100 {
+                    pinned.set_end(ReadEnd::new(first.len() as u64, first));
+                }
+            }
+            let confirmed = pinned.confirm(&FakeSource(Arc::clone(&file)), &Cancel::never());
+            confirmed.is_ok()
+        };
+        let first = file.bytes()[..200].to_vec();
+        assert!(confirm(&first));
+        let mut other = first;
+        other[150] ^= 1;
+        assert!(!confirm(&other));
     }
 
     #[test]

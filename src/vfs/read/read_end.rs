@@ -55,7 +55,9 @@ impl ReadEnd {
         let is_whole = bytes.len() as u64 == self.at - self.first();
         let last = (bytes.len()).checked_sub(self.length as usize);
         let last = last.and_then(|last| bytes.get(last..));
-        is_whole && last.is_some_and(|last| hash(last) == self.hash)
+        // Without a byte to compare, nothing proves that a file continues.
+        let is_comparable = self.length > 0 || self.at == 0;
+        is_comparable && is_whole && last.is_some_and(|last| hash(last) == self.hash)
     }
 }
 
@@ -102,6 +104,8 @@ mod tests {
             assert!(!end.precedes(&again(&end, &other)), "{length}");
             assert!(!end.precedes(&again(&end, &file[..length - 1])));
             assert!(!end.precedes(&[]));
+            let unknown = ReadEnd::new(length as u64, &[]);
+            assert!(!unknown.precedes(&again(&unknown, &file)), "{length}");
         }
     }
 

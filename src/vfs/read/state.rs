@@ -219,8 +219,14 @@ impl ReaderState {
             self.evict(&stream.kept());
         }
         let unused = now.saturating_duration_since(self.whole.used);
-        if self.whole.queue.is_some() && unused >= older_than {
-            self.whole.queue = None;
+        if unused >= older_than {
+            self.forget_whole();
+        }
+    }
+
+    /// Discards a file that was fetched whole.
+    pub(super) fn forget_whole(&mut self) {
+        if self.whole.queue.take().is_some() {
             self.blocks.evict_file();
         }
     }

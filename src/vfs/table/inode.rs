@@ -30,7 +30,7 @@ impl NodeKind {
 }
 
 /// An inode's directory and its name there.
-type ParentAndName = (Ino, Arc<[u8]>);
+pub(crate) type ParentAndName = (Ino, Arc<[u8]>);
 
 /// An inode that the kernel may have cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,6 +302,18 @@ impl Inodes {
     /// Removes the name of `ino`, which lives on while the kernel holds it.
     pub(in crate::vfs) fn detach(&self, ino: Ino) {
         self.lock().detach(ino);
+    }
+
+    /// Like [`Self::detach`], if `file` is what programs that open `ino` get. Returns whether it
+    /// is.
+    pub(in crate::vfs) fn detach_file(&self, ino: Ino, file: &Arc<OpenFile>) -> bool {
+        let mut table = self.lock();
+        let open = table.nodes.get(&ino).map(|node| &node.open);
+        let is_current = open.is_some_and(|open| open.as_ptr() == Arc::as_ptr(file));
+        if is_current {
+            table.detach(ino);
+        }
+        is_current
     }
 
     /// Renames `from` to `to`, and removes the previous `to`.
