@@ -366,6 +366,31 @@ stories! {
         }
     }
 
+    /// What is not in memory of a file that was replaced is an error, and never that of the new one.
+    fn a_replaced_file_has_only_what_is_in_memory(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600", "attr_ttl=600"] {
+        const SIZE: usize = 12 << 20;
+        let on_server = server.write("file", vec![b'1'; SIZE]);
+        let name = mount.join("file");
+        let file = File::open(&name).unwrap();
+        let read = |at: usize| {
+            let mut bytes = [0; 4096];
+            file.read_exact_at(&mut bytes, at as u64).map(|()| bytes)
+        };
+        assert_eq!(read(SIZE - 4096).unwrap(), [b'1'; 4096]);
+        thread::sleep(A_WHILE);
+        fs::rename(server.write("new", vec![b'2'; SIZE + 1]), &on_server).unwrap();
+        for _ in 0..10 {
+            thread::sleep(A_WHILE / 4);
+            assert_eq!(file.metadata().unwrap().len(), SIZE as u64);
+        }
+        assert_eq!(read(SIZE - 4096).unwrap(), [b'1'; 4096]);
+        assert_errno(read(0), libc::ESTALE);
+        assert_eq!(file.metadata().unwrap().len(), SIZE as u64);
+        assert!(fs::read(&name).unwrap() == vec![b'2'; SIZE + 1]);
+        assert_eq!(fs::metadata(&name).unwrap().len(), SIZE as u64 + 1);
+        assert_errno(read(0), libc::ESTALE);
+    }
+
     /// A shell script runs to its end if others touch it, replace it or remove it. Its name runs
     /// the new one.
     fn a_script_that_is_replaced_runs_to_its_end(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
