@@ -254,7 +254,7 @@ fn serve_in_the_clear() -> Command {
                 .long(ANONYMOUS)
                 .conflicts_with_all([USER, PASSWORD])
                 .action(ArgAction::SetTrue)
-                .help("Allow anonymous logins, which can read only"),
+                .help("Allow anonymous logins; with other addresses than loopback, they can read only"),
         )
         .arg(
             Arg::new(ANONYMOUS_WRITES)
@@ -262,7 +262,7 @@ fn serve_in_the_clear() -> Command {
                 .requires(ANONYMOUS)
                 .conflicts_with(READ_ONLY)
                 .action(ArgAction::SetTrue)
-                .help("Let anonymous clients change files"),
+                .help("Let anonymous clients change files on any address"),
         )
         .arg(
             Arg::new(READ_ONLY)

@@ -35,7 +35,7 @@ pub(super) fn run(
     let user = matches.get_one::<String>(command::USER);
     let options = ServerOptions {
         listen,
-        read_only: is_read_only(matches),
+        read_only: is_read_only(matches, listen),
         max_sessions: matches.get_one(command::MAX_SESSIONS).copied(),
         digests: true,
         passive_ports: matches.get_one(command::PASSIVE_PORTS).cloned(),
@@ -79,11 +79,13 @@ fn warn_of_exposure(server: &Server, matches: &ArgMatches) {
     }
 }
 
-/// Whether clients cannot change files. Anonymous ones can only if that was asked for.
-fn is_read_only(matches: &ArgMatches) -> bool {
-    let is_anonymous = matches.get_flag(command::ANONYMOUS);
+/// Whether clients cannot change files. Anonymous ones on other machines can only if that was asked
+/// for.
+fn is_read_only(matches: &ArgMatches, listen: SocketAddr) -> bool {
+    let is_for_anyone =
+        matches.get_flag(command::ANONYMOUS) && !listen.ip().to_canonical().is_loopback();
     matches.get_flag(command::READ_ONLY)
-        || (is_anonymous && !matches.get_flag(command::ANONYMOUS_WRITES))
+        || (is_for_anyone && !matches.get_flag(command::ANONYMOUS_WRITES))
 }
 
 /// Returns the URL for clients, without the password.

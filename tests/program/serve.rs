@@ -157,17 +157,21 @@ fn the_options_reach_the_clients_and_each_session_the_log() {
 }
 
 #[test]
-fn anonymous_clients_write_only_if_that_was_asked_for() {
-    let root = tempfile::tempdir().unwrap();
-    for (option, code) in [(None, "550"), (Some("--anonymous-writes"), "257")] {
-        let arguments = ["--anonymous", "--listen", "127.0.0.1:0"];
+fn anonymous_clients_elsewhere_write_only_if_that_was_asked_for() {
+    for (listen, option, code) in [
+        ("127.0.0.1:0", None, "257"),
+        ("127.0.0.1:0", Some("--read-only"), "550"),
+        ("0.0.0.0:0", None, "550"),
+        ("0.0.0.0:0", Some("--anonymous-writes"), "257"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let arguments = ["--anonymous", "--listen", listen];
         let arguments: Vec<&str> = arguments.into_iter().chain(option).collect();
         let server = RunningServe::start(root.path(), &arguments);
         let mut client = server.client();
         client.log_in("anonymous", "me@");
         client.command("MKD new", code);
-        let log = server.log();
-        assert!(!log.contains("WARN"), "{log}");
+        assert_eq!(server.log().contains("WARN"), listen != "127.0.0.1:0");
     }
 }
 
