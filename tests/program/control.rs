@@ -179,7 +179,7 @@ fn clients_do_not_wait_for_each_other() {
         })
         .collect();
     let shown = done(&["status", &path(&mount, "")]);
-    assert!(shown.contains("1 wait"), "{shown}");
+    assert!(shown.contains("1 waiting"), "{shown}");
     for flush in &mut waiting[1..] {
         flush.kill().unwrap();
         flush.wait().unwrap();

@@ -154,7 +154,7 @@ fn what_waits_and_what_failed_is_told() {
         "printf 12345 > one; printf 'x%.0s' {1..5000} > two",
     );
     let text = status_of(mount.path());
-    assert!(text.contains("uploads      2 wait"), "{text}");
+    assert!(text.contains("uploads      2 waiting"), "{text}");
     assert!(text.contains("/one, 5 bytes, closed"), "{text}");
     assert!(text.contains("spool        4.9 KiB"), "{text}");
     let files =
@@ -188,7 +188,7 @@ fn what_waits_and_what_failed_is_told() {
     });
     assert!(refused, "{told}");
     let text = status_of(mount.path());
-    assert!(text.contains("uploads      0 wait, 1 failed"), "{text}");
+    assert!(text.contains("uploads      0 waiting, 1 failed"), "{text}");
     assert!(text.contains("failed: cannot store /one: "), "{text}");
     embedded.faults().clear();
     shell(mount.path(), "sync one");

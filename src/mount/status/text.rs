@@ -143,8 +143,8 @@ fn add_remains(text: &mut String, report: &Report) {
 fn uploads(report: &Report) -> String {
     match (report.waiting - report.failed, report.failed) {
         (0, 0) => "none waits".to_owned(),
-        (waiting, 0) => format!("{waiting} wait"),
-        (waiting, failed) => format!("{waiting} wait, {failed} failed"),
+        (waiting, 0) => format!("{waiting} waiting"),
+        (waiting, failed) => format!("{waiting} waiting, {failed} failed"),
     }
 }
 
