@@ -2,7 +2,7 @@
 //! the commit that requests it.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::guarded::{self, OnDrop};
@@ -75,12 +75,19 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
     let mut state = shared.lock();
     state.moved = began;
     state.set_sending(false);
+    let mut has_paused = false;
     loop {
         if state.upload.id != id || state.upload.spoiled || state.cancelled {
             return StreamingStep::GiveUp;
         }
         if state.is_committing() {
             return StreamingStep::HandOver;
+        }
+        if state.room == Room::Awaited && state.ahead() == 0 && !has_paused {
+            has_paused = true;
+            let pause = state.pause;
+            state = shared.wait(state, pause);
+            continue;
         }
         if let Some(end) = shared.next_discard(&mut state) {
             state.set_sending(true);
@@ -99,11 +106,7 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
             None if shared.spool.is_partial() => PATIENCE,
             None => return StreamingStep::GiveUp,
         };
-        state = shared
-            .changed
-            .wait_timeout(state, left)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        state = shared.wait(state, left);
     }
 }
 

@@ -130,6 +130,8 @@ struct State {
     follower: StreamingUpload,
     commit: CommitState,
     room: Room,
+    /// Pause before the server is asked again what it has received.
+    pause: Duration,
     /// Number of threads that need the whole file in the spool.
     keepers: u32,
     /// Whether the journal has the spool, which the next mount needs whole.
@@ -195,6 +197,7 @@ impl Uploader {
                     follower: StreamingUpload::None,
                     commit: CommitState::Idle,
                     room: Room::Enough,
+                    pause: Duration::ZERO,
                     keepers: 0,
                     is_persisted: false,
                     sent_to: None,
@@ -377,13 +380,15 @@ impl UploaderShared {
             let Some(left) = STUCK.checked_sub(since.elapsed()) else {
                 return (state, false);
             };
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.wait(state, left);
         }
         (state, true)
+    }
+
+    /// Waits until something changes, at most `patience`.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, patience: Duration) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout(state, patience);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

@@ -4,9 +4,9 @@
 //! resumed, or bytes change that it has sent, the file is *lost*: its next write and its close
 //! report that, and the server keeps the old file.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, thread};
 
 use super::{State, StreamingUpload, UploadStream, Uploader, UploaderShared};
 use crate::ftp::RemotePath;
@@ -21,8 +21,11 @@ const MAX_KEPT: u64 = 16 << 20;
 /// If a file takes no more than this, everything that was sent is discarded.
 const ALL: u64 = 4 << 20;
 
-/// Pause before the server is asked again whether it has received what was sent.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause before the server is asked again whether it has received what was sent. Each further one
+/// is twice as long, up to the maximum.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Maximum pause.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether the early upload should discard what it has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,15 +184,9 @@ impl UploaderShared {
     /// Returns the offset before which to discard now. The upload then [makes
     /// room](Self::make_room).
     pub(super) fn next_discard(&self, state: &mut State) -> Option<u64> {
-        // More can be sent while the server receives.
+        // The server is asked again when it has more to receive.
         let can_wait = state.room == Room::Awaited && state.ahead() > 0;
-        if !state.may_discard() {
-            return None;
-        }
-        if !state.room.is_wanted() || can_wait {
-            if can_wait {
-                state.room = Room::Wanted;
-            }
+        if !state.may_discard() || !state.room.is_wanted() || can_wait {
             return None;
         }
         let end = discard_before(self.spool.discarded(), state.upload.taken)?;
@@ -211,9 +208,6 @@ impl UploaderShared {
         let kept = upload.keep_from(self.spool.file(), end);
         let is_enough = |end: u64| end / DISCARD_UNIT * DISCARD_UNIT > self.spool.discarded();
         let kept = kept.map(|end| end.filter(|end| is_enough(*end)));
-        if matches!(kept, Ok(None)) {
-            thread::sleep(PAUSE);
-        }
         let mut state = self.lock();
         if state.upload.id != id {
             // Another upload has replaced this one.
@@ -222,8 +216,12 @@ impl UploaderShared {
         state.room = match &kept {
             // The bytes may have changed meanwhile.
             Ok(_) if state.upload.spoiled || !state.may_discard() => Room::Enough,
-            Ok(None) => Room::Awaited,
+            Ok(None) => {
+                state.pause = (state.pause * 2).clamp(PAUSE, MAX_PAUSE);
+                Room::Awaited
+            }
             Ok(Some(end)) => {
+                state.pause = Duration::ZERO;
                 state.sent_to = Some(upload.temporary_path());
                 // Only releases blocks of a local file: no change is reported in the meantime.
                 match self.spool.discard(*end) {
@@ -314,6 +312,8 @@ fn lost_kind(error: Option<&Error>) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::journal::Journal;
     use crate::remote::CommitOptions;
