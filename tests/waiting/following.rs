@@ -366,7 +366,7 @@ stories! {
         }
     }
 
-    /// What is not in memory of a file that was replaced is an error, and never that of the new one.
+    /// What is not in memory of a file that was replaced is an error, never that of the new one.
     fn a_replaced_file_has_only_what_is_in_memory(server: &TestServer, mount: &Mount) with ["direct_io", "dir_ttl=600", "attr_ttl=600"] {
         const SIZE: usize = 12 << 20;
         let on_server = server.write("file", vec![b'1'; SIZE]);
