@@ -30,8 +30,8 @@ impl ForeignUse {
     /// Returns how the option `own` was typed, if it was as one of another program.
     pub(super) fn typed_for(&self, own: &str) -> Option<&str> {
         let mut pairs = self.replaced.iter();
-        let (typed, _) = pairs.find(|(_, instead)| instead == own)?;
-        Some(typed)
+        let (typed, _) = pairs.find(|(_, instead)| instead.trim_end_matches('=') == own)?;
+        Some(typed.trim_end_matches('='))
     }
 
     /// Returns one sentence that says how to write the options for ftpfs, or None if they are.

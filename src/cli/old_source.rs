@@ -34,12 +34,23 @@ pub(super) fn parse_source(typed: &OsStr) -> Result<Source, SourceError> {
     }
     for prefix in OTHER_PREFIXES {
         if let Some(rest) = typed.as_bytes().strip_prefix(prefix.as_bytes()) {
+            if has_password(rest) {
+                return Err(SourceError::PasswordInShortForm);
+            }
             let mut source = Source::parse(OsStr::from_bytes(rest))?;
             source.shown = format!("{prefix}{}", source.shown);
             return Ok(source);
         }
     }
     Source::parse(typed)
+}
+
+/// Whether `source` is `user:password@host`, curlftpfs's form without a scheme.
+fn has_password(source: &[u8]) -> bool {
+    let has_scheme = source.windows(3).any(|window| window == b"://");
+    let colon = source.iter().position(|byte| *byte == b':');
+    let at = source.iter().rposition(|byte| *byte == b'@');
+    !has_scheme && matches!((colon, at), (Some(colon), Some(at)) if at > colon)
 }
 
 #[cfg(test)]
@@ -64,6 +75,8 @@ mod tests {
             "ftpfs#",
             "other#ftp://h/",
             "curlftpfs#sftp://h/",
+            "ftpfs#me:secret@h",
+            "ftpfs#me:secret@h/a",
         ] {
             assert!(parse_source(OsStr::new(wrong)).is_err(), "{wrong}");
         }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::config::Settings;
 use super::foreign_use::ForeignProxy;
-use super::options::foreign::{Equivalent, ForeignOption, ProxyPart, Treatment, all_foreign};
+use super::options::foreign::{Equivalent, ForeignOption, ProxyPart, Treatment, find_foreign};
 use super::options::{self, Set, Spec};
 use crate::ftp::Password;
 
@@ -158,7 +158,7 @@ fn set(
     if let Some(spec) = find(&name) {
         return set_own(options, spec, spec.name, value);
     }
-    match all_foreign().find(|foreign| foreign.name == name) {
+    match find_foreign(&name, value.is_some()) {
         Some(foreign) => set_foreign(options, proxy, foreign, value),
         None => Err(unknown(&name)),
     }
@@ -220,6 +220,9 @@ fn set_foreign(
 ) -> Result<(), OptionError> {
     let name = foreign.name;
     let refuse = |advice| OptionError::Foreign { name, advice };
+    if foreign.is_flag() && value.is_some() {
+        return Err(OptionError::TakesNoValue(name));
+    }
     match foreign.treatment {
         Treatment::Means(own) => {
             set_all(options, name, own)?;

@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 
-use super::old_source::CURLFTPFS_PREFIX;
+use super::Failure;
 use super::proxy_env::{self, Variables};
-use super::{Failure, command};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
@@ -40,10 +39,8 @@ pub(super) struct Environment {
 pub(super) fn hide() -> Result<Environment, Failure> {
     sys::forbid_dumps().map_err(|error| explain("a core dump", &error))?;
     let mut previous = Vec::new();
-    let mut is_curlftpfs = None;
     sys::hide_arguments(|argument| {
-        let is_curlftpfs = *is_curlftpfs.get_or_insert_with(|| command::is_curlftpfs(argument));
-        let secrets = secrets_in(argument, &previous, is_curlftpfs);
+        let secrets = secrets_in(argument, &previous);
         previous = argument.to_vec();
         secrets
     })
@@ -75,8 +72,8 @@ fn holds_password(value: &std::ffi::OsStr) -> bool {
     value.as_encoded_bytes().contains(&b'@')
 }
 
-/// `is_curlftpfs` says whether a source may lack its `ftp://`.
-fn secrets_in(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Vec<Range<usize>> {
+/// Returns where the secrets in `argument` are, which follows `previous`.
+fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
     if previous == PASSWORD_OPTION {
         return from(0, argument).collect();
     }
@@ -87,7 +84,7 @@ fn secrets_in(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Vec<Range
         return from(argument.len() - password.len(), argument).collect();
     }
     let mut secrets = source::password_ranges(argument);
-    secrets.extend(short_form(argument, previous, is_curlftpfs));
+    secrets.extend(short_form(argument, previous));
     secrets.extend(foreign_options(argument));
     secrets
 }
@@ -97,20 +94,16 @@ fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
     std::iter::once(start..argument.len())
 }
 
-/// Finds the password in `user:password@host:path`, which is refused, but only after it was
-/// visible.
-fn short_form(argument: &[u8], previous: &[u8], is_curlftpfs: bool) -> Option<Range<usize>> {
+/// Finds what may be the password in `user:password@host`, with or without a path. Most of these
+/// forms are refused, but only after the password was visible.
+fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let is_a_url = argument.windows(3).any(|window| window == b"://");
     if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {
         return None;
     }
     let colon = argument.iter().position(|byte| *byte == b':')?;
     let at = argument.iter().rposition(|byte| *byte == b'@')?;
-    let host = argument.get(at..)?;
-    // In curlftpfs's form, no colon follows the host.
-    let is_login =
-        is_curlftpfs || host.contains(&b':') || argument.starts_with(CURLFTPFS_PREFIX.as_bytes());
-    (at > colon && is_login).then_some(colon + 1..at)
+    (at > colon).then_some(colon + 1..at)
 }
 
 fn foreign_options(argument: &[u8]) -> Vec<Range<usize>> {
@@ -164,7 +157,7 @@ mod tests {
     use super::*;
 
     fn secrets<'a>(argument: &'a str, previous: &str) -> Vec<&'a str> {
-        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes(), false);
+        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes());
         ranges.into_iter().map(|range| &argument[range]).collect()
     }
 
@@ -181,6 +174,8 @@ mod tests {
             ("rw,password=secret,user=me", "-o"),
             ("-opass=secret", "mnt"),
             ("me:secret@h:path", "ftpfs"),
+            ("me:secret@h", "ftpfs"),
+            ("ftpfs#me:secret@h", "mount.ftpfs"),
             ("curlftpfs#me:secret@h/path", "mount.ftpfs"),
             ("curlftpfs#ftp://me:secret@h/path", "mount.ftpfs"),
             ("rw,user=me:secret,ssl", "-o"),
@@ -200,7 +195,6 @@ mod tests {
         for (argument, previous) in [
             ("--passwords", "serve"),
             ("me@h:path", "ftpfs"),
-            ("h:a@b", "ftpfs"),
             ("/mnt/a:b@c:d", "h:"),
             ("password_file=/etc/x,netrc=a:b@c:d", "-o"),
             ("-opassword_file=-", "mnt"),

@@ -71,8 +71,17 @@ fn warn_of_exposure(server: &Server, matches: &ArgMatches) {
     if server.address().ip().to_canonical().is_loopback() {
         return;
     }
-    if !matches.contains_id(command::TLS) {
-        log::warn!("passwords and files cross the network unencrypted; --tls encrypts them");
+    match matches.get_one::<String>(command::TLS).map(String::as_str) {
+        None => {
+            log::warn!("passwords and files cross the network unencrypted; --tls encrypts them");
+        }
+        Some("offered") => {
+            log::warn!("clients may send passwords and files unencrypted; --tls requires TLS");
+        }
+        Some(_) => {}
+    }
+    if matches.get_flag(command::ANONYMOUS) && !matches.get_flag(command::ANONYMOUS_WRITES) {
+        log::info!("anonymous clients can only read; --anonymous-writes lets them change files");
     }
     if matches.get_flag(command::ANONYMOUS_WRITES) {
         log::warn!("anyone on the network can change the files, because of --anonymous-writes");

@@ -29,6 +29,16 @@ impl<S: PooledConnection> PoolShared<S> {
         purpose: Purpose,
         cancel: &Cancel,
     ) -> Result<Lease<S>, Error> {
+        self.lease_within(purpose, self.rules.lease_timeout(), cancel)
+    }
+
+    /// Like [`Self::lease`], with a `patience` of its own; `None` is for ever.
+    pub(super) fn lease_within(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        patience: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<Lease<S>, Error> {
         let began = Instant::now();
         let (ticket, failures) = {
             let mut slots = self.lock();
@@ -45,7 +55,7 @@ impl<S: PooledConnection> PoolShared<S> {
                 failures,
             },
             began,
-            patience: self.rules.lease_timeout(),
+            patience,
             cancel,
         })?;
         drop(queued);

@@ -242,6 +242,15 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.lease(purpose, cancel)
     }
 
+    /// Like [`Pool::lease`], but does not wait for longer than `patience`: for a thread that holds
+    /// another session, for which others may wait.
+    pub(crate) fn brief_lease(&self, purpose: Purpose, patience: Duration) -> Option<Lease<S>> {
+        let never = Cancel::never();
+        self.shared
+            .lease_within(purpose, Some(patience), &never)
+            .ok()
+    }
+
     /// Leases a session for background work, within `patience`. It is an idle session if there is
     /// another one, or a new session. One slot is left to [`Pool::lease`], and while that waits,
     /// there is no background lease.

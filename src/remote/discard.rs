@@ -38,12 +38,13 @@ impl RemoteUpload {
             ));
         };
         // Another session is needed to ask.
-        if self.kept_from() == 0
-            && self.needs_proof()
-            && remote.pool_stats().limit > 1
-            && remote.presence(&mut remote.exchange(), temporary.path()) == Presence::Missing
-        {
-            return Err(must_stay("the server does not list its temporary name"));
+        if self.kept_from() == 0 && self.needs_proof() && remote.pool_stats().limit > 1 {
+            let Some(mut exchange) = remote.brief_exchange() else {
+                return Ok(None);
+            };
+            if remote.presence(&mut exchange, temporary.path()) == Presence::Missing {
+                return Err(must_stay("the server does not list its temporary name"));
+            }
         }
         let mut kept = Discardable::NotYet;
         self.step(|sending| {

@@ -20,9 +20,6 @@ use crate::pool::{self, Lease, Permit, RetryMode};
 /// Time after which a server that reports an empty file does not show what it receives.
 const HIDDEN_AFTER: Duration = Duration::from_secs(2);
 
-/// Maximum wait for a spare session.
-const ASK_WITHIN: Duration = Duration::from_millis(200);
-
 /// Bytes copied at a time.
 const COPIED: usize = 256 << 10;
 
@@ -67,7 +64,7 @@ enum ReceivedSize {
     Bytes(u64),
     /// The file is empty, or the server shows no more before the upload has ended.
     Nothing,
-    /// There was no spare session.
+    /// There was no other session, or it was lost.
     NotAsked,
     /// The server does not say, or has no second session.
     Unknown,
@@ -150,19 +147,16 @@ impl ResumableUpload {
                     self.begin_again(file)?;
                     return Ok(Discardable::NotYet);
                 }
-                let end = received.min(offset);
-                if end <= self.kept_from {
-                    return Ok(Discardable::NotYet);
-                }
-                self.kept_from = end;
-                Ok(Discardable::Before(end))
+                self.kept_from = self.kept_from.max(received.min(offset));
+                Ok(Discardable::Before(self.kept_from))
             }
-            ReceivedSize::NotAsked | ReceivedSize::Nothing if waited < HIDDEN_AFTER => {
-                Ok(Discardable::NotYet)
-            }
-            ReceivedSize::NotAsked | ReceivedSize::Nothing | ReceivedSize::Unknown => {
+            ReceivedSize::NotAsked if waited < self.remote.timeout() => Ok(Discardable::NotYet),
+            ReceivedSize::Nothing if waited < HIDDEN_AFTER => Ok(Discardable::NotYet),
+            ReceivedSize::Nothing => {
+                self.hidden();
                 Ok(self.keep_unconfirmed(offset))
             }
+            ReceivedSize::NotAsked | ReceivedSize::Unknown => Ok(self.keep_unconfirmed(offset)),
         }
     }
 
@@ -175,25 +169,35 @@ impl ResumableUpload {
         Discardable::Before(self.kept_from)
     }
 
-    /// Asks over a spare session how much the server has received.
+    /// Asks over another session how much the server has received.
     fn received(&mut self) -> ReceivedSize {
         if self.progress == UploadProgress::Hidden || self.remote.pool_stats().limit < 2 {
             return ReceivedSize::Unknown;
         }
-        let Some(mut spare) = self.remote.spare(ASK_WITHIN) else {
+        let Some(mut exchange) = self.remote.brief_exchange() else {
             return ReceivedSize::NotAsked;
         };
-        let version = spare.versions(std::slice::from_ref(&self.path)).pop();
-        match version.flatten().and_then(|version| version.size) {
-            Some(0) => ReceivedSize::Nothing,
-            Some(received) => ReceivedSize::Bytes(received),
-            // It has answered before.
-            None if self.progress != UploadProgress::Unknown => ReceivedSize::NotAsked,
-            None => {
-                self.progress = UploadProgress::Hidden;
-                ReceivedSize::Unknown
-            }
+        let size = if self.remote.profile().has(Capability::Size) {
+            exchange.run_idempotent(|session| session.size(&self.path).map(Some))
+        } else {
+            exchange.run_idempotent(|session| session.mlst(&self.path).map(|entry| entry.size))
+        };
+        match size {
+            Ok(Some(0)) => ReceivedSize::Nothing,
+            Ok(Some(received)) => ReceivedSize::Bytes(received),
+            Ok(None) => self.hidden(),
+            Err(fault) if refusal(&fault).is_some() => self.hidden(),
+            Err(_) => ReceivedSize::NotAsked,
         }
+    }
+
+    /// Records that the server does not say what it receives, unless it has before.
+    fn hidden(&mut self) -> ReceivedSize {
+        if self.progress != UploadProgress::Unknown {
+            return ReceivedSize::NotAsked;
+        }
+        self.progress = UploadProgress::Hidden;
+        ReceivedSize::Unknown
     }
 
     /// Replaces a transfer that does not move, and sends again what was lost with it.

@@ -145,7 +145,12 @@ impl Session {
             SessionEnd::Lost
         });
         let line = self.summary.line(self.start.elapsed());
-        log::info!(target: SESSION_LOG, "server: {line}");
+        // Anyone can make sessions without a login: their number in the log is limited.
+        if self.summary.has_user() {
+            log::info!(target: SESSION_LOG, "server: {line}");
+        } else {
+            log::info!("server: {line}");
+        }
         drop(slot);
     }
 

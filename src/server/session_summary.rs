@@ -89,6 +89,11 @@ impl SessionSummary {
         self.end.get_or_insert(end);
     }
 
+    /// Whether a client logged in.
+    pub(super) fn has_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// Formats the line for a session that lasted for `duration`.
     pub(super) fn line(&self, duration: Duration) -> String {
         let user = match &self.user {

@@ -4,11 +4,13 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Kind, Mount, Process, TestServer, lines, run_with, script, shell, wait_for};
+use crate::support::{
+    Kind, Mount, Process, TestServer, command, lines, run_with, script, shell, wait_for,
+};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -104,7 +106,7 @@ fn large_buffers_are_not_in_the_heap() {
 #[test]
 fn a_measurement_that_is_interrupted_leaves_nothing() {
     let place = tempfile::tempdir().unwrap();
-    let mut measuring = Command::new(script("resources"))
+    let mut measuring = command(script("resources"))
         .args(["--only", "idle", "--mounts", "3", "--settle", "600"])
         .args(["--ftpfs", FTPFS])
         .env("TMPDIR", place.path())

@@ -18,6 +18,16 @@ pub(in crate::cli) struct ForeignOption {
     pub(in crate::cli) treatment: Treatment,
 }
 
+impl ForeignOption {
+    /// Whether it is written without a value.
+    pub(in crate::cli) fn is_flag(&self) -> bool {
+        matches!(
+            self.treatment,
+            Treatment::Means(_) | Treatment::Proxy(ProxyPart::Scheme(_))
+        )
+    }
+}
+
 /// What ftpfs does with a [`ForeignOption`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) enum Treatment {
@@ -175,7 +185,10 @@ const SSHFS: &[ForeignOption] = &[
     renamed("dcache_stat_timeout", "attr_ttl"),
     by_value("dcache_timeout", cache_timeout),
     refused("slave", "ftpfs connects to the server itself"),
-    refused("passive", "ftpfs connects to the server itself"),
+    refused(
+        "passive",
+        "ftpfs connects to the server itself; passive mode of FTP is the default",
+    ),
     ignored("dcache_link_timeout"),
     ignored("dcache_max_size"),
     ignored("dcache_clean_interval"),
@@ -187,10 +200,13 @@ const SSHFS: &[ForeignOption] = &[
     ignored("uidfile"),
     ignored("gidfile"),
     ignored("nomap"),
-    ignored("ssh_command"),
+    refused(
+        "ssh_command",
+        "use proxy=socks5h://host:port, for example with ssh -D",
+    ),
     ignored("ssh_protocol"),
     ignored("sftp_server"),
-    ignored("directport"),
+    refused("directport", "use port=PORT"),
     ignored("compression"),
     ignored("no_check_root"),
     ignored("disable_hardlink"),
@@ -330,6 +346,14 @@ const LIBFUSE: &[ForeignOption] = &[
     // The kernel's, which is not writeback of ftpfs.
     ignored("writeback_cache"),
 ];
+
+/// Returns the option of another program that has this name.
+pub(in crate::cli) fn find_foreign(name: &str, has_value: bool) -> Option<&'static ForeignOption> {
+    let exact = all_foreign().find(|foreign| foreign.name == name);
+    // As sshfs does.
+    let of_ssh = || SSH.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+    exact.or_else(|| of_ssh().filter(|_| has_value))
+}
 
 /// Returns all options of other programs.
 pub(in crate::cli) fn all_foreign() -> impl Iterator<Item = &'static ForeignOption> {

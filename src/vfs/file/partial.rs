@@ -91,7 +91,10 @@ impl OpenFile {
     /// Whether a partial spool is being committed.
     pub(super) fn commits_part(&self) -> bool {
         let local = self.local();
-        local.is_some_and(|local| local.spool.is_partial() && local.store.is_committing())
+        // One that the server has is about to be replaced by a reader.
+        local.is_some_and(|local| {
+            local.spool.is_partial() && (local.store.is_committing() || !local.store.is_dirty())
+        })
     }
 
     /// Reads up to `length` bytes of `spooled`; fewer at the end.

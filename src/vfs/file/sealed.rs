@@ -29,7 +29,7 @@ impl OpenFile {
         };
         let was_persisted = spooled.store.set_persisted(true);
         let persisted = self.persist_whole(&spooled);
-        if !matches!(persisted, Ok(true)) {
+        if !matches!(persisted, Ok(true)) && !self.state().contents.is_all_sealed() {
             spooled.store.set_persisted(was_persisted);
         }
         persisted

@@ -59,16 +59,25 @@ impl Vfs {
         let Some(process) = sys::process_of(thread) else {
             return false;
         };
-        let writers: Vec<_> = {
+        let (others, has_written) = {
             let writers = closed.writers.lock();
-            let writers = writers.unwrap_or_else(PoisonError::into_inner);
-            writers.iter().map(|(_, process)| *process).collect()
+            let mut writers = writers.unwrap_or_else(PoisonError::into_inner);
+            if writers.is_empty() {
+                return closed.file.has_other_writers();
+            }
+            let mut has_written = false;
+            for writer in writers.iter_mut() {
+                if writer.process == Some(process) {
+                    has_written = true;
+                    writer.has_closed = true;
+                }
+            }
+            let open = writers.iter().filter(|writer| !writer.has_closed);
+            let others: Vec<_> = open.filter_map(|writer| writer.process).collect();
+            (others, has_written)
         };
-        if writers.is_empty() {
-            return closed.file.has_other_writers();
-        }
-        if !writers.contains(&process) {
-            return writers.iter().any(|writer| sys::is_alive(*writer));
+        if !has_written {
+            return others.into_iter().any(sys::is_alive);
         }
         let opener = closed.opener.load(Ordering::Relaxed);
         let ino = closed.file.ino();

@@ -7,7 +7,7 @@ use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::Position;
-use crate::vfs::table::handle::{FileHandle, Handle};
+use crate::vfs::table::handle::{FileHandle, Handle, WritingThread};
 
 /// Maximum number of remembered threads that write through one handle.
 const MAX_WRITERS: usize = 1024;
@@ -55,8 +55,13 @@ fn record_writer(opened: &FileHandle, thread: u32) {
         .writers
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let is_known = writers.iter().any(|(known, _)| *known == thread);
-    if !is_known && writers.len() < MAX_WRITERS {
-        writers.extend(sys::process_of(thread).map(|process| (thread, process)));
+    if let Some(known) = writers.iter_mut().find(|known| known.thread == thread) {
+        known.has_closed = false;
+    } else if writers.len() < MAX_WRITERS {
+        writers.push(WritingThread {
+            thread,
+            process: sys::process_of(thread),
+            has_closed: false,
+        });
     }
 }

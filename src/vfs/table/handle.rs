@@ -25,10 +25,20 @@ pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) stores: bool,
     /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
-    /// The threads and processes that wrote through it.
-    pub(in crate::vfs) writers: Mutex<Vec<(u32, u32)>>,
+    /// The threads that wrote through it.
+    pub(in crate::vfs) writers: Mutex<Vec<WritingThread>>,
     /// The process that opened it, or 0 if that is unknown.
     pub(in crate::vfs) opener: AtomicU32,
+}
+
+/// A thread that wrote through a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) struct WritingThread {
+    pub(in crate::vfs) thread: u32,
+    /// Its process, if that is known.
+    pub(in crate::vfs) process: Option<u32>,
+    /// Whether the process has closed the handle since.
+    pub(in crate::vfs) has_closed: bool,
 }
 
 /// An open directory handle: the listing from the time when reading began.

@@ -6,6 +6,7 @@ use std::sync::MutexGuard;
 use std::thread;
 use std::time::Instant;
 
+use super::room::Room;
 use super::{
     CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
     WHOLE,
@@ -65,7 +66,7 @@ impl Drop for CommitGuard<'_> {
         let mut state = self.0.lock();
         state.next_upload();
         state.commit = CommitState::Idle;
-        state.allow_room();
+        state.room = Room::Enough;
         if self.0.spool.is_partial() && state.is_dirty() {
             // The upload that could store this has ended.
             state.lose(None);

@@ -298,7 +298,8 @@ impl Uploader {
             StreamingUpload::Running { is_sending: false }
         );
         let is_idle = is_waiting && state.moved.elapsed() >= older_than;
-        let is_wanted = state.room != Room::Enough || self.shared.spool.is_partial();
+        let makes_room = state.room.is_wanted() || state.room == Room::Made;
+        let is_wanted = makes_room || self.shared.spool.is_partial();
         if is_idle && !state.is_committing() && !is_wanted {
             state.follower = StreamingUpload::Spent;
             state.next_upload();
