@@ -122,21 +122,62 @@ fn no_form_of_ssl_falls_back_to_plaintext() {
     }
 }
 
-#[test]
-fn what_has_no_effect_without_tls_is_named_as_it_was_typed() {
+/// Starts a mount that cannot work, and returns what ftpfs says.
+fn refusal(source: &str, options: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(FTPFS)
-        .arg("ftp://127.0.0.1:9/")
+        .arg(source)
         .arg(directory.path())
-        .args(["-o", "no_verify_peer,user=me:hunter2"])
+        .args(["-o", options])
         .output()
         .unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        message.contains("-o no_verify_peer requires TLS"),
-        "{message}"
-    );
-    assert!(!message.contains("hunter2"), "{message}");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_has_no_effect_without_tls_is_named_as_it_was_typed() {
+    for (options, words) in [
+        (
+            "no_verify_peer,user=me:hunter2",
+            "-o no_verify_peer requires TLS",
+        ),
+        (
+            "cacert=/etc/ssl/ca.pem,user=me:hunter2",
+            "-o cacert requires TLS",
+        ),
+    ] {
+        let message = refusal("ftp://127.0.0.1:9/", options);
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn what_would_mean_the_opposite_or_another_server_is_an_error() {
+    for (source, options, words) in [
+        (
+            "ftp://127.0.0.1:9/",
+            "ssl,no_verify_peer=no",
+            "takes no value",
+        ),
+        (
+            "ftp://127.0.0.1:9/",
+            "ssh_command=ssh -J bastion",
+            "proxy=socks5h://",
+        ),
+        ("ftp://127.0.0.1:9/", "directport=2222", "port=PORT"),
+        (
+            "ftp://127.0.0.1:9/",
+            "proxyjump=bastion",
+            "proxy=socks5h://",
+        ),
+        ("ftpfs#me:hunter2@127.0.0.1", "ro", "password"),
+    ] {
+        let message = refusal(source, options);
+        assert!(message.contains(words), "{options}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
 }
 
 #[test]

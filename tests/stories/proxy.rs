@@ -266,7 +266,6 @@ fn active_mode_by_a_proxy_is_refused() {
 fn a_proxy_that_cannot_be_is_told_why_without_its_password() {
     for (value, words) in [
         ("socks4://me:hunter2@h:1", "socks5://host:port"),
-        ("h:1080", "socks5://host:port"),
         ("http://me:hunter2@h:x", "a port from 1 to 65535"),
         ("http://me:hunter2@h:0", "a port from 1 to 65535"),
     ] {
