@@ -20,6 +20,9 @@ use crate::pool::{self, Lease, Permit, RetryMode};
 /// Time after which a server that reports an empty file does not show what it receives.
 const HIDDEN_AFTER: Duration = Duration::from_secs(2);
 
+/// How long it is not asked after there was no session for the question.
+const BUSY_FOR: Duration = Duration::from_secs(20);
+
 /// Bytes copied at a time.
 const COPIED: usize = 256 << 10;
 
@@ -39,6 +42,8 @@ pub(super) struct ResumableUpload {
     /// which must not change until the server has received them.
     copied_from: Option<u64>,
     progress: UploadProgress,
+    /// When to ask again what the server has received.
+    ask_again: Instant,
     /// When bytes were last sent, or received by the server.
     moved: Instant,
     attempts: Attempts,
@@ -108,6 +113,7 @@ impl ResumableUpload {
             kept_from: 0,
             copied_from: None,
             progress: UploadProgress::Unknown,
+            ask_again: Instant::now(),
             moved: Instant::now(),
             line: UploadConnection::Open(transfer, permit),
             attempts: Attempts::from(remote.retry_mode(), 0),
@@ -150,13 +156,19 @@ impl ResumableUpload {
                 self.kept_from = self.kept_from.max(received.min(offset));
                 Ok(Discardable::Before(self.kept_from))
             }
-            ReceivedSize::NotAsked if waited < self.remote.timeout() => Ok(Discardable::NotYet),
-            ReceivedSize::Nothing if waited < HIDDEN_AFTER => Ok(Discardable::NotYet),
+            ReceivedSize::NotAsked | ReceivedSize::Nothing if waited < HIDDEN_AFTER => {
+                Ok(Discardable::NotYet)
+            }
             ReceivedSize::Nothing => {
                 self.hidden();
                 Ok(self.keep_unconfirmed(offset))
             }
-            ReceivedSize::NotAsked | ReceivedSize::Unknown => Ok(self.keep_unconfirmed(offset)),
+            ReceivedSize::NotAsked => {
+                // All sessions are in use, perhaps by uploads that need room, too.
+                self.ask_again = Instant::now() + BUSY_FOR;
+                Ok(self.keep_unconfirmed(offset))
+            }
+            ReceivedSize::Unknown => Ok(self.keep_unconfirmed(offset)),
         }
     }
 
@@ -172,6 +184,9 @@ impl ResumableUpload {
     /// Asks over another session how much the server has received.
     fn received(&mut self) -> ReceivedSize {
         if self.progress == UploadProgress::Hidden || self.remote.pool_stats().limit < 2 {
+            return ReceivedSize::Unknown;
+        }
+        if Instant::now() < self.ask_again {
             return ReceivedSize::Unknown;
         }
         let Some(mut exchange) = self.remote.brief_exchange() else {
