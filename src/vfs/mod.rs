@@ -38,6 +38,7 @@ mod transfers;
 pub(crate) mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
@@ -177,6 +178,7 @@ impl Vfs {
             spools,
             read,
             transfers: Transfers::default(),
+            locks_uploads: AtomicBool::new(false),
         });
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {

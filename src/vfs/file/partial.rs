@@ -3,6 +3,7 @@
 //! there.
 
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use super::gate::Pass;
 use super::{OpenFile, Position, Spooled};
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{RemotePath, Version};
-use crate::remote::ErrorKind;
+use crate::guarded;
+use crate::remote::{self, ErrorKind, RemoteDownload};
 use crate::vfs::errno::Errno;
 use crate::vfs::local::error::SpoolError;
 use crate::vfs::read::Bytes;
@@ -21,6 +23,10 @@ use crate::vfs::write::uploader::{KeptWhole, SentPart};
 const ATTEMPTS: u32 = 25;
 /// Pause before another attempt.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Maximum wait for the start of a download of a file that is being uploaded. vsftpd locks such a
+/// file until its upload ends (`lock_upload_files`).
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Bytes read from the server's temporary file.
 enum SentBytes {
@@ -154,13 +160,22 @@ impl OpenFile {
         count: usize,
         cancel: &Cancel,
     ) -> Result<SentBytes, Errno> {
-        let remote = self.services.remote.with(cancel);
+        if self.services.locks_uploads.load(Ordering::Relaxed) {
+            return Err(Errno::NOSPC);
+        }
         let mut bytes = Vec::new();
         for _ in 0..ATTEMPTS {
             let at = offset + bytes.len() as u64;
-            let mut download = match remote.open_at(path, at) {
-                Err(error) if error.kind == ErrorKind::NotFound => return Ok(SentBytes::Committed),
-                opened => opened?,
+            let mut download = match self.open_sent(path, at)? {
+                Some(Err(error)) if error.kind == ErrorKind::NotFound => {
+                    return Ok(SentBytes::Committed);
+                }
+                Some(opened) => opened?,
+                None => {
+                    log::warn!("{path} cannot be read: the server locks a file that is uploaded");
+                    self.services.locks_uploads.store(true, Ordering::Relaxed);
+                    return Err(Errno::NOSPC);
+                }
             };
             if download.start() != at {
                 log::warn!("{path} cannot be read from byte {at}: the server has no REST");
@@ -186,6 +201,23 @@ impl OpenFile {
         }
         log::warn!("{path} has no bytes at {offset} yet, although they were sent");
         Err(Errno::IO)
+    }
+
+    /// Starts a download of the file at `path`, or returns `None` if it does not start soon. Its
+    /// thread then waits for it, up to the timeout.
+    fn open_sent(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+    ) -> Result<Option<Result<RemoteDownload, remote::Error>>, Errno> {
+        let (opened, waiting) = mpsc::channel();
+        let (remote, path) = (self.services.remote.clone(), path.clone());
+        let open = move || {
+            // Fails if the wait is over.
+            let _ = opened.send(remote.uncancelled().open_at(&path, offset));
+        };
+        guarded::spawn("read-back", open).map_err(|_| Errno::IO)?;
+        Ok(waiting.recv_timeout(OPEN_WITHIN).ok())
     }
 
     fn read_committed(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Errno> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -31,6 +32,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
+    /// Whether the server does not let a file be read while it is uploaded.
+    pub(in crate::vfs) locks_uploads: AtomicBool,
 }
 
 impl FileServices {
