@@ -102,7 +102,10 @@ impl Uploader {
         if state.is_committing() || state.keepers > 0 || state.room == Room::Made {
             return true;
         }
-        if state.room == Room::Refused || state.is_persisted || !state.is_dirty() {
+        if state.room == Room::Refused || state.is_persisted || state.cancelled {
+            return false;
+        }
+        if state.lost.is_some() {
             return false;
         }
         // What was discarded cannot be sent again.
@@ -423,6 +426,18 @@ mod tests {
         assert_eq!(file.commit().unwrap_err().kind, ErrorKind::ConnectionLost);
         assert_eq!(file.commit().unwrap_err().kind, ErrorKind::ConnectionLost);
         assert_eq!((file.server.begun(), file.server.commits()), (1, 0));
+    }
+
+    #[test]
+    fn a_writer_goes_on_after_a_commit_of_what_fills_the_room() {
+        let mut file = Writing::on(&[]);
+        let bytes = sample(30 * M as usize);
+        let (first, rest) = bytes.split_at(8 * M as usize);
+        assert!(file.write(first));
+        file.commit().unwrap();
+        assert!(file.write(rest));
+        file.commit().unwrap();
+        assert!(file.server.file() == bytes);
     }
 
     #[test]
