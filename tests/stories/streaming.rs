@@ -30,16 +30,6 @@ fn pattern(size: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Returns the names in the server's root.
-fn names(server: &TestServer) -> Vec<String> {
-    let entries = fs::read_dir(server.root()).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 /// Returns the bytes of disk space that the files that the mount has open take.
 fn local_bytes(mount: &Mount) -> u64 {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", mount.pid())).unwrap();
@@ -136,7 +126,7 @@ stories! {
         // The file system rounds up.
         assert!((1 << 20..=LIMIT + (1 << 20)).contains(&most), "{most}");
         assert!(server.read("file") == content);
-        assert_eq!(names(server), ["file"]);
+        assert_eq!(server.names(), ["file"]);
         assert!(fs::read(mount.join("file")).unwrap() == content);
     }
 }
@@ -163,7 +153,7 @@ os.close(file)
 "));
         let stored = server.read("file");
         assert!(stored[..SIZE] == pattern(SIZE) && stored[SIZE..] == *b"more");
-        assert_eq!(names(server), ["file"]);
+        assert_eq!(server.names(), ["file"]);
     }
 
     /// A program that empties the file begins again.
@@ -176,7 +166,7 @@ os.pwrite(file, b'short', 0)
 os.close(file)
 ");
         assert_eq!(server.read("file"), b"short");
-        assert!(wait_for(SOON, || names(server) == ["file"]), "{:?}", names(server));
+        assert!(wait_for(SOON, || server.names() == ["file"]), "{:?}", server.names());
     }
 
     /// Even with writeback, the server has the file when its close returns.
@@ -200,8 +190,8 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert len(done) == 3, done
 ");
-        assert_eq!(names(server), ["one", "three", "two"]);
-        assert!(names(server).iter().all(|name| server.read(name) == pattern(SIZE)));
+        assert_eq!(server.names(), ["one", "three", "two"]);
+        assert!(server.names().iter().all(|name| server.read(name) == pattern(SIZE)));
     }
 
     /// The shell closes the file after each command.
@@ -248,7 +238,7 @@ write(file, content)
 os.unlink('file')
 os.close(file)
 ");
-        assert!(wait_for(SOON, || names(server).is_empty()), "{:?}", names(server));
+        assert!(wait_for(SOON, || server.names().is_empty()), "{:?}", server.names());
         assert!(!mount.log().contains("ERROR"), "{}", mount.log());
     }
 
@@ -282,7 +272,7 @@ fn a_broken_upload_is_resumed_from_what_is_still_here() {
         let (server, stored, mount) = store_under(&[fault], &["spool_size=8M", "timeout=2"]);
         stored.unwrap_or_else(|error| panic!("{misdeed:?}: {error}: {}", mount.log()));
         assert!(server.read("file") == pattern(SIZE), "{misdeed:?}");
-        assert_eq!(names(&server), ["file"], "{misdeed:?}");
+        assert_eq!(server.names(), ["file"], "{misdeed:?}");
     }
 }
 
@@ -317,7 +307,7 @@ fn an_upload_that_cannot_be_resumed_is_an_error_and_the_old_file_stays() {
             let error = stored.unwrap_err();
             assert!(error.contains(&expected), "{error}");
             assert_eq!(server.read("file"), b"old");
-            assert_eq!(names(&server), ["file"]);
+            assert_eq!(server.names(), ["file"]);
             assert_eq!(fs::read(mount.join("file")).unwrap(), b"old");
             // The next one works.
             fs::write(mount.join("file"), "new").unwrap();
@@ -348,13 +338,13 @@ time.sleep(1000)
             .unwrap();
         let size = || fs::metadata(mount.join("file")).unwrap().len();
         assert!(wait_for(SOON, || size() == 40_000_000));
-        assert_eq!(names(&server).len(), 2, "it is under way");
+        assert_eq!(server.names().len(), 2, "it is under way");
         mount.kill_nine();
         writer.kill().unwrap();
         writer.wait().unwrap();
         let next = Mount::with_state(&server, &options, state.path());
         assert!(
-            wait_for(SOON, || names(&server) == ["file"]),
+            wait_for(SOON, || server.names() == ["file"]),
             "{}",
             next.log()
         );

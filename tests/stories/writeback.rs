@@ -36,16 +36,6 @@ fn local_tree() -> TempDir {
     tree
 }
 
-/// Returns the names in the server's root.
-fn names(server: &TestServer) -> Vec<String> {
-    let entries = fs::read_dir(server.root()).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 /// Whether the server eventually has exactly this content, without any call that waits for it.
 fn comes_to_have(server: &TestServer, name: &str, content: &[u8]) -> bool {
     wait_for(SOON, || {
@@ -114,7 +104,7 @@ stories! {
         write(&mount.join("file"), "more content").unwrap();
         assert_eq!(fs::read(mount.join("file")).unwrap(), b"more content");
         assert!(comes_to_have(server, "file", b"more content"));
-        assert!(wait_for(SOON, || names(server) == ["file"]));
+        assert!(wait_for(SOON, || server.names() == ["file"]));
     }
 
     fn cp_tar_and_rsync_bring_trees_over(server: &TestServer, mount: &Mount) with ["writeback"] {
@@ -208,7 +198,7 @@ stories! {
         assert!(comes_to_have(server, "target", b"to be the target"));
         assert!(comes_to_have(server, "new", b"new content"));
         mount.unmount();
-        assert_eq!(names(server), shown);
+        assert_eq!(server.names(), shown);
         assert_eq!(lines(&shell(server.root(), "ls -A dir")), ["named"]);
     }
 
@@ -231,7 +221,7 @@ stories! {
         shell(mount.path(), "sync .");
         assert_eq!(server.read("a"), b"4 7\nmore\n");
         assert_eq!(server.read("c"), b"4 5\n");
-        assert_eq!(names(server), ["a", "c"]);
+        assert_eq!(server.names(), ["a", "c"]);
     }
 
     /// Pending files move along with their directory.
@@ -242,7 +232,7 @@ stories! {
         for n in 1..=20 {
             assert_eq!(server.read(format!("d/{n}")), format!("{n}\n").as_bytes());
         }
-        assert_eq!(names(server), ["d"]);
+        assert_eq!(server.names(), ["d"]);
     }
 
     /// A tree that is removed right after it was written does not reappear.
@@ -250,7 +240,7 @@ stories! {
         shell(mount.path(), "mkdir t; for n in $(seq 40); do head -c 100000 /dev/zero > t/$n; done; rm -r t");
         assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 0);
         shell(mount.path(), "sync .");
-        assert_eq!(names(server), [""; 0]);
+        assert_eq!(server.names(), [""; 0]);
     }
 
     /// The server is killed and comes back: files closed in the meantime are stored automatically.
@@ -289,7 +279,7 @@ fn closing_sends_nothing() {
         "nothing came through: {sent:?}"
     );
     server.thaw();
-    assert!(wait_for(SOON, || names(&server).len() == 100));
+    assert!(wait_for(SOON, || server.names().len() == 100));
     mount.unmount();
     assert_same_tree(local.path(), server.root());
 }
@@ -304,7 +294,7 @@ fn many_files_do_not_all_wait() {
         .count();
     assert!(descriptors < 400, "{descriptors} descriptors");
     mount.unmount();
-    assert_eq!(names(&server).len(), 700);
+    assert_eq!(server.names().len(), 700);
     assert_eq!(server.read("700"), b"700\n");
 }
 
@@ -488,7 +478,7 @@ fn what_was_closed_survives_a_kill() {
         assert_eq!(shown, content, "{name}: {}", next.log());
     }
     let is_stored = || {
-        names(&server) == expected.map(|(name, _)| name)
+        server.names() == expected.map(|(name, _)| name)
             && expected
                 .iter()
                 .all(|(name, content)| server.read(name) == content.as_bytes())

@@ -172,6 +172,16 @@ impl TestServer {
         path
     }
 
+    /// Returns the names in its root, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Reads a file on the server's side.
     pub(crate) fn read(&self, path: impl AsRef<Path>) -> Vec<u8> {
         let path = self.root.join(path);
