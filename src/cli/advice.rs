@@ -1,7 +1,7 @@
 //! What a user can do about a server that cannot be mounted, and what a mistyped source means.
 
 use super::Failure;
-use super::config::Settings;
+use super::settings::Settings;
 use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp;
 use crate::ftp::tls::Distrust;

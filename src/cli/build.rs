@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::config::Settings;
 use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
+use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{

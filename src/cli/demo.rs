@@ -11,7 +11,7 @@ use std::thread;
 
 use clap::ArgMatches;
 
-use super::config::Settings;
+use super::settings::Settings;
 use super::{Failure, build, command, logging, sample_tree};
 use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::Password;

@@ -9,10 +9,10 @@ use clap::ArgMatches;
 use log::LevelFilter;
 
 use super::advice::Advice;
-use super::config::Settings;
 use super::logging::LogFile;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
+use super::settings::Settings;
 use super::{Failure, build, command, logging, login, security};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};

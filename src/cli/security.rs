@@ -1,7 +1,7 @@
 //! Converts the source's scheme and the TLS options to connection options.
 
 use super::Failure;
-use super::config::Settings;
+use super::settings::Settings;
 use crate::ftp::tls::ConfigError;
 use crate::ftp::tls::Identity;
 use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};

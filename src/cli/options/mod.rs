@@ -15,7 +15,7 @@ mod tls;
 
 use std::ffi::OsStr;
 
-use super::config::Settings;
+use super::settings::Settings;
 use super::value::Expected;
 
 /// One option.
