@@ -31,12 +31,14 @@ fn synopsis() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
     for line in [
-        "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]",
+        "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]",
         "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
         "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous [--anonymous-writes]] [--read-only] \
          [--passive-ports A-B] [--public-address ADDRESS] [--max-sessions N]",
         "ftpfs check SOURCE [-o OPT,...]",
         "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
+        "ftpfs config check [FILE]",
+        "ftpfs config show [SOURCE] [--file FILE]",
         "ftpfs refresh PATH",
         "ftpfs flush [PATH]",
         "ftpfs warmup PATH",
@@ -79,7 +81,8 @@ fn closing_sections() -> Roff {
             "SIGNALS",
             "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits \
              immediately. SIGHUP reopens the log file; for a mount in the foreground of a terminal, \
-             it is like SIGTERM.",
+             it is like SIGTERM. Otherwise it also takes log_level, limit_down and limit_up from the \
+             configuration again.",
         ),
         (
             "EXIT STATUS",
@@ -88,11 +91,11 @@ fn closing_sections() -> Roff {
         ),
         (
             "ENVIRONMENT",
-            "FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_STATE_HOME",
+            "FTPFS_CONFIG, FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_CONFIG_HOME, XDG_STATE_HOME",
         ),
         (
             "FILES",
-            "/dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
+            "~/.config/ftpfs/config, /etc/ftpfs.conf, /dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
              and ~/.local/state/ftpfs for others: files that are being stored, for the next \
              mount if ftpfs is killed",
         ),

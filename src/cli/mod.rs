@@ -5,6 +5,7 @@ mod advice;
 mod build;
 mod check;
 mod command;
+mod config;
 mod control;
 mod control_args;
 mod demo;
@@ -21,6 +22,8 @@ mod option_error;
 mod option_list;
 mod options;
 mod proxy_env;
+mod reload;
+mod request;
 mod sample_tree;
 mod screen;
 mod secrets;
@@ -37,6 +40,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use self::config::ConfigChoice;
 use self::secrets::Environment;
 use crate::source;
 
@@ -83,12 +87,26 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("log", matches)) => control::log(matches),
         Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
+        Some(("config", matches)) => configuration(matches),
         Some(("man", _)) => print(&man::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }
         _ => mount::run(matches, &environment),
     }
+}
+
+fn configuration(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let (action, arguments) = matches.subcommand().ok_or("check or show is missing")?;
+    let file = arguments.get_one::<OsString>(command::FILE).cloned();
+    let choice = file.map_or_else(request::environment, ConfigChoice::parse);
+    let report = if action == "check" {
+        config::check(&choice)?
+    } else {
+        let typed = arguments.get_one::<OsString>(command::SOURCE);
+        config::show(&choice, typed.map(OsString::as_os_str))?
+    };
+    print(report.as_bytes())
 }
 
 fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {

@@ -13,6 +13,7 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod config;
 mod control;
 mod docs;
 mod examples;
