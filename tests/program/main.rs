@@ -20,6 +20,7 @@ mod examples;
 mod fstab;
 mod health;
 mod old_lines;
+mod pages;
 mod process;
 mod resources;
 mod secrets;
