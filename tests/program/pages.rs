@@ -274,6 +274,63 @@ fn every_page_with_commands_is_run() {
     }
 }
 
+/// Messages of the kernel and the C library, which programs on a mount show.
+const OF_THE_SYSTEM: [&str; 9] = [
+    "Transport endpoint is not connected",
+    "Connection refused",
+    "Device or resource busy",
+    "Permission denied",
+    "Stale file handle",
+    "No space left on device",
+    "Operation not permitted",
+    "Connection timed out",
+    "line",
+];
+
+/// Each message of the page on troubleshooting is one that ftpfs has.
+#[test]
+fn every_message_that_is_explained_exists() {
+    let sources = sources(&root().join("src"));
+    // Rust wraps long texts with a backslash at the end of the line.
+    let sources = sources.replace("\\\n", " ");
+    let sources: Vec<&str> = sources.split_whitespace().collect();
+    let sources = sources.join(" ").replace("{DEVICE}", "/dev/fuse");
+    let page = fs::read_to_string(root().join("doc/troubleshooting.md")).unwrap();
+    let mut explained = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let message = row.split(" | ").next().unwrap();
+        for part in message
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .flat_map(|text| text.split('…'))
+        {
+            let part = part.trim_matches([' ', ',', ':']);
+            if part.is_empty() || OF_THE_SYSTEM.contains(&part) || part.starts_with(['[', '-']) {
+                continue;
+            }
+            explained += 1;
+            let is_tool = ["chown", "rsync -a", "tar x"].contains(&part) || part == "timeout";
+            assert!(is_tool || sources.contains(part), "no such message: {part}");
+        }
+    }
+    assert!(explained > 30, "{explained}");
+}
+
+/// Returns the text of all files below `directory`.
+fn sources(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).unwrap();
+    let texts = entries.map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path)
+        } else {
+            fs::read_to_string(path).unwrap()
+        }
+    });
+    texts.collect()
+}
+
 /// Links between the pages lead to files and headings that exist.
 #[test]
 fn every_link_leads_somewhere() {
