@@ -10,7 +10,7 @@ use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command, security};
-use crate::credentials::{Credentials, Search};
+use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
     Traffic,
@@ -20,7 +20,7 @@ use crate::mount::control::{Sockets, socket_directories};
 use crate::mount::{HangUp, KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::{RemoteOptions, RetryMode};
-use crate::source::Source;
+use crate::source::{Source, conceal};
 use crate::sys;
 use crate::vfs::VfsOptions;
 
@@ -69,21 +69,30 @@ pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
 /// Finds user and password.
 ///
 /// # Errors
-/// There is no password.
+/// There is no password, or options contradict each other.
 pub(super) fn credentials(
     source: &Source,
     options: &Settings,
     environment: Option<Password>,
 ) -> Result<Credentials, Failure> {
+    if options.password_file.is_some() && options.password_command.is_some() {
+        return Err(
+            "-o password_file= and -o password_command= both say where the password is: give one of them"
+                .into(),
+        );
+    }
     let search = Search {
         host: source.host.clone(),
         user: options.user.clone().or_else(|| source.user.clone()),
         password: options.password.clone().or_else(|| source.password.clone()),
         password_file: options.password_file.clone(),
+        password_command: options.password_command.clone(),
         environment,
+        credentials_directory: std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from),
         netrc: options.netrc.clone(),
     };
-    Ok(search.find()?)
+    // The standard error of a command may contain anything.
+    Ok(search.find().map_err(|error| conceal(&error.to_string()))?)
 }
 
 /// Chooses the proxy.

@@ -88,7 +88,7 @@ fn closing_sections() -> Roff {
         ),
         (
             "ENVIRONMENT",
-            "FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_STATE_HOME",
+            "CREDENTIALS_DIRECTORY, FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_STATE_HOME",
         ),
         (
             "FILES",

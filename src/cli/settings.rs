@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::foreign_use::ForeignUse;
 use super::proxy_env::Choice;
-use crate::credentials::Netrc;
+use crate::credentials::{Netrc, PasswordCommand};
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions, Password, RateLimits};
 use crate::mount::Sharing;
@@ -24,6 +24,7 @@ pub(super) struct Settings {
     /// Of `user=NAME:PASSWORD`, as in curlftpfs.
     pub(super) password: Option<Password>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) password_command: Option<PasswordCommand>,
     pub(super) netrc: Netrc,
     pub(super) port: Option<u16>,
     pub(super) connections: usize,
@@ -89,6 +90,7 @@ impl Default for Settings {
             user: None,
             password: None,
             password_file: None,
+            password_command: None,
             netrc: Netrc::IfPresent,
             port: None,
             connections: 8,

@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod cli_mount;
 mod control;
+mod credentials;
 mod docs;
 mod examples;
 mod fstab;
