@@ -155,7 +155,7 @@ struct RunningCommand {
     child: Child,
     handle: ProcessHandle,
     status: Option<ExitStatus>,
-    output: FirstLine,
+    output: PasswordLine,
     errors: Tail,
 }
 
@@ -175,7 +175,7 @@ impl RunningCommand {
                 child,
                 handle,
                 status: None,
-                output: FirstLine::default(),
+                output: PasswordLine::default(),
                 errors: Tail::default(),
             }),
             Err(error) => {
@@ -262,13 +262,13 @@ fn read_available<R: Read>(stream: &mut Option<R>, mut push: impl FnMut(&[u8])) 
 
 /// The first line of the standard output. The rest is discarded.
 #[derive(Default)]
-struct FirstLine {
+struct PasswordLine {
     bytes: Vec<u8>,
     /// The line end, or more than a password may have, was received.
     is_complete: bool,
 }
 
-impl FirstLine {
+impl PasswordLine {
     fn push(&mut self, bytes: &[u8]) {
         if self.is_complete {
             return;
