@@ -10,7 +10,7 @@ use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command, security};
-use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, Search};
+use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
     Traffic,
@@ -95,6 +95,30 @@ pub(super) fn credentials(
     Ok(search.find().map_err(|error| conceal(&error.to_string()))?)
 }
 
+/// Returns a login for a connection that ends before the login.
+pub(super) fn no_login() -> Credentials {
+    Credentials {
+        user: String::new(),
+        password: Password::new(""),
+        account: String::new(),
+        origin: CredentialsOrigin::Given,
+    }
+}
+
+/// Returns the options of a connection that ends before the login.
+///
+/// # Errors
+/// TLS cannot be set up as requested.
+pub(super) fn connection_without_login(
+    source: &Source,
+    options: &Settings,
+    proxy: Option<Proxy>,
+    state: Option<&Path>,
+) -> Result<ConnectOptions, Failure> {
+    let remote = remote(source, options, no_login(), proxy, state)?;
+    Ok(remote.pool.connect)
+}
+
 /// Chooses the proxy.
 ///
 /// # Errors
@@ -152,7 +176,7 @@ pub(super) fn remote(
         user: login.user,
         password: login.password,
         account: login.account,
-        tls: security::tls(source, options)?,
+        tls: security::tls(source, options, state)?,
         connect_timeout: options.connect_timeout,
         timeout: options.timeout,
         proxy,

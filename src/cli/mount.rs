@@ -13,7 +13,7 @@ use super::logging::LogFile;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, logging, login, security};
+use super::{Failure, build, command, logging, login, security, trust};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::source::conceal;
@@ -50,11 +50,20 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     }
     security::port(&source, &options)?;
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
+    trust::ask(&source, &options, state.as_deref(), || {
+        build::connection_without_login(&source, &options, proxy.clone(), state.as_deref())
+    })?;
     let find = || build::credentials(&source, &options, environment.password.clone());
     let (login, advice) = login::retry(find, |login| {
         let advice = Advice::new(&source, &options, &login);
         if login.origin == CredentialsOrigin::Asked {
-            let remote = build::remote(&source, &options, login.clone(), proxy.clone(), None)?;
+            let remote = build::remote(
+                &source,
+                &options,
+                login.clone(),
+                proxy.clone(),
+                state.as_deref(),
+            )?;
             login::try_out(&remote.pool.connect, &advice)?;
         }
         Ok((login, advice))

@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) tls: bool,
     pub(super) cafile: Option<PathBuf>,
     pub(super) fingerprint: Option<Fingerprint>,
+    /// Pin the certificate of the first connection.
+    pub(super) trust_first: bool,
     pub(super) insecure: bool,
     pub(super) cert: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
@@ -108,6 +110,7 @@ impl Default for Settings {
             tls: false,
             cafile: None,
             fingerprint: None,
+            trust_first: false,
             insecure: false,
             cert: None,
             key: None,

@@ -16,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use password_command::PasswordCommand;
+pub(crate) use prompt::ask_openly;
 
 use crate::ftp::Password;
 use password_command::{DEADLINE, PasswordCommandError};
