@@ -28,7 +28,7 @@ mod serve;
 mod serve_tls;
 mod servers;
 mod status;
-mod trust;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 mod words;

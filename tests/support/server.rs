@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ftpfs::server::{ANY, Access, CONNECT, Fault, Misdeed, Server, ServerOptions};
+use ftpfs::server::{ANY, Access, CONNECT, Certificate, Fault, Misdeed, Server, ServerOptions};
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
