@@ -68,20 +68,33 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         }
         Ok((login, advice))
     })?;
+    let sshfs_warning = security::sshfs_warning(&source, &options);
     let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
     // Only after reading the password, which may come through an inherited descriptor, as in
     // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
-        return serve(&mountpoint, to_mount, &options, &advice, None);
+        return serve(
+            &mountpoint,
+            to_mount,
+            &options,
+            &advice,
+            sshfs_warning,
+            None,
+        );
     }
     match sys::fork()? {
         // The child has printed the reason on the terminal that they share.
         Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
         Forked::Parent(_) => Ok(ExitCode::FAILURE),
-        Forked::Child(readiness) => {
-            serve(&mountpoint, to_mount, &options, &advice, Some(readiness))
-        }
+        Forked::Child(readiness) => serve(
+            &mountpoint,
+            to_mount,
+            &options,
+            &advice,
+            sshfs_warning,
+            Some(readiness),
+        ),
     }
 }
 
@@ -90,6 +103,7 @@ fn serve(
     mut to_mount: MountOptions,
     options: &Settings,
     advice: &Advice,
+    sshfs_warning: Option<&str>,
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
@@ -99,6 +113,9 @@ fn serve(
     let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
     if let Some(hint) = options.foreign.hint() {
         log::info!("{hint}");
+    }
+    if let Some(warning) = sshfs_warning {
+        log::warn!("{warning}");
     }
     to_mount.hang_up = hang_up(in_background, log_file);
     let signals = Signals::block()?;

@@ -152,6 +152,7 @@ fn set_foreign(
     if foreign.is_flag() && value.is_some() {
         return Err(OptionError::TakesNoValue(name));
     }
+    options.foreign.is_of_sshfs |= foreign.is_of_sshfs();
     match foreign.treatment {
         Treatment::Means(own) => {
             set_all(options, name, own)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::old_source::SSHFS_PREFIX;
 use super::settings::Settings;
 use super::{Failure, pins};
 use crate::ftp::tls::ConfigError;
@@ -85,6 +86,14 @@ pub(super) fn tls_trusting(
     } else {
         Tls::Explicit(config)
     })
+}
+
+/// Returns a warning if a command line of sshfs becomes a mount without TLS.
+pub(super) fn sshfs_warning(source: &Source, options: &Settings) -> Option<&'static str> {
+    let is_of_sshfs = options.foreign.is_of_sshfs || source.shown.starts_with(SSHFS_PREFIX);
+    let is_in_the_clear = source.scheme == Scheme::Plain && !options.tls;
+    (is_of_sshfs && is_in_the_clear)
+        .then_some("sshfs encrypted everything; this mount does not: add -o tls")
 }
 
 /// Returns an option that has no effect without TLS.
