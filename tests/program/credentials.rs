@@ -126,6 +126,7 @@ fn the_first_line_that_a_command_prints_is_the_password() {
     let output = home
         .command(FTPFS, &[&server.url(), mountpoint, "-o", option])
         .env("FTPFS_PASSWORD", "another")
+        .stdin(fs::File::open(home.path().join("a store")).unwrap())
         .output()
         .unwrap();
     assert_success(&output);
