@@ -98,7 +98,8 @@ pub(super) fn markdown_table() -> String {
 }
 
 pub(super) const PASSWORDS: &str = "
-The password is taken from the first of: the URL, password_file, FTPFS_PASSWORD, netrc, a prompt.
+The password is taken from the first of: the URL, password_file, password_command, FTPFS_PASSWORD,
+systemd's credential ftpfs.password, netrc, a prompt.
 ";
 
 pub(super) fn of(group: Group) -> impl Iterator<Item = &'static Spec> {

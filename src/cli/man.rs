@@ -91,13 +91,13 @@ fn closing_sections() -> Roff {
         ),
         (
             "ENVIRONMENT",
-            "FTPFS_CONFIG, FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_CONFIG_HOME, XDG_STATE_HOME",
+            "CREDENTIALS_DIRECTORY, FTPFS_CONFIG, FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_CONFIG_HOME, XDG_STATE_HOME",
         ),
         (
             "FILES",
             "~/.config/ftpfs/config, /etc/ftpfs.conf, /dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
              and ~/.local/state/ftpfs for others: files that are being stored, for the next \
-             mount if ftpfs is killed",
+             mount if ftpfs is killed, and certificates/HOST_PORT, the certificates that trust=first has pinned",
         ),
         ("SEE ALSO", "fusermount3(1), mount(8), fstab(5), netrc(5)"),
     ];

@@ -15,6 +15,7 @@ mod cli;
 mod cli_mount;
 mod config;
 mod control;
+mod credentials;
 mod docs;
 mod examples;
 mod fstab;
@@ -31,4 +32,5 @@ mod servers;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 mod words;

@@ -130,8 +130,9 @@ fn blocks(page: &str) -> Vec<Block> {
 fn pages() -> Vec<String> {
     let mut pages = vec!["README.md".to_owned()];
     for entry in fs::read_dir(root().join("doc")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let name = path.file_name().unwrap().to_str().unwrap();
             pages.push(format!("doc/{name}"));
         }
     }
