@@ -432,7 +432,11 @@ fn first_access(path: StartPath, state: StateOptions) -> Unattached {
 }
 
 fn refused(error: &Error, errno: Errno) -> Errno {
-    warn!("{error}");
+    let path = match error {
+        Error::NoDirectory(path) | Error::NotADirectory(path) => Some(path),
+        _ => None,
+    };
+    warn!(path; "{error}");
     errno
 }
 
