@@ -11,6 +11,9 @@ mod demo;
 mod early_warnings;
 mod foreign_use;
 mod help;
+mod journald;
+mod log_fields;
+mod log_json;
 mod log_limit;
 mod logging;
 mod login;
@@ -28,6 +31,7 @@ mod security;
 mod serve;
 mod settings;
 mod status;
+mod syslog;
 mod value;
 
 use std::ffi::OsString;

@@ -9,11 +9,11 @@ use clap::ArgMatches;
 use log::LevelFilter;
 
 use super::advice::Advice;
-use super::logging::LogFile;
+use super::logging::{self, LogFile, LogOptions, OpenLog};
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, logging, login, security};
+use super::{Failure, build, command, login, security};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::source::conceal;
@@ -78,20 +78,42 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
 
 fn serve(
     mountpoint: &Mountpoint,
-    mut to_mount: MountOptions,
+    to_mount: MountOptions,
     options: &Settings,
     advice: &Advice,
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
     sys::set_up_allocator();
-    let log_file = options.log_file.as_deref();
-    let in_background = background.is_some();
-    let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
+    let log = logging::start(LogOptions {
+        level: options.log_level,
+        file: options.log_file.as_deref(),
+        format: options.log_format,
+        mountpoint: Some(mountpoint.path()),
+        background: background.is_some(),
+    })?;
+    let takes_errors = log.takes_errors;
+    match serve_and_log(mountpoint, to_mount, options, advice, background, log) {
+        Err(failure) if takes_errors => {
+            log::error!("{failure}");
+            Ok(ExitCode::FAILURE)
+        }
+        outcome => outcome,
+    }
+}
+
+fn serve_and_log(
+    mountpoint: &Mountpoint,
+    mut to_mount: MountOptions,
+    options: &Settings,
+    advice: &Advice,
+    background: Option<FdReadiness>,
+    log: OpenLog,
+) -> Result<ExitCode, Failure> {
     if let Some(hint) = options.foreign.hint() {
         log::info!("{hint}");
     }
-    to_mount.hang_up = hang_up(in_background, log_file);
+    to_mount.hang_up = hang_up(background.is_some(), log.file);
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;
     sys::renounce().map_err(mount::Error::Privilege)?;
@@ -102,7 +124,7 @@ fn serve(
         }
         advice.of_mount(error)
     })?;
-    warnings.print();
+    log.warnings.print();
     let in_background = background.is_some();
     let reported = background.map_or(Ok(()), FdReadiness::report);
     if reported.is_err() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::foreign_use::ForeignUse;
+use super::logging::LogFormat;
 use super::proxy_env::Choice;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
@@ -68,6 +69,7 @@ pub(super) struct Settings {
     pub(super) quiet: bool,
     pub(super) log_level: log::LevelFilter,
     pub(super) log_file: Option<PathBuf>,
+    pub(super) log_format: LogFormat,
     pub(super) read_only: bool,
     pub(super) no_exec: bool,
     pub(super) no_atime: bool,
@@ -133,6 +135,7 @@ impl Default for Settings {
             quiet: false,
             log_level: log::LevelFilter::Warn,
             log_file: None,
+            log_format: LogFormat::Text,
             read_only: false,
             no_exec: false,
             no_atime: false,
