@@ -59,11 +59,14 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         }
         Ok((login, advice))
     })?;
-    let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
+    let mut to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
     // Only after reading the password, which may come through an inherited descriptor, as in
     // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
+        // The service manager waits for the process that it started. In the background, another
+        // one would answer.
+        to_mount.supervisor.clone_from(&environment.supervisor);
         return serve(&mountpoint, to_mount, &options, &advice, None);
     }
     match sys::fork()? {

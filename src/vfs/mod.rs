@@ -51,8 +51,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FlushOutcome, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage,
-    Waiting, WarmupCounts,
+    Changes, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
+    Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
