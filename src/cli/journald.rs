@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::{Log, Metadata, Record};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
@@ -29,6 +29,8 @@ const STREAM_VARIABLE: &str = "JOURNAL_STREAM";
 #[derive(Debug)]
 pub(super) struct JournaldLog {
     socket: UnixDatagram,
+    /// The journal's socket.
+    journal: PathBuf,
     /// The fields that are the same in each record.
     constant: Vec<u8>,
 }
@@ -40,11 +42,15 @@ impl JournaldLog {
     /// # Errors
     /// There is no free descriptor.
     pub(super) fn open(mountpoint: Option<&Path>) -> io::Result<Option<Self>> {
+        Self::open_at(Path::new(JOURNAL_SOCKET), mountpoint)
+    }
+
+    fn open_at(journal: &Path, mountpoint: Option<&Path>) -> io::Result<Option<Self>> {
         let socket = UnixDatagram::unbound()?;
         // If the journal is stuck, records are lost, because logging must not block.
         socket.set_nonblocking(true)?;
         // The journal ignores an empty datagram.
-        match socket.send_to(&[], JOURNAL_SOCKET) {
+        match socket.send_to(&[], journal) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Ok(None),
             Ok(_) | Err(_) => {}
         }
@@ -62,7 +68,11 @@ impl JournaldLog {
                 mountpoint.as_os_str().as_bytes(),
             );
         }
-        Ok(Some(Self { socket, constant }))
+        Ok(Some(Self {
+            socket,
+            journal: journal.to_owned(),
+            constant,
+        }))
     }
 
     fn payload(&self, record: &Record<'_>) -> Vec<u8> {
@@ -85,7 +95,7 @@ impl JournaldLog {
     }
 
     fn send(&self, payload: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(payload, JOURNAL_SOCKET) {
+        match self.socket.send_to(payload, &self.journal) {
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.send_file(payload),
             outcome => outcome.map(drop),
         }
@@ -102,7 +112,7 @@ impl JournaldLog {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut message = SendAncillaryBuffer::new(&mut space);
         message.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let to = SocketAddrUnix::new(JOURNAL_SOCKET)?;
+        let to = SocketAddrUnix::new(&self.journal)?;
         sendmsg_addr(&self.socket, &to, &[], &mut message, SendFlags::NOSIGNAL)?;
         Ok(())
     }
@@ -147,7 +157,69 @@ fn add(payload: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::time::Duration;
+
+    use log::Level;
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
     use super::*;
+
+    /// Returns a journal, the log that writes to it, and the directory of its socket.
+    fn journal(mountpoint: &str) -> (UnixDatagram, JournaldLog, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        let patience = Duration::from_secs(20);
+        journal.set_read_timeout(Some(patience)).unwrap();
+        let log = JournaldLog::open_at(&path, Some(Path::new(mountpoint))).unwrap();
+        assert_eq!(journal.recv(&mut []).unwrap(), 0);
+        (journal, log.unwrap(), directory)
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_for_a_datagram_arrives_in_a_file() {
+        let (journal, log, _directory) = journal("/mnt/x");
+        let text = "x".repeat(4 << 20);
+        let mut record = Record::builder();
+        record.level(Level::Warn);
+        log.log(&record.args(format_args!("{text}")).build());
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut received = RecvAncillaryBuffer::new(&mut space);
+        recvmsg(&journal, &mut [], &mut received, RecvFlags::empty()).unwrap();
+        let message = received.drain().next();
+        let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = message else {
+            panic!("no descriptor");
+        };
+        let mut file = File::from(descriptors.next().unwrap());
+        assert!(
+            file.write_all(b"more").is_err(),
+            "the journal requires seals"
+        );
+        let mut payload = String::new();
+        std::io::Seek::rewind(&mut file).unwrap();
+        file.read_to_string(&mut payload).unwrap();
+        assert!(payload.contains("PRIORITY=4\n") && payload.contains("FTPFS_MOUNT=/mnt/x\n"));
+        assert!(payload.ends_with(&format!("MESSAGE={text}\n")));
+    }
+
+    #[test]
+    fn a_journal_that_reads_nothing_does_not_block() {
+        let (_journal, log, _directory) = journal("/mnt/x");
+        for _ in 0..10_000 {
+            log.log(&Record::builder().args(format_args!("lost")).build());
+        }
+    }
+
+    #[test]
+    fn without_a_journal_there_is_no_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        assert!(JournaldLog::open_at(&path, None).unwrap().is_none());
+        // A journal that has ended leaves its socket.
+        drop(UnixDatagram::bind(&path).unwrap());
+        assert!(JournaldLog::open_at(&path, None).unwrap().is_none());
+    }
 
     #[test]
     fn a_value_with_a_line_break_cannot_begin_another_field() {
