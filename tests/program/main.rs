@@ -18,6 +18,7 @@ mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod log;
 mod old_lines;
 mod process;
 mod resources;
@@ -26,6 +27,7 @@ mod security;
 mod serve;
 mod serve_tls;
 mod servers;
+mod service;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
