@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use log::LevelFilter;
 
-use super::advice::Advice;
+use super::advice::{Advice, ExplainedFailure};
 use super::logging::{self, LogFile, LogOptions, OpenLog};
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
@@ -98,7 +98,9 @@ fn serve(
     let takes_errors = log.takes_errors;
     match serve_and_log(mountpoint, to_mount, options, advice, background, log) {
         Err(failure) if takes_errors => {
-            log::error!("{failure}");
+            let explained = failure.downcast_ref::<ExplainedFailure>();
+            let reply = explained.and_then(|explained| explained.reply.as_ref());
+            log::error!(reply; "{failure}");
             Ok(ExitCode::FAILURE)
         }
         outcome => outcome,

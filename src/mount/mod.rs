@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
+use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
 use crate::journal::{Journal, JournalError};
@@ -131,6 +131,16 @@ pub(crate) enum Error {
         "the server does not respond; files that it has not acknowledged are left to its next mount"
     )]
     ServerGone,
+}
+
+impl Cause for Error {
+    fn quoted_reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Connect(error) => error.quoted_reply(),
+            Self::Remote(error) => error.quoted_reply(),
+            _ => None,
+        }
+    }
 }
 
 /// A mount that is ready.
@@ -464,7 +474,7 @@ fn refused(error: &Error, errno: Errno) -> Errno {
         Error::NoDirectory(path) | Error::NotADirectory(path) => Some(path),
         _ => None,
     };
-    warn!(path; "{error}");
+    warn!(path, reply = error.quoted_reply(); "{error}");
     errno
 }
 

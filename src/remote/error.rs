@@ -341,5 +341,13 @@ mod tests {
             error.to_string(),
             "cannot store /a/b: DELE: 552 quota exceeded"
         );
+        let context = ErrorContext::new(Operation::Rename, &path);
+        let other = context.error_because(ErrorKind::OtherWay, &error);
+        assert_eq!(
+            other.to_string(),
+            "cannot rename /a/b: DELE: 552 quota exceeded"
+        );
+        let reply = other.quoted_reply().map(ToString::to_string);
+        assert_eq!(reply.as_deref(), Some("552 quota exceeded"));
     }
 }

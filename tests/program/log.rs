@@ -12,9 +12,7 @@ use ftpfs::server::{Fault, Misdeed};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{
-    Kind, Mount, PASSWORD, Process, TestServer, command, in_own_namespace, wait_for,
-};
+use crate::support::{Kind, Mount, Process, TestServer, command, in_own_namespace, wait_for};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -38,7 +36,7 @@ fn refusing_server() -> TestServer {
     server
 }
 
-/// A directory with a mountpoint and with the sockets of log daemons, which replace the machine's in
+/// A directory with a mountpoint, and with the sockets of log daemons that replace the machine's in
 /// a private mount namespace.
 struct Machine {
     home: TempDir,
@@ -48,14 +46,14 @@ struct Machine {
 }
 
 /// Hides the machine's log daemons. `with_journal` shows the journal of [`Machine`].
-const HIDE: &str = r#"
+const HIDE: &str = r"
     mount -t tmpfs none /run
     mknod dev/fuse c 10 229; mknod dev/null c 1 3; mount --bind dev /dev
     with_journal() {
         mkdir -p /run/systemd/journal; touch /run/systemd/journal/socket
         mount --bind journal /run/systemd/journal/socket
     }
-"#;
+";
 
 impl Machine {
     fn new() -> Self {
@@ -126,15 +124,15 @@ impl Fields {
             let end = datagram.iter().position(|byte| *byte == b'\n').unwrap();
             let (line, rest) = datagram.split_at(end);
             let rest = &rest[1..];
-            let (name, value, rest) = match line.iter().position(|byte| *byte == b'=') {
-                Some(at) => (&line[..at], &line[at + 1..], rest),
-                None => {
-                    let (length, rest) = rest.split_at(8);
-                    let length = u64::from_le_bytes(length.try_into().unwrap());
-                    let (value, rest) = rest.split_at(usize::try_from(length).unwrap());
-                    assert_eq!(rest[0], b'\n');
-                    (line, value, &rest[1..])
-                }
+            let equals = line.iter().position(|byte| *byte == b'=');
+            let (name, value, rest) = if let Some(at) = equals {
+                (&line[..at], &line[at + 1..], rest)
+            } else {
+                let (length, rest) = rest.split_at(8);
+                let length = u64::from_le_bytes(length.try_into().unwrap());
+                let (value, rest) = rest.split_at(usize::try_from(length).unwrap());
+                assert_eq!(rest[0], b'\n');
+                (line, value, &rest[1..])
             };
             let name = String::from_utf8(name.to_vec()).unwrap();
             fields.push((name, value.to_vec()));
@@ -321,25 +319,35 @@ fn each_line_of_a_json_log_is_an_object() {
 /// A program that reads records from the standard error reads the reason of a failure, too.
 #[test]
 fn a_failure_to_mount_is_an_object_of_a_json_log() {
+    let server = TestServer::start(Kind::Embedded);
     let home = tempfile::tempdir().unwrap();
-    let failed = |options: &str| {
+    let mountpoint = home.path().join("mnt");
+    fs::create_dir(&mountpoint).unwrap();
+    let failed = |format: &str| {
         let output = command(FTPFS)
-            .args(["-f", "ftp://127.0.0.1:1/"])
-            .arg(home.path())
-            .args(["-o", options])
-            .env("FTPFS_PASSWORD", PASSWORD)
-            .env("XDG_STATE_HOME", home.path().join("..").join("state"))
+            .arg("-f")
+            .arg(server.url())
+            .arg(&mountpoint)
+            .args(["-o", format])
+            .env("FTPFS_PASSWORD", "wrong")
+            .env("XDG_STATE_HOME", home.path().join("state"))
             .stdin(Stdio::null())
             .output()
             .unwrap();
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    let text = failed("nonempty,log_format=text");
-    assert!(text.starts_with("ftpfs: cannot connect"), "{text}");
-    let line = failed("nonempty,log_format=json");
+    let text = failed("log_format=text");
+    assert!(text.starts_with("ftpfs: login refused: 530 "), "{text}");
+    let line = failed("log_format=json");
     let object: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(object["level"], "error");
+    assert_eq!(object["mount"], mountpoint.to_str().unwrap());
     let reason = object["message"].as_str().unwrap();
     assert_eq!(text, format!("ftpfs: {reason}\n"));
+    let reply = object["reply"].as_str().unwrap();
+    assert!(
+        reply.starts_with("530 ") && reason.contains(reply),
+        "{line}"
+    );
 }

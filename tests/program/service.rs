@@ -156,6 +156,22 @@ fn the_status_says_what_is_wrong_with_the_server_until_it_is_back() {
     manager.await_message(problem, "STATUS=mounted");
 }
 
+#[test]
+fn the_last_status_says_why_the_mount_failed() {
+    let server = TestServer::start(Kind::Embedded);
+    let mut manager = ServiceManager::start();
+    let mount = manager.mount(&server, &["writeback,limit_up=60K"]);
+    fs::write(mount.join("slow"), vec![b'x'; 800 << 10]).unwrap();
+    let waiting = manager.await_message(0, "STATUS=1 upload waiting");
+    server.kill();
+    let (status, log) = mount.end_within(LIMIT, Ending::Signal);
+    assert!(!status.success(), "{log}");
+    let gone = "STATUS=the server does not respond";
+    let failed = manager.await_message(waiting, gone);
+    assert_eq!(failed + 1, manager.received.len(), "{:?}", manager.received);
+    assert_eq!(manager.arriving.try_iter().count(), 0);
+}
+
 /// fusermount3 keeps running next to ftpfs, and would otherwise speak for the service.
 #[test]
 fn a_program_that_the_mount_starts_does_not_know_the_service_manager() {
