@@ -24,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(3);
 /// a few seconds apart.
 const EXTENSION: Duration = Duration::from_secs(30);
 
+/// Maximum length of a status in characters. systemd ignores messages of more than 4096 bytes.
+const MAX_STATUS: usize = 500;
+
 /// Maximum time for sending a message. The service manager reads them promptly.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -59,7 +62,7 @@ impl Supervisor {
 
     /// Reports what the mount does.
     pub(super) fn status(&self, status: &str) {
-        self.send(&format!("STATUS={status}"));
+        self.send(&assignment(status));
     }
 }
 
@@ -78,7 +81,7 @@ impl Supervision {
         let (look, looks) = mpsc::channel();
         let is_ending = Arc::new(AtomicBool::new(false));
         let first = status::line(&identity, false, &vfs.summary());
-        supervisor.send(&format!("READY=1\nSTATUS={first}"));
+        supervisor.send(&format!("READY=1\n{}", assignment(&first)));
         let reports = StatusReports {
             supervisor: supervisor.clone(),
             identity,
@@ -115,8 +118,17 @@ impl Supervision {
     pub(super) fn failed(self, reason: &str) {
         // No later look replaces this status.
         drop(self.look);
-        self.supervisor.status(&status::shown(reason));
+        self.supervisor.status(reason);
     }
+}
+
+/// Returns a message with this status, as one line that is not too long.
+fn assignment(status: &str) -> String {
+    let line = status::shown(status);
+    format!(
+        "STATUS={}",
+        line.chars().take(MAX_STATUS).collect::<String>()
+    )
 }
 
 fn extension() -> String {
@@ -171,10 +183,13 @@ mod tests {
             socket
                 .set_read_timeout(Some(Duration::from_secs(20)))
                 .unwrap();
-            Supervisor::new(&typed).unwrap().status("works");
-            let mut message = [0; 64];
+            let supervisor = Supervisor::new(&typed).unwrap();
+            supervisor.status("works\nREADY=1");
+            let mut message = [0; 4097];
             let length = socket.recv(&mut message).unwrap();
-            assert_eq!(&message[..length], b"STATUS=works");
+            assert_eq!(&message[..length], b"STATUS=works?READY=1");
+            supervisor.status(&"\u{10000}".repeat(5000));
+            assert!(socket.recv(&mut message).unwrap() <= 4096);
         }
         assert!(Supervisor::new(OsStr::new("vsock:2:1")).is_err());
         // A service manager that is gone is no reason to fail.
