@@ -20,6 +20,7 @@ mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod log;
 mod old_lines;
 mod pages;
 mod process;
@@ -29,6 +30,7 @@ mod security;
 mod serve;
 mod serve_tls;
 mod servers;
+mod service;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
