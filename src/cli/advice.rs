@@ -6,7 +6,7 @@ use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::tls::Distrust;
 use crate::ftp::{self, Cause, Reply};
 use crate::mount;
-use crate::source::{Scheme, Source};
+use crate::source::{Scheme, Source, SourceForm};
 
 /// The parts of the command line that explain a failure.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Advice {
     mistaken_port: Option<(String, String)>,
     /// The URL with explicit TLS, if implicit TLS was requested.
     explicit_tls: Option<String>,
+    /// What may be meant as a name of the configuration, but is none there.
+    unconfigured: Option<String>,
     /// Whether the login is anonymous because no user was given.
     is_anonymous: bool,
 }
@@ -37,6 +39,8 @@ impl Advice {
                 Scheme::ImplicitTls => Some(source.with_explicit_tls()),
                 Scheme::Plain | Scheme::ExplicitTls => None,
             },
+            unconfigured: (source.form == SourceForm::Short && !source.host.contains(['.', ':']))
+                .then(|| source.host.clone()),
             is_anonymous: login.origin == CredentialsOrigin::Default,
         }
     }
@@ -60,6 +64,9 @@ impl Advice {
     }
 
     fn explained(&self, error: &ftp::Error) -> String {
+        if let (ftp::Error::Resolve { .. }, Some(name)) = (error, &self.unconfigured) {
+            return format!("{error} (and no source of the configuration is called {name})");
+        }
         match (error, &self.explicit_tls) {
             (ftp::Error::Login(_), _) if self.is_anonymous => format!(
                 "{error} (the login was anonymous, because no user was given: write user@host or -o user=NAME)"

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::proxy_env::{self, Variables};
+use super::proxy_env::{self, Choice, Variables};
 use super::settings::Settings;
 use super::{Failure, security};
 use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
@@ -44,21 +44,34 @@ const LEAST_FOR_LISTINGS: usize = 128 << 20;
 /// few are enough.
 const THREADS: usize = 4;
 
-/// Finds user and password.
+/// Checks that the options agree with each other and with the source.
 ///
 /// # Errors
-/// There is no password, or options contradict each other.
-pub(super) fn credentials(
-    source: &Source,
-    options: &Settings,
-    environment: Option<Password>,
-) -> Result<Credentials, Failure> {
+/// They do not.
+pub(super) fn check(source: &Source, options: &Settings) -> Result<(), Failure> {
+    security::check(source, options)?;
+    local(options)?;
+    if let Choice::By(proxy) = &options.proxy {
+        check_passive(proxy, options)?;
+    }
     if options.password_file.is_some() && options.password_command.is_some() {
         return Err(
             "-o password_file= and -o password_command= both say where the password is: give one of them"
                 .into(),
         );
     }
+    Ok(())
+}
+
+/// Finds user and password.
+///
+/// # Errors
+/// There is no password.
+pub(super) fn credentials(
+    source: &Source,
+    options: &Settings,
+    environment: Option<Password>,
+) -> Result<Credentials, Failure> {
     let search = Search {
         host: source.host.clone(),
         user: options.user.clone().or_else(|| source.user.clone()),
@@ -107,14 +120,22 @@ pub(super) fn proxy(
     variables: &Variables,
 ) -> Result<Option<Proxy>, Failure> {
     let proxy = proxy_env::choose(&options.proxy, variables, &source.host)?;
-    match proxy {
-        Some(proxy) if options.active => Err(format!(
-            "-o active does not work by a proxy ({proxy}): the server would connect to this machine; leave one of them out \
-             (-o proxy=none ignores the environment)"
-        )
-        .into()),
-        proxy => Ok(proxy),
+    if let Some(proxy) = &proxy {
+        check_passive(proxy, options)?;
     }
+    Ok(proxy)
+}
+
+/// Checks that the server need not connect to this machine, which a proxy does not allow.
+fn check_passive(proxy: &Proxy, options: &Settings) -> Result<(), Failure> {
+    if !options.active {
+        return Ok(());
+    }
+    Err(format!(
+        "-o active does not work by a proxy ({proxy}): the server would connect to this machine; leave one of them out \
+         (-o proxy=none ignores the environment)"
+    )
+    .into())
 }
 
 /// Returns the local end of the connections.

@@ -18,7 +18,7 @@ use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::Password;
 use crate::mount::{self, LocalPaths, Mount, Mountpoint, Privileged};
 use crate::server::{Access, Server, ServerOptions};
-use crate::source::{Scheme, Source, StartPath};
+use crate::source::{Scheme, Source, SourceForm, StartPath};
 use crate::sys::Signals;
 
 const USER: &str = "demo";
@@ -79,6 +79,7 @@ fn server_options(root: &Path, password: &str) -> ServerOptions {
 
 fn source(address: SocketAddr) -> Source {
     Source {
+        form: SourceForm::Url,
         scheme: Scheme::Plain,
         host: address.ip().to_string(),
         port: Some(address.port()),

@@ -7,6 +7,7 @@ mod check;
 mod child;
 mod command;
 mod config;
+mod contradiction;
 mod control;
 mod control_args;
 mod demo;
@@ -108,7 +109,7 @@ fn configuration(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let file = arguments.get_one::<OsString>(command::FILE).cloned();
     let choice = file.map_or_else(request::environment, ConfigChoice::parse);
     let report = if action == "check" {
-        config::check(&choice)?
+        config::check(&choice, contradiction::check)?
     } else {
         let typed = arguments.get_one::<OsString>(command::SOURCE);
         config::show(&choice, typed.map(OsString::as_os_str))?

@@ -79,6 +79,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         mountpoint,
         to_mount,
         command_line,
+        is_named: title.is_some(),
         settings: options,
         advice,
         sshfs_warning,
@@ -103,6 +104,8 @@ struct PreparedMount {
     mountpoint: Mountpoint,
     to_mount: MountOptions,
     command_line: CommandLine,
+    /// Whether the source is a configured one.
+    is_named: bool,
     settings: Settings,
     advice: Advice,
     sshfs_warning: Option<&'static str>,
@@ -141,6 +144,7 @@ impl PreparedMount {
             mountpoint,
             mut to_mount,
             command_line,
+            is_named,
             settings,
             advice,
             sshfs_warning,
@@ -156,7 +160,7 @@ impl PreparedMount {
             HangUp::End
         } else {
             let traffic = to_mount.remote.pool.connect.traffic.clone();
-            reload::on_hang_up(log.file, command_line, traffic)
+            reload::on_hang_up(log.file, command_line, is_named, traffic)
         };
         let signals = Signals::block()?;
         let privileged = Privileged::start()?;

@@ -49,7 +49,7 @@ pub(super) fn parse_source(typed: &OsStr) -> Result<Source, SourceError> {
 }
 
 /// Whether `source` is `user:password@host`, curlftpfs's form without a scheme.
-fn has_password(source: &[u8]) -> bool {
+pub(super) fn has_password(source: &[u8]) -> bool {
     let has_scheme = source.windows(3).any(|window| window == b"://");
     let colon = source.iter().position(|byte| *byte == b':');
     let at = source.iter().rposition(|byte| *byte == b'@');

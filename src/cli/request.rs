@@ -6,23 +6,24 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use log::LevelFilter;
 
-use super::config::{ConfigChoice, Configuration, Resolved, VARIABLE, merge};
+use super::config::{ConfigChoice, Configuration, Resolved, VARIABLE};
 use super::old_source::parse_source;
 use super::option_list::{self, Unknown};
+use super::proxy_env::Choice;
 use super::settings::Settings;
-use super::{Failure, command};
+use super::{Failure, command, contradiction};
 use crate::source::Source;
 
 /// The typed source and options. They can be resolved again after the configuration has changed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct CommandLine {
     source: OsString,
     lists: Vec<OsString>,
     unknown: Unknown,
     /// Whether `-d` asks for the debug log.
     is_debugging: bool,
-    /// What the environment says, with an absolute path: a mount in the background works in `/`.
-    environment: ConfigChoice,
+    /// The configuration files, with absolute paths: a mount in the background works in `/`.
+    choice: ConfigChoice,
 }
 
 /// A server to connect to, with all options.
@@ -44,15 +45,21 @@ impl CommandLine {
     /// Takes over the arguments.
     ///
     /// # Errors
-    /// There is no source.
+    /// There is no source, or an option is invalid.
     pub(super) fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let source = matches.get_one::<OsString>(command::SOURCE);
+        let lists = lists(matches);
+        let unknown = unknown(matches);
+        let typed = option_list::parse(&lists, unknown, Settings::default())?;
         Ok(Self {
             source: source.ok_or("SOURCE is missing")?.clone(),
-            lists: lists(matches),
-            unknown: unknown(matches),
+            lists,
+            unknown,
             is_debugging: command::is_set(matches, command::DEBUG),
-            environment: environment(),
+            choice: match typed.settings.config {
+                ConfigChoice::Usual => environment(),
+                chosen => chosen,
+            },
         })
     }
 
@@ -62,35 +69,34 @@ impl CommandLine {
     /// The source, an option or the configuration is invalid.
     pub(super) fn resolve(&self) -> Result<Request, Failure> {
         let typed = option_list::parse(&self.lists, self.unknown, Settings::default())?;
-        let choice = match typed.settings.config {
-            ConfigChoice::Usual => &self.environment,
-            ref chosen => chosen,
-        };
-        let mut configuration = Configuration::load(choice)?;
-        let resolved = configuration.resolve(parse_source(&self.source)?)?;
-        let Resolved {
-            mut source,
-            label,
-            mountpoint,
-            layers,
-            mut circumstances,
-            title,
-        } = resolved;
-        if title.is_some() && typed.names.contains("port") {
-            source.port = None;
+        let mut configuration = Configuration::load(&self.choice)?;
+        let mut resolved = configuration.resolve(parse_source(&self.source)?)?;
+        if resolved.title.is_some() && typed.names.contains("port") {
+            resolved.source.port = None;
         }
-        circumstances.typed = typed.names;
+        resolved.circumstances.no_proxy = typed.settings.proxy == Choice::Straight;
+        resolved.circumstances.typed = typed.names;
+        // mount(8) adds rw to the options of each line in fstab that does not contain ro.
+        resolved.circumstances.typed.remove("rw");
+        let options = resolved.merged();
         let mut settings = Settings::default();
-        for option in merge(&layers, &circumstances) {
+        for option in &options {
             option.apply(&mut settings)?;
         }
-        // mount(8) adds rw to the options of each line in fstab that does not contain ro.
         let is_read_only = settings.read_only;
         let mut settings = option_list::parse(&self.lists, self.unknown, settings)?.settings;
         settings.read_only |= is_read_only;
         if self.is_debugging {
             settings.log_level = settings.log_level.max(LevelFilter::Debug);
         }
+        contradiction::check(&resolved.source, &settings, &options)?;
+        let Resolved {
+            source,
+            label,
+            mountpoint,
+            title,
+            ..
+        } = resolved;
         Ok(Request {
             source,
             label,

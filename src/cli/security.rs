@@ -32,6 +32,18 @@ pub(super) fn port(source: &Source, options: &Settings) -> Result<u16, Failure> 
     Ok(options.port.or(source.port).unwrap_or(default))
 }
 
+/// Checks that the options for TLS and trust agree with each other and with the source.
+///
+/// # Errors
+/// They do not.
+pub(super) fn check(source: &Source, options: &Settings) -> Result<(), Failure> {
+    port(source, options)?;
+    // A pin needs a state directory only when it is used.
+    trust(source, options, Some(Path::new("/")))?;
+    identity(options)?;
+    protection(source, options).map(drop)
+}
+
 /// Returns the protection of the connection. Reads its files here, before anything is sent.
 /// `state` is ftpfs's state directory, if there is one.
 ///
@@ -55,22 +67,10 @@ pub(super) fn tls_trusting(
     options: &Settings,
     trust: Trust,
 ) -> Result<Tls, Failure> {
-    let is_implicit = match (source.scheme, options.tls) {
-        (Scheme::ImplicitTls, _) => true,
-        (Scheme::ExplicitTls, _) | (Scheme::Plain, true) => false,
-        (Scheme::Plain, false) => {
-            return match without_tls(options) {
-                Some(name) => {
-                    let typed = options.foreign.typed_for(name).unwrap_or(name);
-                    Err(format!(
-                        "-o {typed} requires TLS: add -o tls, or write ftpes:// or ftps://"
-                    )
-                    .into())
-                }
-                None => Ok(Tls::Off),
-            };
-        }
-    };
+    let protection = protection(source, options)?;
+    if protection == Scheme::Plain {
+        return Ok(Tls::Off);
+    }
     let wanted = TlsOptions {
         trust,
         identity: identity(options)?,
@@ -81,11 +81,26 @@ pub(super) fn tls_trusting(
         ),
         other => other.to_string(),
     })?;
-    Ok(if is_implicit {
-        Tls::Implicit(config)
-    } else {
-        Tls::Explicit(config)
+    Ok(match protection {
+        Scheme::ImplicitTls => Tls::Implicit(config),
+        Scheme::ExplicitTls | Scheme::Plain => Tls::Explicit(config),
     })
+}
+
+/// Returns the protection that source and options request together.
+fn protection(source: &Source, options: &Settings) -> Result<Scheme, Failure> {
+    match (source.scheme, options.tls) {
+        (Scheme::ImplicitTls, _) => Ok(Scheme::ImplicitTls),
+        (Scheme::ExplicitTls, _) | (Scheme::Plain, true) => Ok(Scheme::ExplicitTls),
+        (Scheme::Plain, false) => match without_tls(options) {
+            Some(name) => {
+                let typed = options.foreign.typed_for(name).unwrap_or(name);
+                let advice = "requires TLS: add -o tls, or write ftpes:// or ftps://";
+                Err(format!("-o {typed} {advice}").into())
+            }
+            None => Ok(Scheme::Plain),
+        },
+    }
 }
 
 /// Returns a warning if a command line of sshfs becomes a mount without TLS.

@@ -34,9 +34,20 @@ pub(crate) enum Scheme {
     ImplicitTls,
 }
 
+/// How a source is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceForm {
+    /// `[user@]host:[path]`, in which a configured name can stand for the host.
+    Short,
+    /// A URL.
+    Url,
+}
+
 /// A server and a directory on it, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
+    /// How it is written.
+    pub form: SourceForm,
     /// The requested protection.
     pub scheme: Scheme,
     /// Host name or address; an IPv6 address without its brackets.
@@ -240,6 +251,7 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
     let user = decode_login(url.username())?;
     let password = url.password().map(decode_login).transpose()?;
     Ok(Source {
+        form: SourceForm::Url,
         scheme,
         host,
         port: url.port().or_else(|| port_21(rest)),
@@ -324,6 +336,7 @@ fn parse_short(bytes: &[u8]) -> Result<Source, SourceError> {
         return Err(SourceError::BadHost);
     }
     Ok(Source {
+        form: SourceForm::Short,
         scheme: Scheme::Plain,
         host: short_host(host)?,
         port: None,

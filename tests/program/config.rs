@@ -225,10 +225,10 @@ fn the_check_names_every_fault_with_its_line_and_key() {
     let lines: Vec<&str> = words.lines().collect();
     let file = home.directory.path().join(".config/ftpfs/config");
     let expected = [
-        "line 7, [souce]: unknown section",
         "line 2, [defaults] timeout: timeout=soon: ",
         "line 5, [source.a] url: secrets do not belong",
         "line 6, [source.a] conections: unknown option conections (did you mean connections?)",
+        "line 7, [souce]: unknown section",
     ];
     assert_eq!(lines.len(), expected.len(), "{words}");
     for (line, expected) in lines.iter().zip(expected) {
@@ -260,7 +260,7 @@ fn the_options_of_a_source_are_shown_with_their_origin() {
     assert_eq!(
         home.done(&["config", "show", "nas:"]),
         format!(
-            "url = \"{url}\"\nmountpoint = \"{point}\"\n\
+            "url = \"{url}\"\n# the login directory on 127.0.0.1, as {USER}\nmountpoint = \"{point}\"\n\
              timeout = \"20\"  # {file} line 3, [defaults] timeout\n\
              file_mode = \"640\"  # {file} line 8, [source.nas] file_mode\n"
         )
@@ -308,6 +308,122 @@ fn a_running_mount_takes_log_level_and_limits_again_at_sighup() {
         .run(&["status", &point])
         .status
         .success()));
+    assert_eq!(home.done(&["limit", &point]), "down=3.0 MiB/s, up=off\n");
+    home.unmount();
+}
+
+/// Options that contradict each other are reported with their place, by the check and by the mount.
+#[test]
+fn contradictions_are_reported_with_their_line() {
+    let server = TestServer::start(Kind::Embedded);
+    for (lines, place, words) in [
+        (
+            "cafile = \"/ca\"",
+            "line 9, [source.nas] cafile: ",
+            "requires TLS",
+        ),
+        (
+            "tls = true\ncafile = \"/ca\"\ninsecure = true",
+            "line 10, ",
+            "give one of them",
+        ),
+        (
+            "tls = true\nkey = \"/key\"",
+            "line 10, ",
+            "client certificate",
+        ),
+        ("active_ports = \"1-2\"", "line 9, ", "requires active mode"),
+        (
+            "active = true\nproxy = \"http://p:1\"",
+            "line 9, ",
+            "by a proxy",
+        ),
+        ("port = 2", "line 9, ", "contradicts the port"),
+        (
+            "password_file = \"/p\"\npassword_command = \"c\"",
+            "line 9, ",
+            "give one of them",
+        ),
+    ] {
+        let home = Home::new(&server, &format!("{NAS}{lines}\n"));
+        let file = home.directory.path().join(".config/ftpfs/config");
+        for arguments in [&["config", "check"][..], &["nas:"]] {
+            let message = home.failed(arguments);
+            let expected = format!("ftpfs: {} {place}", file.display());
+            assert!(message.starts_with(&expected), "{lines}: {message}");
+            assert!(message.contains(words), "{lines}: {message}");
+        }
+    }
+}
+
+/// sudo, and mount.fuse3 for a user's line in fstab, leave a HOME that is another user's.
+#[test]
+fn the_home_of_another_user_is_not_searched() {
+    let server = TestServer::start(Kind::Embedded);
+    let home = Home::new(&server, "[defaults]\nnonsense = true\n");
+    fs::set_permissions(home.directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let script = r#"
+        unset FTPFS_CONFIG XDG_CONFIG_HOME
+        "$1" config check 2>&1 || echo "own: $?"
+        cp "$1" /tmp/ftpfs-of-nobody-$$ && chmod 755 /tmp/ftpfs-of-nobody-$$
+        setpriv --reuid=nobody --regid=nogroup --clear-groups --reset-env \
+            env HOME="$HOME" /tmp/ftpfs-of-nobody-$$ config check || status=$?
+        rm /tmp/ftpfs-of-nobody-$$
+        exit "${status:-0}"
+    "#;
+    let output = in_own_namespace(home.directory.path(), script, &[FTPFS.as_ref()]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("unknown option nonsense"), "{text}");
+    assert!(text.contains("own: 1"), "{text}");
+    assert!(text.contains("there is no configuration file"), "{text}");
+}
+
+#[test]
+fn a_name_that_is_not_configured_is_called_so() {
+    let server = TestServer::start(Kind::Embedded);
+    let home = Home::new(&server, NAS);
+    let words = home.failed(&["nonexistent-name:", "nas"]);
+    assert!(
+        words.contains("no source of the configuration is called nonexistent-name"),
+        "{words}"
+    );
+}
+
+/// What SIGHUP cannot read again stays as it was: here the file has another place by then, or no
+/// longer names the source.
+#[test]
+fn a_reload_finds_a_relative_file_and_misses_a_removed_source() {
+    let server = TestServer::start(Kind::Embedded);
+    let home = Home::new(&server, "");
+    let text = |limit: &str| {
+        let text = format!(
+            "{NAS}limit_down = \"{limit}\"\nlog_file = \"HOME/log\"\nlog_level = \"info\"\n"
+        );
+        text.replace("PORT", &server.port().to_string())
+            .replace("HOME", home.directory.path().to_str().unwrap())
+            .replace("USER", USER)
+    };
+    home.write("own.conf", &text("2M"), 0o600);
+    home.done(&["nas:", "-o", "config=own.conf"]);
+    let point = home.mountpoint.to_str().unwrap().to_owned();
+    assert!(wait_for(LIMIT, || home
+        .run(&["status", &point])
+        .status
+        .success()));
+    let status: serde_json::Value =
+        serde_json::from_str(&home.done(&["status", &point, "--json"])).unwrap();
+    let pid = status["pid"].as_u64().unwrap().to_string();
+    let hang_up = || crate::support::run_with("kill", &["-HUP".as_ref(), pid.as_ref()]);
+    let log_text = || fs::read_to_string(home.directory.path().join("log")).unwrap_or_default();
+    home.write("own.conf", &text("3M"), 0o600);
+    hang_up();
+    assert!(wait_for(LIMIT, || log_text()
+        .contains("read the configuration again")));
+    assert_eq!(home.done(&["limit", &point]), "down=3.0 MiB/s, up=off\n");
+    home.write("own.conf", "[defaults]\ntimeout = 3\n", 0o600);
+    hang_up();
+    assert!(wait_for(LIMIT, || log_text().contains("nas: is no longer a source")));
     assert_eq!(home.done(&["limit", &point]), "down=3.0 MiB/s, up=off\n");
     home.unmount();
 }

@@ -1,5 +1,5 @@
-//! Every command of the pages for users runs as it is written, in the order of its page, on a machine
-//! of its own: with the servers that the pages name, an /etc and a home directory.
+//! Every command of the pages for users runs as it is written, in the order of its page, on a
+//! machine of its own: with the servers that the pages name, an /etc and a home directory.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -140,7 +140,8 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// Returns the lines of a shell script that does what the page shows, or None if it shows no command.
+/// Returns the lines of a shell script that does what the page shows, or None if it shows no
+/// command.
 fn script(page: &str) -> Option<String> {
     let mut script = String::new();
     let mut has_commands = false;

@@ -12,7 +12,7 @@ use crate::cli::settings::Settings;
 use crate::source::conceal;
 
 /// The keys with which users of other programs would write a password.
-const PASSWORDS: [&str; 4] = ["password", "passwd", "pass", "proxy_user"];
+const PASSWORDS: [&str; 3] = ["password", "passwd", "pass"];
 
 /// Options that can be repeated, and so may have a list as their value.
 const REPEATED: [&str; 2] = ["login_command", "without"];
@@ -26,6 +26,14 @@ pub(in crate::cli) struct ConfiguredOption {
 }
 
 impl ConfiguredOption {
+    /// Returns the value, if it is one text in UTF-8.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            ConfiguredValue::Texts(texts) => texts.last()?.to_str(),
+            ConfiguredValue::Alone | ConfiguredValue::Unset => None,
+        }
+    }
+
     /// Sets the option.
     ///
     /// # Errors
@@ -69,6 +77,13 @@ pub(super) fn option(
     if PASSWORDS.contains(&key) {
         return Err(fail(EntryError::Secret));
     }
+    if key == "proxy_user" {
+        return Err(fail(EntryError::ProxySecret));
+    }
+    let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !key.chars().all(is_key) {
+        return Err(fail(EntryError::NoKey));
+    }
     let spec = option_list::named(key).map_err(|error| fail(EntryError::Option(error)))?;
     if spec.name == "config" {
         return Err(fail(EntryError::Itself));
@@ -76,9 +91,14 @@ pub(super) fn option(
     let value = match value {
         DeValue::Boolean(false) => ConfiguredValue::Unset,
         DeValue::Boolean(true) => match spec.set {
-            Set::Value(_) | Set::Secret(_) => return Err(fail(EntryError::WrongType("a value"))),
+            Set::Value(_) | Set::Secret(_) | Set::OptionalSecret(_) => {
+                return Err(fail(EntryError::WrongType("a value")));
+            }
             _ => ConfiguredValue::Alone,
         },
+        _ if matches!(spec.set, Set::Flag(_)) => {
+            return Err(fail(EntryError::WrongType("true or false")));
+        }
         DeValue::Array(values) => {
             if !REPEATED.contains(&spec.name) {
                 return Err(fail(EntryError::NotRepeated));
@@ -97,16 +117,25 @@ pub(super) fn option(
 fn scalar(spec: &Spec, value: &DeValue<'_>, place: &Place) -> Result<OsString, ConfigurationError> {
     let fail = |error| ConfigurationError::Entry(place.clone(), error);
     match value {
-        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().into()),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            Ok(number.as_str().trim_start_matches('+').into())
+        }
+        DeValue::Integer(number) if number.radix() == 8 && spec.placeholder == "OCTAL" => {
+            Ok(number.as_str().into())
+        }
         DeValue::Integer(_) => Err(fail(EntryError::WrongType(
             "a decimal number, or text in quotes",
         ))),
         DeValue::Float(number) => Ok(number.as_str().into()),
         DeValue::String(text) => {
             if holds_secret(spec.name, text) {
-                return Err(fail(EntryError::Secret));
+                return Err(fail(match spec.name {
+                    "proxy" => EntryError::ProxySecret,
+                    _ => EntryError::Secret,
+                }));
             }
-            if is_path(spec) && *text != "-" && *text != "none" {
+            let is_standard_input = spec.name == "password_file" && *text == "-";
+            if is_path(spec) && !is_standard_input {
                 return path(value, place).map(PathBuf::into_os_string);
             }
             Ok(text.as_ref().into())
@@ -121,6 +150,7 @@ fn scalar(spec: &Spec, value: &DeValue<'_>, place: &Place) -> Result<OsString, C
 fn holds_secret(name: &str, text: &str) -> bool {
     match name {
         "user" => text.contains(':'),
+        "fsname" => conceal(text) != text,
         "proxy" => {
             let url = if text.contains("://") {
                 text.to_owned()
@@ -153,7 +183,8 @@ pub(super) fn path(value: &DeValue<'_>, place: &Place) -> Result<PathBuf, Config
         None => None,
     };
     if let Some(rest) = in_home {
-        let home = super::home().ok_or_else(|| ConfigurationError::NoHome(place.clone()))?;
+        let home =
+            super::places::home().ok_or_else(|| ConfigurationError::NoHome(place.clone()))?;
         return Ok(home.join(rest.trim_start_matches('/')));
     }
     if OsStr::new(text).is_empty() || !text.starts_with('/') {
@@ -194,6 +225,8 @@ mod tests {
         assert_eq!(value("connections = 4"), Ok(texts(&["4"])));
         assert_eq!(value("cache_size = \"64M\""), Ok(texts(&["64M"])));
         assert_eq!(value("umask = \"022\""), Ok(texts(&["022"])));
+        assert_eq!(value("umask = 0o022"), Ok(texts(&["022"])));
+        assert_eq!(value("timeout = +20"), Ok(texts(&["20"])));
         assert_eq!(value("netrc = \"/n\""), Ok(texts(&["/n"])));
         assert_eq!(value("password_file = \"-\""), Ok(texts(&["-"])));
         let list = "login_command = [\"SITE IDLE 9\", \"SITE UMASK 022\"]";
@@ -206,7 +239,16 @@ mod tests {
             ("timeout = true", "a value is expected"),
             ("timeout = 1979-05-27", "text in quotes, a number"),
             ("timeout = [1]", "one value is expected"),
-            ("umask = 0o22", "a decimal number"),
+            ("timeout = 0x22", "a decimal number"),
+            ("ro = \"yes\"", "true or false is expected"),
+            ("ro = 1", "true or false is expected"),
+            ("user = true", "a value is expected"),
+            ("\"a b\" = 1", "a key is the name of an option"),
+            ("\"\\u001b\" = 1", "a key is the name of an option"),
+            ("log_file = \"none\"", "an absolute path"),
+            ("spool = \"-\"", "an absolute path"),
+            ("fsname = \"ftp://a:b@h/\"", "secrets do not belong"),
+            ("proxy_user = \"a:b\"", "FTP_PROXY"),
             (
                 "conections = 4",
                 "unknown option conections (did you mean connections?)",
@@ -214,7 +256,7 @@ mod tests {
             ("config = \"/x\"", "chooses the file"),
             ("password = \"x\"", "secrets do not belong"),
             ("user = \"a:b\"", "secrets do not belong"),
-            ("proxy = \"http://a:b@h:1\"", "secrets do not belong"),
+            ("proxy = \"http://a:b@h:1\"", "FTP_PROXY"),
             ("proxy = \"a:b@h:1\"", "secrets do not belong"),
             ("netrc = \"n\"", "an absolute path"),
             ("spool = \"~other/n\"", "an absolute path"),

@@ -48,10 +48,34 @@ pub(in crate::cli) enum ConfigurationError {
     /// An entry is wrong.
     #[error("{0}: {1}")]
     Entry(Place, EntryError),
+    /// Options of the command line contradict each other.
+    #[error("{0}")]
+    Typed(String),
+    /// Options of a source contradict each other.
+    #[error("{0}: {1}")]
+    Contradiction(Place, String),
+}
+
+impl ConfigurationError {
+    /// Returns where the error is, unless it is about a whole file.
+    pub(super) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::NoHome(place)
+            | Self::Syntax(place, _)
+            | Self::Entry(place, _)
+            | Self::Contradiction(place, _) => Some(place),
+            Self::Unreadable { .. }
+            | Self::Typed(_)
+            | Self::NoFile(_)
+            | Self::TooLarge(_)
+            | Self::NotUtf8(_)
+            | Self::Unsafe { .. } => None,
+        }
+    }
 }
 
 /// The position of an entry in a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cli) struct Place {
     /// The file.
     pub(in crate::cli) file: Rc<PathBuf>,
@@ -80,6 +104,8 @@ pub(in crate::cli) enum EntryError {
     NoSection,
     /// A section is a table, and this is none.
     NotATable,
+    /// A section inside of a section.
+    Nested,
     /// A name that SOURCE cannot contain.
     BadName,
     /// A host that no source can have.
@@ -90,6 +116,10 @@ pub(in crate::cli) enum EntryError {
     WrongType(&'static str),
     /// A secret, which does not belong into the file.
     Secret,
+    /// A proxy's login.
+    ProxySecret,
+    /// A key that cannot be the name of an option.
+    NoKey,
     /// `config`, which chooses the file.
     Itself,
     /// A path that depends on the directory in which ftpfs starts.
@@ -111,7 +141,12 @@ impl fmt::Display for EntryError {
             Self::NoSection => f.write_str(
                 "this key is in no section; put it below [defaults], [host.\"HOST\"] or [source.NAME]",
             ),
-            Self::NotATable => f.write_str("a section is expected, such as [source.nas]"),
+            Self::NotATable => {
+                f.write_str("a section is expected, such as [source.nas] or [host.\"nas.example.org\"]")
+            }
+            Self::Nested => f.write_str(
+                "a name with dots needs quotes, as in [host.\"nas.example.org\"]; a section contains no others",
+            ),
             Self::BadName => f.write_str(
                 "a name consists of letters, digits, -, _ and dots, and begins with a letter or digit",
             ),
@@ -122,6 +157,12 @@ impl fmt::Display for EntryError {
             Self::WrongType(expected) => write!(f, "{expected} is expected"),
             Self::Secret => f.write_str(
                 "secrets do not belong into a configuration file: use password_command, password_file or netrc",
+            ),
+            Self::ProxySecret => f.write_str(
+                "secrets do not belong into a configuration file: set FTP_PROXY in the environment, or -o proxy=",
+            ),
+            Self::NoKey => f.write_str(
+                "a key is the name of an option: letters, digits, -, _ and dots; one with dots needs quotes",
             ),
             Self::Itself => f.write_str("this option chooses the file, so it has no effect in one"),
             Self::RelativePath => f.write_str("an absolute path is expected, or one that begins with ~/"),

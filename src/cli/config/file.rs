@@ -9,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::entry::{self, ConfiguredOption};
 use super::error::{ConfigurationError, EntryError, Place};
-use crate::cli::old_source::parse_source;
+use super::host_pattern::HostPattern;
+use crate::cli::old_source::{has_password, parse_source};
 use crate::source::Source;
 
 /// A parsed file. Wrong entries are kept beside the right ones, so that an error in one source does
@@ -44,51 +45,6 @@ pub(super) struct NamedSource {
     pub(super) section: Section,
 }
 
-/// The hosts of a section.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum HostPattern {
-    /// All hosts below this domain, which begins with a dot.
-    Domain(String),
-    /// This host.
-    Exact(String),
-}
-
-impl HostPattern {
-    fn parse(text: &str) -> Result<Self, EntryError> {
-        let (domain, name) = match text.strip_prefix('*') {
-            Some(domain) if domain.starts_with('.') => (true, domain),
-            _ => (false, text),
-        };
-        let is_host = |c: char| c.is_alphanumeric() || ".-_:".contains(c);
-        if name.trim_start_matches('.').is_empty() || !name.chars().all(is_host) {
-            return Err(EntryError::BadHost);
-        }
-        let name = name.to_lowercase();
-        Ok(if domain {
-            Self::Domain(name)
-        } else {
-            Self::Exact(name)
-        })
-    }
-
-    /// Whether the section is about `host`. Names of hosts have no case (RFC 4343).
-    pub(super) fn matches(&self, host: &str) -> bool {
-        let host = host.to_lowercase();
-        match self {
-            Self::Domain(domain) => host.len() > domain.len() && host.ends_with(domain.as_str()),
-            Self::Exact(name) => host == *name,
-        }
-    }
-
-    /// Orders patterns from the general to the particular.
-    pub(super) fn precision(&self) -> (bool, usize) {
-        match self {
-            Self::Domain(domain) => (false, domain.len()),
-            Self::Exact(name) => (true, name.len()),
-        }
-    }
-}
-
 /// Parses the text of the file at `path`.
 pub(super) fn parse(path: &Path, text: &str) -> ConfigFile {
     let ends = text.match_indices('\n').map(|(at, _)| at).collect();
@@ -112,6 +68,11 @@ pub(super) fn parse(path: &Path, text: &str) -> ConfigFile {
     for (key, value) in in_order(root.get_ref()) {
         let name: &str = key.get_ref();
         match (name, value.get_ref()) {
+            ("defaults", DeValue::Table(table)) if has_tables(table) => {
+                let place = position.of(key.span(), "[defaults]".to_owned());
+                let error = ConfigurationError::Entry(place, EntryError::Nested);
+                file.faults.push(error);
+            }
             ("defaults", DeValue::Table(table)) => {
                 file.defaults = position.section("[defaults]", in_order(table));
             }
@@ -126,12 +87,12 @@ pub(super) fn parse(path: &Path, text: &str) -> ConfigFile {
                     .push(ConfigurationError::Entry(place, EntryError::NotATable));
             }
             (_, DeValue::Table(_)) => {
-                let place = position.of(key.span(), format!("[{name}]"));
+                let place = position.of(key.span(), format!("[{}]", quoted(name)));
                 file.faults
                     .push(ConfigurationError::Entry(place, EntryError::UnknownSection));
             }
             _ => {
-                let place = position.of(key.span(), name.to_owned());
+                let place = position.of(key.span(), quoted(name));
                 file.faults
                     .push(ConfigurationError::Entry(place, EntryError::NoSection));
             }
@@ -161,6 +122,11 @@ impl ConfigFile {
             self.faults.push(error);
             return;
         };
+        if has_tables(table) {
+            let error = ConfigurationError::Entry(place, EntryError::Nested);
+            self.faults.push(error);
+            return;
+        }
         if kind == "source" {
             if is_name(name) {
                 let source = position.named_source(name, place, &title, table);
@@ -179,6 +145,16 @@ impl ConfigFile {
             Err(error) => self.faults.push(ConfigurationError::Entry(place, error)),
         }
     }
+}
+
+/// Whether a section contains others: TOML takes the dots of a name without quotes for that.
+fn has_tables(table: &DeTable<'_>) -> bool {
+    let mut values = table.iter().map(|(_, value)| value.get_ref());
+    values.any(|value| match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(values) => values.iter().any(|value| value.get_ref().is_table()),
+        _ => false,
+    })
 }
 
 /// Converts spans to places.
@@ -201,7 +177,7 @@ impl LineIndex {
         let mut section = Section::default();
         for (key, value) in entries {
             let name: &str = key.get_ref();
-            let place = self.of(key.span(), format!("{title} {name}"));
+            let place = self.of(key.span(), format!("{title} {}", quoted(name)));
             match entry::option(name, value.get_ref(), place.clone()) {
                 Ok(option) => section.options.push(option),
                 Err(error) => section.faults.push(error),
@@ -221,7 +197,7 @@ impl LineIndex {
         let mut faults = Vec::new();
         let mut rest = Vec::new();
         for (key, value) in in_order(table) {
-            let place = self.of(key.span(), format!("{title} {}", key.get_ref()));
+            let place = self.of(key.span(), format!("{title} {}", quoted(key.get_ref())));
             let outcome = match &**key.get_ref() {
                 "url" => location(value.get_ref())
                     .map(|found| url = Some(found))
@@ -255,7 +231,7 @@ impl LineIndex {
 fn location(value: &DeValue<'_>) -> Result<Source, EntryError> {
     let text = entry::text(value)?;
     let source = parse_source(text.as_ref()).map_err(EntryError::Source)?;
-    if source.password.is_some() {
+    if source.password.is_some() || has_password(text.as_bytes()) {
         return Err(EntryError::Secret);
     }
     Ok(source)
@@ -340,6 +316,30 @@ mod tests {
                 "line 1, [source.\"a b\"]: a name consists",
             ),
             ("[host.\"a b\"]\n", "line 1, [host.\"a b\"]: a host's name"),
+            (
+                "[host.nas.example.org]\ntls = true\n",
+                "line 1, [host.nas]: a name with dots needs quotes",
+            ),
+            (
+                "[source.nas.org]\nurl = \"h:\"\n",
+                "line 1, [source.nas]: a name with dots needs quotes",
+            ),
+            (
+                "[source.nas]\nurl = \"h:\"\n[source.nas.x]\n",
+                "line 1, [source.nas]: a name with dots",
+            ),
+            (
+                "[defaults]\nx-systemd.automount = true\n",
+                "line 1, [defaults]: a name with dots",
+            ),
+            (
+                "[host]\ntls = true\n",
+                "line 2, [host.tls]: a section is expected",
+            ),
+            (
+                "[source.nas]\nurl = \"u:hunter2@h\"\n",
+                "line 2, [source.nas] url: secrets",
+            ),
             ("[host.\"*\"]\n", "line 1, [host.\"*\"]: a host's name"),
             (
                 "\n[source.nas]\nro = true\n",
@@ -372,19 +372,6 @@ mod tests {
             };
             assert!(fault.starts_with(expected), "{text}: {fault}");
         }
-    }
-
-    #[test]
-    fn a_host_is_matched_whole_or_by_its_domain() {
-        let matches = |pattern: &str, host| HostPattern::parse(pattern).unwrap().matches(host);
-        assert!(matches("h.example.org", "H.example.org"));
-        assert!(matches("*.example.org", "a.b.example.org"));
-        assert!(!matches("*.example.org", "example.org"));
-        assert!(!matches("*.example.org", "badexample.org"));
-        assert!(matches("::1", "::1"));
-        let precision = |pattern: &str| HostPattern::parse(pattern).unwrap().precision();
-        assert!(precision("*.org") < precision("*.example.org"));
-        assert!(precision("*.example.org") < precision("h"));
     }
 
     proptest::proptest! {

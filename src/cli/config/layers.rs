@@ -15,8 +15,10 @@ pub(in crate::cli) struct Layer {
 /// For which sources a section is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Scope {
-    /// Several, which may differ: `[defaults]` and `[host."HOST"]`.
+    /// Several servers, which may differ: `[defaults]` and `[host."*.DOMAIN"]`.
     Several,
+    /// One server: `[host."HOST"]`.
+    Host,
     /// One: `[source.NAME]`.
     One,
 }
@@ -26,6 +28,10 @@ pub(in crate::cli) enum Scope {
 pub(in crate::cli) struct Circumstances {
     /// The options of the command line.
     pub(in crate::cli) typed: BTreeSet<&'static str>,
+    /// Whether the command line says that there is no proxy.
+    pub(in crate::cli) no_proxy: bool,
+    /// Whether the command line has another user than the source's section.
+    pub(in crate::cli) is_other_user: bool,
     /// Where the source's user comes from.
     pub(in crate::cli) user: InSource,
     /// Where the source's port comes from.
@@ -76,20 +82,25 @@ const SUPERSEDED: &[(&str, &[&str])] = &[
     ("soft", &["hard"]),
     ("hard", &["soft"]),
     ("active", &["proxy"]),
+    ("proxy", &["active"]),
     ("allow_other", &["allow_root"]),
     ("allow_root", &["allow_other"]),
 ];
 
 /// Options that are errors without another one. In a section for several sources they are about
 /// those that have it.
-const NEEDS: &[(&str, &[&str])] = &[
+const NEEDS: &[(&[&str], &[&str])] = &[
     (
-        "tls",
+        &["tls"],
         &["cafile", "fingerprint", "insecure", "trust", "cert", "key"],
     ),
-    ("active", &["active_ports", "active_address"]),
-    ("cert", &["key"]),
+    (&["active"], &["active_ports", "active_address"]),
+    (&["cert"], &["key"]),
+    (&["allow_other", "allow_root"], &["auto_unmount"]),
 ];
+
+/// Options with the password of one user.
+const PASSWORDS: [&str; 2] = ["password_file", "password_command"];
 
 /// Returns the options that apply, in the order in which they have to be set. `layers` begin with
 /// the most general one.
@@ -97,12 +108,6 @@ pub(in crate::cli) fn merge(
     layers: &[Layer],
     circumstances: &Circumstances,
 ) -> Vec<ConfiguredOption> {
-    let Circumstances {
-        typed,
-        user,
-        port,
-        is_secure,
-    } = circumstances;
     let mut merged: Vec<(Scope, ConfiguredOption)> = Vec::new();
     for layer in layers {
         let names: Vec<&str> = layer
@@ -110,37 +115,57 @@ pub(in crate::cli) fn merge(
             .iter()
             .map(|option| option.spec.name)
             .collect();
-        merged.retain(|(_, option)| !is_replaced(option.spec.name, &names));
-        let options = layer
-            .options
-            .iter()
-            .filter(|option| match option.spec.name {
-                "user" => user.yields_to(layer.scope),
-                "port" => port.yields_to(layer.scope),
-                _ => option.value != ConfiguredValue::Unset,
-            });
+        let set = layer.options.iter().filter(|option| is_set(option));
+        let set: Vec<&str> = set.map(|option| option.spec.name).collect();
+        merged.retain(|(_, option)| !is_replaced(option.spec.name, &names, &set));
+        let options = layer.options.iter().filter(|option| {
+            let name = option.spec.name;
+            let is_effective = match name {
+                "user" => circumstances.user.yields_to(layer.scope),
+                "port" => circumstances.port.yields_to(layer.scope),
+                _ => !(circumstances.is_other_user && PASSWORDS.contains(&name)),
+            };
+            is_effective && option.value != ConfiguredValue::Unset
+        });
         merged.extend(options.map(|option| (layer.scope, option.clone())));
     }
-    let typed: Vec<&str> = typed.iter().copied().collect();
-    merged.retain(|(_, option)| !is_replaced(option.spec.name, &typed));
+    let typed: Vec<&str> = circumstances.typed.iter().copied().collect();
+    let set = typed.iter().copied();
+    let set: Vec<&str> = set
+        .filter(|name| *name != "proxy" || !circumstances.no_proxy)
+        .collect();
+    merged.retain(|(_, option)| !is_replaced(option.spec.name, &typed, &set));
     for (needed, dependent) in NEEDS {
-        let is_there = typed.contains(needed)
-            || (*needed == "tls" && *is_secure)
-            || merged.iter().any(|(_, option)| option.spec.name == *needed);
+        let is_needed = |name: &str| needed.contains(&name);
+        let is_there = typed.iter().any(|name| is_needed(name))
+            || (is_needed("tls") && circumstances.is_secure)
+            || merged.iter().any(|(_, option)| is_needed(option.spec.name));
         if !is_there {
             merged.retain(|(scope, option)| {
-                *scope == Scope::One || !dependent.contains(&option.spec.name)
+                *scope != Scope::Several || !dependent.contains(&option.spec.name)
             });
         }
     }
     merged.into_iter().map(|(_, option)| option).collect()
 }
 
-/// Whether an option of a more general section has no effect beside those with these names.
-fn is_replaced(name: &str, names: &[&str]) -> bool {
+/// Whether the option has an effect of its own. Without a proxy, active mode is possible.
+fn is_set(option: &ConfiguredOption) -> bool {
+    match &option.value {
+        ConfiguredValue::Unset => false,
+        ConfiguredValue::Alone => true,
+        ConfiguredValue::Texts(texts) => {
+            option.spec.name != "proxy" || texts.iter().all(|text| text != "none")
+        }
+    }
+}
+
+/// Whether an option of a more general section has no effect beside those with these `names`, some
+/// of which are `set`.
+fn is_replaced(name: &str, names: &[&str], set: &[&str]) -> bool {
     let mut lists = SUPERSEDED.iter();
     names.contains(&name)
-        || lists.any(|(newer, older)| names.contains(newer) && older.contains(&name))
+        || lists.any(|(newer, older)| set.contains(newer) && older.contains(&name))
 }
 
 #[cfg(test)]
@@ -231,6 +256,47 @@ mod tests {
     }
 
     #[test]
+    fn an_unset_option_takes_nothing_else_with_it() {
+        for (general, particular) in [
+            ("cafile = \"/ca\"\ntls = true", "insecure = false"),
+            ("proxy = \"http://p:1\"", "active = false"),
+            ("password_file = \"/p\"", "netrc = false"),
+            ("hard = true", "soft = false"),
+            ("umask = 22\nfmask = 33", "file_mode = false"),
+            ("active = true", "proxy = \"none\""),
+        ] {
+            let left = plain(general, particular);
+            let first = general.split(' ').next().unwrap();
+            assert!(left.contains(first), "{particular}: {left}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_and_active_mode_replace_each_other() {
+        assert_eq!(
+            plain("active = true", "proxy = \"http://p:1\""),
+            "proxy=http://p:1"
+        );
+        assert_eq!(merged("active = true", "", &typed(&["proxy"])), "");
+        let no_proxy = Circumstances {
+            no_proxy: true,
+            ..typed(&["proxy"])
+        };
+        assert_eq!(merged("active = true", "", &no_proxy), "active");
+    }
+
+    #[test]
+    fn another_user_does_not_get_the_password_of_the_section() {
+        let other = Circumstances {
+            is_other_user: true,
+            user: InSource::Typed,
+            ..Circumstances::default()
+        };
+        let section = "user = \"anna\"\npassword_file = \"/p\"\nquiet = true";
+        assert_eq!(merged("", section, &other), "quiet");
+    }
+
+    #[test]
     fn general_options_are_about_the_sources_that_can_use_them() {
         let general = "cafile = \"/ca\"\nactive_ports = \"1-2\"";
         assert_eq!(plain(general, ""), "");
@@ -266,10 +332,14 @@ mod tests {
 
     #[test]
     fn the_tables_name_options_that_exist() {
-        for (name, others) in SUPERSEDED.iter().chain(NEEDS) {
-            for name in others.iter().chain([name]) {
-                assert!(option_list::named(name).is_ok(), "{name}");
-            }
+        let superseded = SUPERSEDED
+            .iter()
+            .flat_map(|(name, others)| others.iter().chain([name]));
+        let needs = NEEDS
+            .iter()
+            .flat_map(|(needed, others)| needed.iter().chain(*others));
+        for name in superseded.chain(needs).chain(&PASSWORDS) {
+            assert!(option_list::named(name).is_ok(), "{name}");
         }
     }
 }

@@ -8,23 +8,22 @@ mod command;
 mod entry;
 mod error;
 mod file;
+mod host_pattern;
 mod layers;
+mod places;
 mod read;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub(super) use command::{check, show};
+pub(super) use entry::ConfiguredOption;
 use entry::ConfiguredValue;
-use error::ConfigurationError;
+pub(super) use error::ConfigurationError;
 use file::{ConfigFile, NamedSource};
-pub(super) use layers::{Circumstances, InSource, Layer, Scope, merge};
-use read::IfMissing;
+use layers::{Circumstances, InSource, Layer, Scope};
 
-use crate::source::{Source, StartPath};
-
-/// The file for all users of this machine.
-const SYSTEM_FILE: &str = "/etc/ftpfs.conf";
+use crate::source::{Scheme, Source, SourceForm, StartPath};
 
 /// The variable with a file to read in place of both, or `none`.
 pub(super) const VARIABLE: &str = "FTPFS_CONFIG";
@@ -77,6 +76,13 @@ pub(super) struct Resolved {
     pub(super) title: Option<String>,
 }
 
+impl Resolved {
+    /// Returns the options that apply, in the order in which they have to be set.
+    pub(super) fn merged(&self) -> Vec<ConfiguredOption> {
+        layers::merge(&self.layers, &self.circumstances)
+    }
+}
+
 impl Configuration {
     /// Reads the files.
     ///
@@ -84,31 +90,30 @@ impl Configuration {
     /// One of them cannot be read, might be written by others, or has a fault outside the sections
     /// for hosts and sources.
     pub(super) fn load(choice: &ConfigChoice) -> Result<Self, ConfigurationError> {
-        let configuration = Self::load_with_faults(choice)?;
-        let Self { mut files, paths } = configuration;
-        let mut faults: Vec<ConfigurationError> = Vec::new();
-        for file in &mut files {
-            faults.append(&mut file.faults);
-        }
-        match faults.into_iter().next() {
-            Some(fault) => Err(fault),
-            None => Ok(Self { files, paths }),
+        let (configuration, mut faults) = Self::load_with_faults(choice);
+        if faults.is_empty() {
+            Ok(configuration)
+        } else {
+            Err(faults.swap_remove(0))
         }
     }
 
-    /// Like [`load`](Self::load), but returns the faults with the files.
-    fn load_with_faults(choice: &ConfigChoice) -> Result<Self, ConfigurationError> {
-        let paths = paths(choice);
-        let mut files = Vec::new();
-        for (path, if_missing) in &paths {
-            if let Some(text) = read::read(path, *if_missing)? {
-                files.push(file::parse(path, &text));
+    /// Like [`load`](Self::load), but returns all faults with the files.
+    fn load_with_faults(choice: &ConfigChoice) -> (Self, Vec<ConfigurationError>) {
+        let mut configuration = Self::default();
+        let mut faults = Vec::new();
+        for (path, if_missing) in places::files(choice) {
+            match read::read(&path, if_missing) {
+                Ok(Some(text)) => configuration.files.push(file::parse(&path, &text)),
+                Ok(None) => {}
+                Err(error) => faults.push(error),
             }
+            configuration.paths.push(path);
         }
-        Ok(Self {
-            files,
-            paths: paths.into_iter().map(|(path, _)| path).collect(),
-        })
+        for file in &mut configuration.files {
+            faults.append(&mut file.faults);
+        }
+        (configuration, faults)
     }
 
     /// Finds the sections about `typed`: a name in place of the host stands for a configured
@@ -123,10 +128,9 @@ impl Configuration {
             port: in_source(typed.port.is_some(), InSource::Typed),
             ..Circumstances::default()
         };
-        let named = if typed.shown.contains("://") {
-            None
-        } else {
-            self.take_source(&typed.host)
+        let named = match typed.form {
+            SourceForm::Short => self.take_source(&typed.host),
+            SourceForm::Url => None,
         };
         let (source, mountpoint, own, title) = match named {
             Some(NamedSource {
@@ -145,6 +149,14 @@ impl Configuration {
                     circumstances.user = in_source(base.user.is_some(), InSource::Url);
                 }
                 circumstances.port = in_source(base.port.is_some(), InSource::Url);
+                circumstances.is_other_user = typed.user.is_some() && {
+                    let mut users = section.options.iter().rev();
+                    let user = users.find(|option| option.spec.name == "user");
+                    let user = user
+                        .and_then(ConfiguredOption::text)
+                        .or(base.user.as_deref());
+                    user.is_some() && user != typed.user.as_deref()
+                };
                 let title = format!("[source.{name}]");
                 (
                     combined(base, typed),
@@ -155,7 +167,7 @@ impl Configuration {
             }
             None => (typed, None, Vec::new(), None),
         };
-        circumstances.is_secure = source.scheme != crate::source::Scheme::Plain;
+        circumstances.is_secure = source.scheme != Scheme::Plain;
         let mut layers = self.general_layers(&source.host)?;
         layers.push(Layer {
             scope: Scope::One,
@@ -183,19 +195,26 @@ impl Configuration {
     fn general_layers(&mut self, host: &str) -> Result<Vec<Layer>, ConfigurationError> {
         let mut sections = Vec::new();
         for file in &mut self.files {
-            sections.push(std::mem::take(&mut file.defaults));
+            sections.push((Scope::Several, std::mem::take(&mut file.defaults)));
         }
         let files = self.files.iter_mut();
         let hosts = files.flat_map(|file| file.hosts.drain(..));
         let mut hosts: Vec<_> = hosts.filter(|(pattern, _)| pattern.matches(host)).collect();
         hosts.sort_by_key(|(pattern, _)| pattern.precision());
-        sections.extend(hosts.into_iter().map(|(_, section)| section));
-        let layers = sections.into_iter().map(|mut section| {
+        sections.extend(hosts.into_iter().map(|(pattern, section)| {
+            let scope = if pattern.is_exact() {
+                Scope::Host
+            } else {
+                Scope::Several
+            };
+            (scope, section)
+        }));
+        let layers = sections.into_iter().map(|(scope, mut section)| {
             if !section.faults.is_empty() {
                 return Err(section.faults.remove(0));
             }
             Ok(Layer {
-                scope: Scope::Several,
+                scope,
                 options: section.options,
             })
         });
@@ -205,34 +224,6 @@ impl Configuration {
 
 fn in_source(is_there: bool, place: InSource) -> InSource {
     if is_there { place } else { InSource::Absent }
-}
-
-/// Returns the files to read, in this order.
-fn paths(choice: &ConfigChoice) -> Vec<(PathBuf, IfMissing)> {
-    match choice {
-        ConfigChoice::File(path) => vec![(path.clone(), IfMissing::Fail)],
-        ConfigChoice::Nothing => Vec::new(),
-        ConfigChoice::Usual => {
-            let system = Some(PathBuf::from(SYSTEM_FILE));
-            let files = system.into_iter().chain(user_file());
-            files.map(|path| (path, IfMissing::Ignore)).collect()
-        }
-    }
-}
-
-/// Returns the path of the user's file. As the XDG Base Directory Specification says, a relative
-/// `$XDG_CONFIG_HOME` is ignored.
-fn user_file() -> Option<PathBuf> {
-    let configured = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let directory = configured
-        .filter(|path| path.is_absolute())
-        .or_else(|| Some(home()?.join(".config")))?;
-    Some(directory.join("ftpfs/config"))
-}
-
-/// Returns the user's home directory.
-fn home() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| home.is_absolute())
 }
 
 /// Returns the source that `typed` means if its host is the name of `base`: a relative path is

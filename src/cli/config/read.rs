@@ -1,9 +1,10 @@
 //! Reads a configuration file that only its owner can have written.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -12,6 +13,8 @@ use crate::sys;
 
 /// Write permission for group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Maximum number of links to a file (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 /// In a directory with this bit, such as /tmp, users cannot replace each other's files.
 const STICKY: u32 = 0o1000;
 
@@ -52,16 +55,9 @@ pub(super) fn read(
         return Err(ConfigurationError::NoFile(path.to_owned()));
     }
     check(path, &metadata)?;
-    let real = fs::canonicalize(path).map_err(unreadable)?;
-    for directory in [path.parent(), real.parent()].into_iter().flatten() {
-        let metadata =
-            fs::metadata(directory).map_err(|source| ConfigurationError::Unreadable {
-                path: directory.to_owned(),
-                source,
-            })?;
-        if metadata.mode() & STICKY == 0 {
-            check(directory, &metadata)?;
-        }
+    for directory in directories(path).map_err(unreadable)? {
+        let metadata = fs::metadata(&directory).map_err(unreadable)?;
+        check(&directory, &metadata)?;
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)
@@ -76,6 +72,24 @@ pub(super) fn read(
     }
 }
 
+/// Returns the directories in which the file could be replaced: those that lead to it, and to each
+/// link on the way.
+fn directories(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut directories = BTreeSet::new();
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        directories.extend(path.ancestors().skip(1).map(Path::to_owned));
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        match fs::read_link(&path) {
+            Ok(target) => path = parent.join(target),
+            Err(_) => break,
+        }
+    }
+    let real = fs::canonicalize(path)?;
+    directories.extend(real.ancestors().skip(1).map(Path::to_owned));
+    Ok(directories)
+}
+
 /// Checks that only root and this user can write a file or directory.
 fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigurationError> {
     let refuse = |reason| {
@@ -84,10 +98,14 @@ fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigurationError> {
             reason,
         })
     };
-    if ![0, sys::effective_uid()].contains(&metadata.uid()) {
+    let owner = metadata.uid();
+    // In a user namespace, root may have another number; `/` is always root's.
+    let is_root = || fs::metadata("/").is_ok_and(|root| root.uid() == owner);
+    if ![0, sys::effective_uid()].contains(&owner) && !is_root() {
         return refuse("belongs to another user, who could make ftpfs run any program");
     }
-    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+    let is_sticky = metadata.is_dir() && metadata.mode() & STICKY != 0;
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 && !is_sticky {
         return refuse(
             "can be written by others, who could make ftpfs run any program; chmod go-w it",
         );
@@ -143,6 +161,31 @@ mod tests {
         std::os::unix::fs::symlink(open.join("config"), &link).unwrap();
         let outcome = read(&link, IfMissing::Fail);
         assert!(matches!(outcome, Err(ConfigurationError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn a_chain_of_links_and_a_directory_above_are_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let [open, own, above] = ["open", "own", "above"].map(|name| directory.path().join(name));
+        for directory in [&open, &own, &above, &above.join("own")] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(own.join("config"), "").unwrap();
+        fs::write(above.join("own/config"), "").unwrap();
+        std::os::unix::fs::symlink(own.join("config"), open.join("middle")).unwrap();
+        let first = directory.path().join("first");
+        std::os::unix::fs::symlink(open.join("middle"), &first).unwrap();
+        for path in [first, above.join("own/config")] {
+            for writable in [&open, &above] {
+                fs::set_permissions(writable, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            assert!(read(&path, IfMissing::Fail).is_ok());
+            for writable in [&open, &above] {
+                fs::set_permissions(writable, fs::Permissions::from_mode(0o777)).unwrap();
+            }
+            let outcome = read(&path, IfMissing::Fail);
+            assert!(matches!(outcome, Err(ConfigurationError::Unsafe { .. })));
+        }
     }
 
     #[test]
