@@ -1,6 +1,6 @@
 //! A program on a terminal of its own.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -30,7 +30,7 @@ impl Terminal {
         let output = script.stdout.take().unwrap();
         let (sender, screen) = channel();
         thread::spawn(move || {
-            for byte in output.bytes() {
+            for byte in BufReader::new(output).bytes() {
                 if byte.is_err() || sender.send(byte.unwrap()).is_err() {
                     break;
                 }
