@@ -1,16 +1,15 @@
 //! Passwords from commands and from systemd's credentials.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support::{
-    Kind, PASSWORD, Process, TestServer, contains, is_mounted, run_with, wait_for,
+    Kind, PASSWORD, Process, Terminal, TestServer, contains, is_mounted, run_with, wait_for,
 };
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -91,21 +90,6 @@ fn assert_success(output: &Output) {
 fn message(output: Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-}
-
-/// Waits for the end of a program for [`LIMIT`] at most.
-fn end_of(program: &mut Child) -> ExitStatus {
-    let mut status = None;
-    let has_ended = wait_for(LIMIT, || {
-        status = program.try_wait().unwrap();
-        status.is_some()
-    });
-    if !has_ended {
-        program.kill().unwrap();
-        program.wait().unwrap();
-    }
-    assert!(has_ended, "still running");
-    status.unwrap()
 }
 
 #[test]
@@ -220,14 +204,10 @@ fn a_wrong_option_is_explained_without_its_value() {
     }
 }
 
-/// Starts ftpfs on a terminal of its own, which script(1) provides.
-fn on_a_terminal(home: &Home, url: &str, option: &str) -> Child {
+/// Starts ftpfs on a terminal of its own.
+fn on_a_terminal(home: &Home, url: &str, option: &str) -> Terminal {
     let line = format!("{FTPFS} {url} mnt -o '{option}'");
-    home.command("script", &["-qefc", &line, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    Terminal::start(home.command("script", &[]), &line)
 }
 
 /// Password stores ask for a passphrase on the terminal, which only its foreground group may read.
@@ -239,16 +219,11 @@ fn a_command_can_ask_on_the_terminal() {
         "store",
         "stty -echo < /dev/tty; printf 'PIN: ' > /dev/tty; read line < /dev/tty; echo \"$line\"",
     );
-    let mut program = on_a_terminal(&home, &server.url(), "password_command=./store");
-    let mut screen = program.stdout.take().unwrap();
-    let mut shown = Vec::new();
-    let mut byte = [0];
-    while !shown.ends_with(b"PIN: ") && screen.read(&mut byte).unwrap() == 1 {
-        shown.push(byte[0]);
-    }
-    writeln!(program.stdin.as_ref().unwrap(), "{PASSWORD}").unwrap();
-    assert!(wait_for(LIMIT, || is_mounted(&home.mountpoint)));
-    assert!(end_of(&mut program).success());
+    let mut terminal = on_a_terminal(&home, &server.url(), "password_command=./store");
+    terminal.asks("PIN: ");
+    terminal.types(PASSWORD);
+    let (shown, is_well) = terminal.ends();
+    assert!(is_well && is_mounted(&home.mountpoint), "{shown}");
     home.unmount();
 }
 
@@ -256,12 +231,12 @@ fn a_command_can_ask_on_the_terminal() {
 fn ctrl_c_ends_ftpfs_though_the_command_ignores_it() {
     let home = Home::new();
     home.script("store", "trap '' INT; touch started; exec sleep 60");
-    let mut program = on_a_terminal(&home, "me@127.0.0.1:", "password_command=./store");
+    let terminal = on_a_terminal(&home, "me@127.0.0.1:", "password_command=./store");
     let started = home.path().join("started");
     assert!(wait_for(LIMIT, || started.exists()));
-    program.stdin.as_ref().unwrap().write_all(&[3]).unwrap();
-    assert!(!end_of(&mut program).success());
-    assert!(!is_mounted(&home.mountpoint));
+    terminal.presses(&[3]);
+    let (shown, is_well) = terminal.ends();
+    assert!(!is_well && !is_mounted(&home.mountpoint), "{shown}");
 }
 
 #[test]

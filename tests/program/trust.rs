@@ -1,17 +1,18 @@
 //! `-o trust=first`: the first certificate of a server is pinned, and no other one is accepted.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ftpfs::server::Certificate;
 use tempfile::TempDir;
 
-use crate::support::{Kind, PASSWORD, TestServer, Tls, USER, is_mounted, run_with, wait_for};
+use crate::support::{
+    Kind, PASSWORD, Terminal, TestServer, Tls, USER, is_mounted, run_with, wait_for,
+};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -73,21 +74,11 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    /// Starts `ftpfs ARGUMENTS` on a terminal of its own, which script(1) provides, without a
-    /// password in the environment.
+    /// Starts `ftpfs ARGUMENTS` on a terminal of its own, without a password in the environment.
     fn on_a_terminal(&self, arguments: &str) -> Terminal {
-        let mut program = self
-            .command(
-                "script",
-                &["-qefc", &format!("{FTPFS} {arguments}"), "/dev/null"],
-            )
-            .env_remove("FTPFS_PASSWORD")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let screen = program.stdout.take().unwrap();
-        Terminal { program, screen }
+        let mut script = self.command("script", &[]);
+        script.env_remove("FTPFS_PASSWORD");
+        Terminal::start(script, &format!("{FTPFS} {arguments}"))
     }
 }
 
@@ -99,48 +90,6 @@ impl Drop for Home {
                 .arg(&self.mountpoint)
                 .status();
         }
-    }
-}
-
-/// A program on a terminal.
-struct Terminal {
-    program: Child,
-    screen: ChildStdout,
-}
-
-impl Terminal {
-    /// Returns what is shown until the program asks something that ends with `question`.
-    fn asks(&mut self, question: &str) -> String {
-        let mut shown = Vec::new();
-        let mut byte = [0];
-        while !shown.ends_with(question.as_bytes()) && self.screen.read(&mut byte).unwrap() == 1 {
-            shown.push(byte[0]);
-        }
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        assert!(shown.ends_with(question), "{shown}");
-        shown
-    }
-
-    fn types(&self, answer: &str) {
-        writeln!(self.program.stdin.as_ref().unwrap(), "{answer}").unwrap();
-    }
-
-    /// Returns the rest of what is shown, and whether the program succeeds.
-    fn ends(mut self) -> (String, bool) {
-        let mut status = None;
-        let has_ended = wait_for(LIMIT, || {
-            status = self.program.try_wait().unwrap();
-            status.is_some()
-        });
-        if !has_ended {
-            self.program.kill().unwrap();
-            self.program.wait().unwrap();
-        }
-        let mut shown = Vec::new();
-        self.screen.read_to_end(&mut shown).unwrap();
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        assert!(has_ended, "still running: {shown}");
-        (shown, status.unwrap().success())
     }
 }
 

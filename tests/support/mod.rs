@@ -33,6 +33,7 @@ mod random;
 mod scripted;
 mod server;
 mod shell;
+mod terminal;
 mod tls;
 mod tree;
 
@@ -48,6 +49,7 @@ pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
 pub(crate) use server::{PASSWORD, TestServer, USER};
 pub(crate) use shell::{command, installed, lines, run, run_with, shell, wait_for};
+pub(crate) use terminal::Terminal;
 pub(crate) use tls::Tls;
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};
 
