@@ -119,11 +119,11 @@ pub(super) fn unmount(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // From now on, the process does not end before it has replied.
     request.step()?;
     mount::unmount(&mountpoint)?;
-    let stored = done(request)?;
+    let stored = done(request);
     if !process.wait(EXIT)? {
         return Err(format!("the ftpfs of {} has not ended", mountpoint.display()).into());
     }
-    Ok(stored)
+    stored
 }
 
 /// Shows the progress of a request at a terminal, and prints its result.

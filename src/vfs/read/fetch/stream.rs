@@ -28,6 +28,7 @@ pub(super) fn fill(
     let fetch = StreamFetch {
         shared,
         transfer,
+        may_grow: expected.may_grow(),
         resuming: ResumableDownload::new(source, position, expected, trust, cancel),
         watch: None,
     };
@@ -37,6 +38,9 @@ pub(super) fn fill(
 struct StreamFetch<'a> {
     shared: &'a Arc<ReaderShared>,
     transfer: u64,
+    /// Whether a program had read the file to its end before this transfer. Its own reader may do
+    /// so at any moment, which says nothing about what comes after the last byte.
+    may_grow: bool,
     resuming: ResumableDownload,
     /// Measures whether parallel transfers pay off; `None` if one transfer is enough.
     watch: Option<ParallelWatch>,
@@ -275,7 +279,7 @@ impl StreamFetch<'_> {
         self.resuming.outlive_readers();
         match self.resuming.step(&mut [0; 1]) {
             Ok(DownloadStep::End | DownloadStep::Again) => {}
-            Ok(DownloadStep::Bytes(_)) if self.shared.expected.may_grow() => {}
+            Ok(DownloadStep::Bytes(_)) if self.may_grow => {}
             Ok(DownloadStep::Bytes(_)) => log::warn!(
                 path = self.shared.source.path();
                 "{}: more came than the server says it has: it has grown, or comes in another form than it is stored \
