@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 pub(super) use super::control_args::MOUNTPOINT;
 use super::old_source::CURLFTPFS_PREFIX;
-use super::{control_args, help, value};
+use super::{completions, control_args, help, man, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
@@ -41,6 +41,8 @@ pub(super) const COMMAND: &str = "COMMAND";
 pub(super) const JSON: &str = "json";
 pub(super) const PROMETHEUS: &str = "prometheus";
 pub(super) const WATCH: &str = "watch";
+pub(super) const PAGE: &str = "PAGE";
+pub(super) const SHELL: &str = "SHELL";
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -86,7 +88,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .about("Mount an FTP server as a local directory")
         .override_usage(
             "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
-             ftpfs demo|serve|check|status|man|help ...\n       \
+             ftpfs demo|serve|check|status|man|completions|help ...\n       \
              ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
@@ -120,7 +122,8 @@ fn ftpfs_with(source: Arg) -> Command {
         .subcommand(check())
         .subcommand(status())
         .subcommands(control_args::subcommands())
-        .subcommand(Command::new("man").about("Print the manual page, for man -l -"))
+        .subcommand(man_pages())
+        .subcommand(shell_completions())
 }
 
 /// Returns the command line with which mount(8) calls `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N
@@ -140,12 +143,35 @@ pub(super) fn mount_helper() -> Command {
         .arg(ignored("type", 't'))
 }
 
+fn man_pages() -> Command {
+    Command::new("man")
+        .about("Print a manual page, for man -l -")
+        .arg(
+            Arg::new(PAGE)
+                .default_value(man::PAGES[0])
+                .value_parser(man::PAGES)
+                .help("Name of the page"),
+        )
+}
+
+fn shell_completions() -> Command {
+    Command::new("completions")
+        .about("Print the completions for a shell, to be sourced by it")
+        .arg(
+            Arg::new(SHELL)
+                .required(true)
+                .value_parser(completions::SHELLS)
+                .help("Name of the shell"),
+        )
+}
+
 fn demo() -> Command {
     Command::new("demo")
         .about("Serve a sample tree and mount it: the first thing to try")
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("Directory to mount it on [default: a new temporary directory]"),
         )
         .arg(
@@ -192,6 +218,7 @@ fn serve_tls() -> [Arg; 5] {
             .value_name("FILE")
             .requires(TLS)
             .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
     };
     [
         Arg::new(TLS)
@@ -225,6 +252,7 @@ fn serve_in_the_clear() -> Command {
             Arg::new(DIRECTORY)
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("The directory that clients see as /"),
         )
         .arg(
@@ -285,6 +313,7 @@ fn status() -> Command {
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("Mountpoint [default: all mounts of this user]"),
         )
         .arg(
@@ -323,6 +352,7 @@ fn source() -> Arg {
 fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
         .help("Directory to mount on; it must exist and be empty")
 }
 

@@ -5,6 +5,7 @@ mod advice;
 mod build;
 mod check;
 mod command;
+mod completions;
 mod control;
 mod control_args;
 mod demo;
@@ -83,7 +84,14 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("log", matches)) => control::log(matches),
         Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
-        Some(("man", _)) => print(&man::man_page()?),
+        Some(("man", matches)) => {
+            let page = matches.get_one::<String>(command::PAGE);
+            print(&man::page(page.map_or("", String::as_str))?)
+        }
+        Some(("completions", matches)) => {
+            let shell = matches.get_one::<String>(command::SHELL);
+            print(completions::script(shell.map_or("", String::as_str))?.as_bytes())
+        }
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }

@@ -13,11 +13,13 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod completions;
 mod control;
 mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod man;
 mod old_lines;
 mod process;
 mod resources;
