@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 pub(super) use super::control_args::MOUNTPOINT;
 use super::old_source::CURLFTPFS_PREFIX;
-use super::{completions, control_args, help, man, value};
+use super::{control_args, help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
@@ -43,6 +43,11 @@ pub(super) const PROMETHEUS: &str = "prometheus";
 pub(super) const WATCH: &str = "watch";
 pub(super) const PAGE: &str = "PAGE";
 pub(super) const SHELL: &str = "SHELL";
+
+/// The manual pages that `man` prints; the first one is the default.
+pub(super) const PAGES: [&str; 3] = ["ftpfs", "mount.ftpfs", "ftpfs.conf"];
+/// The shells that `completions` knows.
+pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -148,8 +153,8 @@ fn man_pages() -> Command {
         .about("Print a manual page, for man -l -")
         .arg(
             Arg::new(PAGE)
-                .default_value(man::PAGES[0])
-                .value_parser(man::PAGES)
+                .default_value(PAGES[0])
+                .value_parser(PAGES)
                 .help("Name of the page"),
         )
 }
@@ -160,7 +165,7 @@ fn shell_completions() -> Command {
         .arg(
             Arg::new(SHELL)
                 .required(true)
-                .value_parser(completions::SHELLS)
+                .value_parser(SHELLS)
                 .help("Name of the shell"),
         )
 }

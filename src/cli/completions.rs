@@ -13,10 +13,7 @@ use clap_complete::{Generator, Shell, generate};
 use super::command;
 use super::options::{self, Group, Spec};
 
-/// The shells, as typed.
-pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
-
-/// Returns the completions for a shell in [`SHELLS`].
+/// Returns the completions for one of [`SHELLS`](super::command::SHELLS).
 pub(super) fn script(shell: &str) -> io::Result<String> {
     match shell {
         "bash" => Ok(bash::extend(&generated(Shell::Bash)?)),
@@ -68,6 +65,7 @@ fn commands() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command::SHELLS;
 
     #[test]
     fn every_option_and_subcommand_is_offered_in_each_shell() {

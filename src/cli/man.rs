@@ -14,13 +14,10 @@ use textwrap::{Options, WordSplitter};
 
 use super::options::{Group, Spec};
 
-/// The pages, by name.
-pub(super) const PAGES: [&str; 3] = ["ftpfs", "mount.ftpfs", "ftpfs.conf"];
-
 /// Width of the lines of a page's source.
 const SOURCE_WIDTH: usize = 72;
 
-/// Returns a page of [`PAGES`].
+/// Returns one of [`PAGES`](super::command::PAGES).
 pub(super) fn page(name: &str) -> io::Result<Vec<u8>> {
     let roff = match name {
         "ftpfs" => program::page(),

@@ -7,8 +7,9 @@ use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// Sources the completions, sets the variables of a completion as bash does, calls the function that
-/// is registered for ftpfs, and prints the replies. Arguments: the script, the line, its words.
+/// Sources the completions, sets the variables of a completion as bash does, calls the function
+/// that is registered for ftpfs, and prints the replies. Arguments: the script, the line, its
+/// words.
 const BASH: &str = r#"
 . "$1"
 COMP_LINE=$2 COMP_POINT=${#2}

@@ -30,9 +30,10 @@ pub(super) fn extend(generated: &str) -> String {
     for flag in described().get_opts() {
         if let (Some(short), Some(help)) = (flag.get_short(), flag.get_help()) {
             let help = in_brackets(&help.to_string());
-            let argument = match flag.get_action().takes_values() {
-                true => format!("*-{short}+[{help}]:OPT,...:_ftpfs_mount_options"),
-                false => format!("-{short}[{help}]"),
+            let argument = if flag.get_action().takes_values() {
+                format!("*-{short}+[{help}]:OPT,...:_ftpfs_mount_options")
+            } else {
+                format!("-{short}[{help}]")
             };
             let _ = writeln!(flags, "        {} \\", quoted(&argument));
         }
