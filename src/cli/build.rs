@@ -1,15 +1,11 @@
 //! Converts the typed options to the options of the lower layers.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::ArgMatches;
-
-use super::old_source::parse_source;
 use super::proxy_env::{self, Variables};
 use super::settings::Settings;
-use super::{Failure, command, security};
+use super::{Failure, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
@@ -47,24 +43,6 @@ const LEAST_FOR_LISTINGS: usize = 128 << 20;
 /// Number of threads that receive the kernel's requests. None of them waits for the network, so a
 /// few are enough.
 const THREADS: usize = 4;
-
-/// Parses the source.
-///
-/// # Errors
-/// It is invalid.
-pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
-    let typed = matches.get_one::<OsString>(command::SOURCE);
-    Ok(parse_source(typed.ok_or("SOURCE is missing")?)?)
-}
-
-/// Returns the typed `-o` lists, and what other flags stand for.
-pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
-    let lists = matches.get_many::<OsString>(command::OPTIONS);
-    // Not every form of the command line has the flag.
-    let port = matches.try_get_many::<OsString>(command::SSHFS_PORT);
-    let port = port.ok().flatten().into_iter().flatten();
-    lists.into_iter().flatten().chain(port).collect()
-}
 
 /// Finds user and password.
 ///
@@ -178,12 +156,12 @@ pub(super) fn remote(
     })
 }
 
-/// Returns the mount options for the kernel.
-pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -> KernelOptions {
+/// Returns the mount options for the kernel. `label` is the source as typed.
+pub(super) fn kernel(label: &str, options: &Settings, single_thread: bool) -> KernelOptions {
     let name = options.fsname.clone();
     let subtype = options.subtype.clone();
     KernelOptions {
-        name: name.unwrap_or_else(|| source.shown.clone()),
+        name: name.unwrap_or_else(|| label.to_owned()),
         subtype: subtype.unwrap_or_else(|| "ftpfs".to_owned()),
         read_only: options.read_only,
         no_exec: options.no_exec,
@@ -266,7 +244,7 @@ pub(super) fn state_home() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
+    use std::ffi::{OsStr, OsString};
 
     use super::super::{option_list, secrets};
     use super::*;
@@ -277,7 +255,8 @@ mod tests {
         let list = [OsString::from(
             "proxy=http://me:hunter2@p:1,user=me:hunter2",
         )];
-        let options = option_list::parse(&list, option_list::Unknown::Refuse).unwrap();
+        let options = option_list::parse(&list, option_list::Unknown::Refuse, Settings::default());
+        let options = options.unwrap().settings;
         let value = |name: &str| (name == "FTP_PROXY").then(|| "http://me:hunter2@e:1".to_owned());
         let environment = secrets::Environment {
             password: Some(Password::new("hunter2")),
@@ -286,7 +265,7 @@ mod tests {
         let proxy = proxy(&source, &options, &environment.proxies).unwrap();
         assert!(proxy.is_some());
         let login = credentials(&source, &options, environment.password.clone()).unwrap();
-        let kernel = kernel(&source, &options, false);
+        let kernel = kernel(&source.shown, &options, false);
         let printed = format!("{source:?} {options:?} {environment:?} {login:?} {proxy:?}");
         let to_mount = mount(source, &options, login, proxy, kernel, None);
         let printed = format!("{printed} {to_mount:?}");

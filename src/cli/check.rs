@@ -12,7 +12,7 @@ use clap::ArgMatches;
 
 use super::advice::Advice;
 use super::login::{self, AttemptError};
-use super::option_list::{self, Unknown};
+use super::request::{CommandLine, Request};
 use super::secrets::Environment;
 use super::{Failure, build, security};
 use crate::ftp::profile::ProfileRecord;
@@ -30,8 +30,11 @@ const ROUND_TRIPS: usize = 5;
 /// # Errors
 /// The source, the login or the directory cannot be used.
 pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<ExitCode, Failure> {
-    let source = build::source(matches)?;
-    let options = option_list::parse(build::lists(matches), Unknown::Refuse)?;
+    let Request {
+        source,
+        settings: options,
+        ..
+    } = CommandLine::new(matches)?.resolve()?;
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
     security::port(&source, &options)?;
     let state = build::state_home();

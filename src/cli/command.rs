@@ -37,6 +37,7 @@ pub(super) const TLS_CERTIFICATE: &str = "tls-cert";
 pub(super) const TLS_KEY: &str = "tls-key";
 pub(super) const TLS_REUSE: &str = "tls-reuse";
 pub(super) const TLS_CLIENT_CA: &str = "tls-client-ca";
+pub(super) const FILE: &str = "FILE";
 pub(super) const COMMAND: &str = "COMMAND";
 pub(super) const JSON: &str = "json";
 pub(super) const PROMETHEUS: &str = "prometheus";
@@ -49,7 +50,7 @@ pub(super) const PAGES: [&str; 3] = ["ftpfs", "mount.ftpfs", "ftpfs.conf"];
 /// The shells that `completions` knows.
 pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
+const SOURCE_HELP: &str = "NAME: of the configuration, [user@]host:[path], or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
 
 /// Whether the program was called as `mount.ftpfs`, as mount(8) does for type `ftpfs`.
@@ -92,8 +93,8 @@ fn ftpfs_with(source: Arg) -> Command {
         .version(clap::crate_version!())
         .about("Mount an FTP server as a local directory")
         .override_usage(
-            "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
-             ftpfs demo|serve|check|status|man|completions|help ...\n       \
+            "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]\n       \
+             ftpfs demo|serve|check|status|config|man|completions|help ...\n       \
              ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
@@ -102,7 +103,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .after_long_help(help::help_text())
         .subcommand_negates_reqs(true)
         .arg(source.required_unless_present(OPTIONS_TABLE))
-        .arg(mountpoint().required_unless_present(OPTIONS_TABLE))
+        .arg(mountpoint())
         .arg(options())
         .arg(flag(FOREGROUND, 'f', "Stay in the foreground"))
         .arg(flag(
@@ -126,6 +127,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .subcommand(serve())
         .subcommand(check())
         .subcommand(status())
+        .subcommand(config())
         .subcommands(control_args::subcommands())
         .subcommand(man_pages())
         .subcommand(shell_completions())
@@ -312,6 +314,28 @@ fn check() -> Command {
         .arg(options())
 }
 
+fn config() -> Command {
+    let file = || {
+        Arg::new(FILE)
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::FilePath)
+    };
+    Command::new("config")
+        .about("Check or show the configuration files")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("check")
+                .about("Report every error in the configuration, with its file, line and key")
+                .arg(file().help("File to check [default: ~/.config/ftpfs/config and /etc/ftpfs.conf]")),
+        )
+        .subcommand(
+            Command::new("show")
+                .about("List the configured sources, or the options that SOURCE gets and where they come from")
+                .arg(source())
+                .arg(file().long("file").value_name("FILE").help("Read FILE in place of the usual ones")),
+        )
+}
+
 fn status() -> Command {
     Command::new("status")
         .about("Show what a running mount is doing, or all of your mounts")
@@ -358,7 +382,7 @@ fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::DirPath)
-        .help("Directory to mount on; it must exist and be empty")
+        .help("Directory to mount on; it must exist and be empty [default: the configured one]")
 }
 
 fn options() -> Arg {

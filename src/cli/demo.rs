@@ -52,7 +52,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         account: String::new(),
         origin: CredentialsOrigin::Given,
     };
-    let kernel = build::kernel(&source, &options, false);
+    let kernel = build::kernel(&source.shown, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
     let to_mount = build::mount(source, &options, login, None, kernel, None)?;
     // This thread keeps its privileges, because COMMAND is the user's own program.

@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod command;
 mod completions;
+mod config;
 mod control;
 mod control_args;
 mod demo;
@@ -22,6 +23,8 @@ mod option_error;
 mod option_list;
 mod options;
 mod proxy_env;
+mod reload;
+mod request;
 mod sample_tree;
 mod screen;
 mod secrets;
@@ -38,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use self::config::ConfigChoice;
 use self::secrets::Environment;
 use crate::source;
 
@@ -84,6 +88,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("log", matches)) => control::log(matches),
         Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
+        Some(("config", matches)) => configuration(matches),
         Some(("man", matches)) => {
             let page = matches.get_one::<String>(command::PAGE);
             print(&man::page(page.map_or("", String::as_str))?)
@@ -97,6 +102,19 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         }
         _ => mount::run(matches, &environment),
     }
+}
+
+fn configuration(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let (action, arguments) = matches.subcommand().ok_or("check or show is missing")?;
+    let file = arguments.get_one::<OsString>(command::FILE).cloned();
+    let choice = file.map_or_else(request::environment, ConfigChoice::parse);
+    let report = if action == "check" {
+        config::check(&choice)?
+    } else {
+        let typed = arguments.get_one::<OsString>(command::SOURCE);
+        config::show(&choice, typed.map(OsString::as_os_str))?
+    };
+    print(report.as_bytes())
 }
 
 fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {

@@ -3,38 +3,39 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-
-use clap::ArgMatches;
-use log::LevelFilter;
 
 use super::advice::Advice;
-use super::logging::LogFile;
-use super::option_list::{self, Unknown};
+use super::request::{CommandLine, Request};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, logging, login, security};
+use super::{Failure, build, command, logging, login, reload, security};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
-use crate::source::conceal;
+use crate::source::{Source, conceal};
 use crate::sys::{self, FdReadiness, Forked, Signals};
+use clap::ArgMatches;
 
 /// Mounts. Returns when the mount is ready, or in the foreground when it has ended.
 ///
 /// # Errors
 /// Nothing is left mounted.
 pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<ExitCode, Failure> {
-    let source = build::source(matches)?;
-    let mut options = option_list::parse(build::lists(matches), unknown(matches))?;
-    if command::is_set(matches, command::DEBUG) {
-        options.log_level = options.log_level.max(LevelFilter::Debug);
-    }
-    let directory = matches.get_one::<PathBuf>(command::MOUNTPOINT);
-    let mountpoint = Mountpoint::check(directory.ok_or("MOUNTPOINT is missing")?, options.nonempty)
+    let command_line = CommandLine::new(matches)?;
+    let Request {
+        source,
+        label,
+        mountpoint: configured,
+        settings: options,
+        title,
+    } = command_line.resolve()?;
+    let typed = matches.get_one::<PathBuf>(command::MOUNTPOINT);
+    let directory = typed.or(configured.as_ref());
+    let directory = directory.ok_or_else(|| no_mountpoint(&source, title.as_deref()))?;
+    let mountpoint = Mountpoint::check(directory, options.nonempty)
         // The mountpoint may be a source with a password, in the wrong order.
         .map_err(|error| conceal(&error.to_string()))?;
     let kernel = build::kernel(
-        &source,
+        &label,
         &options,
         command::is_set(matches, command::SINGLE_THREAD),
     );
@@ -64,21 +65,34 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
-        return serve(&mountpoint, to_mount, &options, &advice, None);
+        return serve(
+            &mountpoint,
+            to_mount,
+            &command_line,
+            &options,
+            &advice,
+            None,
+        );
     }
     match sys::fork()? {
         // The child has printed the reason on the terminal that they share.
         Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
         Forked::Parent(_) => Ok(ExitCode::FAILURE),
-        Forked::Child(readiness) => {
-            serve(&mountpoint, to_mount, &options, &advice, Some(readiness))
-        }
+        Forked::Child(readiness) => serve(
+            &mountpoint,
+            to_mount,
+            &command_line,
+            &options,
+            &advice,
+            Some(readiness),
+        ),
     }
 }
 
 fn serve(
     mountpoint: &Mountpoint,
     mut to_mount: MountOptions,
+    command_line: &CommandLine,
     options: &Settings,
     advice: &Advice,
     background: Option<FdReadiness>,
@@ -91,7 +105,12 @@ fn serve(
     if let Some(hint) = options.foreign.hint() {
         log::info!("{hint}");
     }
-    to_mount.hang_up = hang_up(in_background, log_file);
+    to_mount.hang_up = if ends_with_terminal(in_background) {
+        HangUp::End
+    } else {
+        let traffic = to_mount.remote.pool.connect.traffic.clone();
+        reload::on_hang_up(log_file, command_line.clone(), traffic)
+    };
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;
     sys::renounce().map_err(mount::Error::Privilege)?;
@@ -118,29 +137,25 @@ fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A mount in the foreground of a terminal ends with it. Others reopen their log file, if they have
-/// one.
-fn hang_up(in_background: bool, log_file: Option<LogFile>) -> HangUp {
+/// Whether SIGHUP ends the mount: it is in the foreground of a terminal, which was closed.
+fn ends_with_terminal(in_background: bool) -> bool {
     let at_terminal = [
         io::stdin().is_terminal(),
         io::stdout().is_terminal(),
         io::stderr().is_terminal(),
     ];
-    if !in_background && at_terminal.contains(&true) {
-        return HangUp::End;
-    }
-    HangUp::Call(Arc::new(move || {
-        if let Some(file) = &log_file {
-            file.reopen();
-        }
-    }))
+    !in_background && at_terminal.contains(&true)
 }
 
-/// Only the helper of mount(8) has -s for "sloppy".
-fn unknown(matches: &ArgMatches) -> Unknown {
-    if command::is_set(matches, command::SLOPPY) {
-        Unknown::Skip
-    } else {
-        Unknown::Refuse
+/// Says where a mountpoint can come from. `title` is the section of a configured source.
+fn no_mountpoint(source: &Source, title: Option<&str>) -> String {
+    match title {
+        Some(title) => format!(
+            "MOUNTPOINT is missing: add one after the source, or mountpoint = \"/DIR\" to {title} of the configuration"
+        ),
+        None => format!(
+            "MOUNTPOINT is missing: add one after the source ({} is no source of the configuration)",
+            source.host
+        ),
     }
 }

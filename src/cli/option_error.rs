@@ -1,5 +1,7 @@
 //! What is wrong with an `-o` option.
 
+use std::fmt;
+
 /// An invalid `-o` option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OptionError {
@@ -37,11 +39,12 @@ pub(super) enum OptionError {
     },
 }
 
-impl std::fmt::Display for OptionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl OptionError {
+    /// Writes the message; `option` and `dash` come before an option's name.
+    fn write(&self, f: &mut fmt::Formatter<'_>, option: &str, dash: &str) -> fmt::Result {
         match self {
             Self::Unknown { name, nearest } => {
-                write!(f, "unknown option -o {name}")?;
+                write!(f, "unknown option {dash}{name}")?;
                 match nearest {
                     Some(nearest) => write!(f, " (did you mean {nearest}?)"),
                     None => write!(f, " (ftpfs --help lists them)"),
@@ -54,19 +57,34 @@ impl std::fmt::Display for OptionError {
                 "the text after a comma in -o is not an option; write a comma in a value as \\,",
             ),
             Self::NeedsValue { name, placeholder } => {
-                write!(f, "option -o {name} needs a value: {name}={placeholder}")
+                write!(f, "{option}{name} needs a value: {name}={placeholder}")
             }
-            Self::Foreign { name, advice } => write!(f, "option -o {name}: {advice}"),
+            Self::Foreign { name, advice } => write!(f, "{option}{name}: {advice}"),
             Self::BadSecret { name, expected } => {
-                write!(f, "option -o {name}: {expected} is expected")
+                write!(f, "{option}{name}: {expected} is expected")
             }
-            Self::TakesNoValue(name) => write!(f, "option -o {name} takes no value"),
+            Self::TakesNoValue(name) => write!(f, "{option}{name} takes no value"),
             Self::BadValue {
                 name,
                 value,
                 expected,
-            } => write!(f, "option -o {name}={value}: {expected} is expected"),
+            } => write!(f, "{option}{name}={value}: {expected} is expected"),
         }
+    }
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "option -o ", "-o ")
+    }
+}
+
+/// Displays an error about an option in a configuration file, where it has no `-o`.
+pub(super) struct InFile<'a>(pub(super) &'a OptionError);
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "", "")
     }
 }
 

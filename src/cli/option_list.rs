@@ -1,6 +1,7 @@
-//! Parses the text of `-o` into [`Settings`]: splits lists, finds each name in the table, and sets
-//! its value.
+//! Sets options of the command line and of configuration files in [`Settings`]: splits lists, finds
+//! each name in the table, and sets its value.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -23,24 +24,46 @@ pub(super) enum Unknown {
 /// The option that curlftpfs has too, with another form of its value.
 const PROXY: &str = "proxy";
 
-/// Parses these lists. Later options override earlier ones.
+/// The options of a command line.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    /// Their values, with those that were there before.
+    pub(super) settings: Settings,
+    /// The names of the own options that were typed, or for which typed ones stand.
+    pub(super) names: BTreeSet<&'static str>,
+    /// A proxy that is described in parts, as in curlftpfs.
+    proxy: ForeignProxy,
+}
+
+/// Parses these lists. Later options override earlier ones, and all override `before`.
 ///
 /// # Errors
 /// The first option that is unknown or has an invalid value.
 pub(super) fn parse<'a>(
     lists: impl IntoIterator<Item = &'a OsString>,
     unknown: Unknown,
-) -> Result<Settings, OptionError> {
-    let mut options = Settings::default();
-    let mut proxy = ForeignProxy::default();
+    before: Settings,
+) -> Result<Typed, OptionError> {
+    let mut typed = Typed {
+        settings: before,
+        ..Typed::default()
+    };
     for option in lists.into_iter().flat_map(|list| split(list)) {
-        match set(&mut options, &mut proxy, &option) {
+        match typed.set(&option) {
             Err(OptionError::Unknown { .. } | OptionError::NoName) if unknown == Unknown::Skip => {}
             outcome => outcome?,
         }
     }
-    set_proxy(&mut options, &proxy)?;
-    Ok(options)
+    typed.set_proxy()?;
+    Ok(typed)
+}
+
+/// Returns the option with this name.
+///
+/// # Errors
+/// There is none.
+pub(super) fn named(name: &str) -> Result<&'static Spec, OptionError> {
+    find(name).ok_or_else(|| unknown(name))
 }
 
 /// Splits at commas. A backslash makes the next byte literal, as in mount.fuse.
@@ -64,32 +87,130 @@ fn split(list: &OsStr) -> Vec<OsString> {
     options.into_iter().map(OsString::from_vec).collect()
 }
 
-/// Sets one option, own or of another program. What describes a proxy in parts is collected in
-/// `proxy`.
-fn set(
-    options: &mut Settings,
-    proxy: &mut ForeignProxy,
-    option: &OsStr,
-) -> Result<(), OptionError> {
-    let (name, value) = parts(option);
-    if name == "remount" {
-        return Err(OptionError::Remount);
+impl Typed {
+    /// Sets one option, own or of another program.
+    fn set(&mut self, option: &OsStr) -> Result<(), OptionError> {
+        let (name, value) = parts(option);
+        if name == "remount" {
+            return Err(OptionError::Remount);
+        }
+        if name == PROXY
+            && let Some(place) = value.and_then(OsStr::to_str).filter(|text| is_place(text))
+        {
+            self.proxy.place = Some(Password::new(place));
+            return Ok(());
+        }
+        if name == PROXY {
+            self.proxy.place = None;
+        }
+        if let Some(spec) = find(&name) {
+            return self.set_own(spec, spec.name, value);
+        }
+        match find_foreign(&name, value.is_some()) {
+            Some(foreign) => self.set_foreign(foreign, value),
+            None => Err(unknown(&name)),
+        }
     }
-    if name == PROXY
-        && let Some(place) = value.and_then(OsStr::to_str).filter(|text| is_place(text))
-    {
-        proxy.place = Some(Password::new(place));
-        return Ok(());
+
+    /// Sets an own option that was typed as `typed`.
+    fn set_own(
+        &mut self,
+        spec: &'static Spec,
+        typed: &'static str,
+        value: Option<&OsStr>,
+    ) -> Result<(), OptionError> {
+        set_value(&mut self.settings, spec, typed, value)?;
+        // Without a value, `user` is that of mount(8).
+        if spec.name != "user" || value.is_some() {
+            self.names.insert(spec.name);
+        }
+        Ok(())
     }
-    if name == PROXY {
-        proxy.place = None;
+
+    /// Sets what an option of another program stands for.
+    fn set_foreign(
+        &mut self,
+        foreign: &'static ForeignOption,
+        value: Option<&OsStr>,
+    ) -> Result<(), OptionError> {
+        let name = foreign.name;
+        let refuse = |advice| OptionError::Foreign { name, advice };
+        if foreign.is_flag() && value.is_some() {
+            return Err(OptionError::TakesNoValue(name));
+        }
+        match foreign.treatment {
+            Treatment::Means(own) => {
+                self.set_all(name, own)?;
+                self.settings.foreign.add_replaced(name, own);
+            }
+            Treatment::Renamed(own) => {
+                let spec = find(own).ok_or_else(|| unknown(own))?;
+                self.set_own(spec, name, value)?;
+                let typed = format!("{name}=");
+                self.settings
+                    .foreign
+                    .add_replaced(&typed, &format!("{own}="));
+            }
+            Treatment::ByValue(equivalent) => {
+                let text = value.and_then(OsStr::to_str).unwrap_or_default();
+                match equivalent(text).map_err(refuse)? {
+                    Equivalent::Means(own) => {
+                        self.set_all(name, &own)?;
+                        let typed = format!("{name}={text}");
+                        self.settings.foreign.add_replaced(&typed, &own);
+                    }
+                    Equivalent::Ignored => self.settings.foreign.add_ignored(name),
+                }
+            }
+            Treatment::Proxy(ProxyPart::Scheme(scheme)) => self.proxy.scheme = Some(scheme),
+            Treatment::Proxy(ProxyPart::Login) => {
+                let login = value.and_then(OsStr::to_str);
+                let login = login.ok_or_else(|| refuse("user:password in UTF-8 is expected"))?;
+                self.proxy.login = Some(Password::new(login));
+            }
+            Treatment::Ignored => self.settings.foreign.add_ignored(name),
+            Treatment::Refused(advice) => return Err(refuse(advice)),
+        }
+        Ok(())
     }
-    if let Some(spec) = find(&name) {
-        return set_own(options, spec, spec.name, value);
+
+    /// Sets a list of own options, for which `typed` stands.
+    fn set_all(&mut self, typed: &'static str, own: &str) -> Result<(), OptionError> {
+        for option in split(OsStr::new(own)) {
+            let (name, value) = parts(&option);
+            let spec = find(&name).ok_or_else(|| unknown(&name))?;
+            self.set_own(spec, typed, value)?;
+        }
+        Ok(())
     }
-    match find_foreign(&name, value.is_some()) {
-        Some(foreign) => set_foreign(options, proxy, foreign, value),
-        None => Err(unknown(&name)),
+
+    /// Sets the proxy that was described in parts.
+    fn set_proxy(&mut self) -> Result<(), OptionError> {
+        let Some(url) = self.proxy.url() else {
+            if let Some(scheme) = self.proxy.scheme {
+                let name = if scheme == "http" {
+                    "httpproxy"
+                } else {
+                    "socks5"
+                };
+                self.settings.foreign.add_ignored(name);
+            }
+            // Without a place, the proxy's kind has no effect, but a login may belong to a URL.
+            return match self.proxy.login {
+                Some(_) => Err(OptionError::Foreign {
+                    name: "proxy_user",
+                    advice: "write the login in the proxy's URL: proxy=http://user:password@host:port",
+                }),
+                None => Ok(()),
+            };
+        };
+        let spec = find(PROXY).ok_or_else(|| unknown(PROXY))?;
+        self.set_own(spec, PROXY, Some(OsStr::new(url.reveal())))?;
+        let instead = "proxy=SCHEME://[user:password@]host:port";
+        self.settings
+            .foreign
+            .add_replaced("proxy=host:port", instead);
+        Ok(())
     }
 }
 
@@ -101,7 +222,10 @@ fn parts(option: &OsStr) -> (String, Option<&OsStr>) {
 }
 
 /// Sets an own option that was typed as `typed`.
-fn set_own(
+///
+/// # Errors
+/// Its value is missing or invalid.
+pub(super) fn set_value(
     options: &mut Settings,
     spec: &Spec,
     typed: &'static str,
@@ -140,92 +264,9 @@ fn set_own(
     })
 }
 
-/// Sets what an option of another program stands for.
-fn set_foreign(
-    options: &mut Settings,
-    proxy: &mut ForeignProxy,
-    foreign: &'static ForeignOption,
-    value: Option<&OsStr>,
-) -> Result<(), OptionError> {
-    let name = foreign.name;
-    let refuse = |advice| OptionError::Foreign { name, advice };
-    if foreign.is_flag() && value.is_some() {
-        return Err(OptionError::TakesNoValue(name));
-    }
-    match foreign.treatment {
-        Treatment::Means(own) => {
-            set_all(options, name, own)?;
-            options.foreign.add_replaced(name, own);
-        }
-        Treatment::Renamed(own) => {
-            let spec = find(own).ok_or_else(|| unknown(own))?;
-            set_own(options, spec, name, value)?;
-            let typed = format!("{name}=");
-            options.foreign.add_replaced(&typed, &format!("{own}="));
-        }
-        Treatment::ByValue(equivalent) => {
-            let text = value.and_then(OsStr::to_str).unwrap_or_default();
-            match equivalent(text).map_err(refuse)? {
-                Equivalent::Means(own) => {
-                    set_all(options, name, &own)?;
-                    let typed = format!("{name}={text}");
-                    options.foreign.add_replaced(&typed, &own);
-                }
-                Equivalent::Ignored => options.foreign.add_ignored(name),
-            }
-        }
-        Treatment::Proxy(ProxyPart::Scheme(scheme)) => proxy.scheme = Some(scheme),
-        Treatment::Proxy(ProxyPart::Login) => {
-            let login = value.and_then(OsStr::to_str);
-            let login = login.ok_or_else(|| refuse("user:password in UTF-8 is expected"))?;
-            proxy.login = Some(Password::new(login));
-        }
-        Treatment::Ignored => options.foreign.add_ignored(name),
-        Treatment::Refused(advice) => return Err(refuse(advice)),
-    }
-    Ok(())
-}
-
-/// Sets a list of own options, for which `typed` stands.
-fn set_all(options: &mut Settings, typed: &'static str, own: &str) -> Result<(), OptionError> {
-    for option in split(OsStr::new(own)) {
-        let (name, value) = parts(&option);
-        let spec = find(&name).ok_or_else(|| unknown(&name))?;
-        set_own(options, spec, typed, value)?;
-    }
-    Ok(())
-}
-
 /// Whether the value of `proxy` is that of curlftpfs: a host and port without a scheme.
 fn is_place(text: &str) -> bool {
     text != "none" && !text.contains("://")
-}
-
-/// Sets the proxy that was described in parts.
-fn set_proxy(options: &mut Settings, proxy: &ForeignProxy) -> Result<(), OptionError> {
-    let Some(url) = proxy.url() else {
-        if let Some(scheme) = proxy.scheme {
-            let name = if scheme == "http" {
-                "httpproxy"
-            } else {
-                "socks5"
-            };
-            options.foreign.add_ignored(name);
-        }
-        // Without a place, the proxy's kind has no effect, but a login may belong to a URL.
-        return match proxy.login {
-            Some(_) => Err(OptionError::Foreign {
-                name: "proxy_user",
-                advice: "write the login in the proxy's URL: proxy=http://user:password@host:port",
-            }),
-            None => Ok(()),
-        };
-    };
-    let spec = find(PROXY).ok_or_else(|| unknown(PROXY))?;
-    set_own(options, spec, PROXY, Some(OsStr::new(url.reveal())))?;
-    let instead = "proxy=SCHEME://[user:password@]host:port";
-    options.foreign.add_replaced("proxy=host:port", instead);
-    Ok(())
 }
 
 /// A text that cannot be an option's name is not repeated, because it may be the part of a password

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::config::ConfigChoice;
 use super::foreign_use::ForeignUse;
 use super::proxy_env::Choice;
 use crate::credentials::Netrc;
@@ -79,6 +80,8 @@ pub(super) struct Settings {
     pub(super) auto_unmount: bool,
     pub(super) fsname: Option<String>,
     pub(super) subtype: Option<String>,
+    /// The configuration files.
+    pub(super) config: ConfigChoice,
     /// The options of other programs from which some of these come.
     pub(super) foreign: ForeignUse,
 }
@@ -144,6 +147,7 @@ impl Default for Settings {
             auto_unmount: false,
             fsname: None,
             subtype: None,
+            config: ConfigChoice::Usual,
             foreign: ForeignUse::default(),
         }
     }

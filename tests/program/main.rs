@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod cli_mount;
 mod completions;
+mod config;
 mod control;
 mod docs;
 mod examples;

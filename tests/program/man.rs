@@ -1,6 +1,7 @@
 //! The manual pages, as man-db, groff and mandoc read them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -63,4 +64,17 @@ fn each_page_is_read_without_a_warning_and_found_by_what_it_says() {
 #[test]
 fn the_page_of_the_program_is_the_default() {
     assert_eq!(printed(FTPFS, &["man"]), printed(FTPFS, &["man", "ftpfs"]));
+}
+
+/// ftpfs.conf(5) shows it, and the package has it.
+#[test]
+fn the_example_of_a_configuration_is_correct() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("ftpfs.conf");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples/ftpfs.conf");
+    // The tree may be one that a group can write, where ftpfs reads no configuration.
+    fs::write(&copy, fs::read(example).unwrap()).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+    let checked = printed(FTPFS, &["config", "check", copy.to_str().unwrap()]);
+    assert_eq!(checked, "the configuration is correct\n");
 }

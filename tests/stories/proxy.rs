@@ -54,6 +54,7 @@ fn assert_all_by(proxy: &TestProxy, server: &TestServer, host: &str) {
 /// Returns what ftpfs prints when it fails to mount `url`, which must not succeed.
 fn refusal(url: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
     let directory = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
     command.arg(url).arg(directory.path());
     for option in options {
@@ -61,7 +62,7 @@ fn refusal(url: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
     }
     let Output { status, stderr, .. } = command
         .env("FTPFS_PASSWORD", PASSWORD)
-        .env("XDG_STATE_HOME", "/nonexistent")
+        .env("XDG_STATE_HOME", state.path())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()

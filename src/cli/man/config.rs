@@ -31,7 +31,7 @@ const TABLES: [(&str, &str); 3] = [
     (
         "[host.\"NAME\"]",
         "Options for every source on this host. \"*.example.org\" matches all hosts of a domain. The quotes are required if NAME \
-         contains a dot.",
+         contains a dot. The more particular table wins.",
     ),
     (
         "[source.NAME]",
@@ -60,11 +60,13 @@ const ORDER: [&str; 5] = [
     "the command line, or the options in fstab(5).",
 ];
 
-const REFUSED: [&str; 4] = [
-    "a file that others than its owner and root can write;",
-    "a password, in url or elsewhere: use netrc or password_file;",
-    "an unknown key or table;",
-    "a value of the wrong type, or one that -o refuses.",
+const REFUSED: [&str; 6] = [
+    "a file that belongs to another user than root, or that others can write or replace;",
+    "a password, in url, user or proxy: use password_command, password_file or netrc;",
+    "an unknown table or key, and the key config;",
+    "a relative path: paths begin with / or ~/;",
+    "a list, unless the option can be repeated;",
+    "a value that -o refuses, too.",
 ];
 
 pub(super) fn page() -> Roff {
@@ -156,19 +158,29 @@ fn list(roff: &mut Roff, items: &[&str]) {
     }
 }
 
-/// Returns an option as a line of the file: `port = N`, `ro = true`.
-fn key(spec: &Spec) -> Vec<Inline> {
+/// Returns an option as a line of the file: `port = N`, `ro = true`. A file does not choose itself.
+fn key(spec: &Spec) -> Option<Vec<Inline>> {
+    if spec.name == "config" {
+        return None;
+    }
     let is_number = matches!(spec.placeholder, "N" | "SECONDS");
-    let value = match (spec.takes_value(), spec.needs_no_value()) {
-        (false, _) => vec![roman("true")],
-        (true, true) => vec![roman("true or \""), italic(spec.placeholder), roman("\"")],
-        (true, false) if spec.is_repeatable() => {
-            vec![roman("[\""), italic(spec.placeholder), roman("\", ...]")]
-        }
-        (true, false) if is_number => vec![italic(spec.placeholder)],
-        (true, false) => vec![roman("\""), italic(spec.placeholder), roman("\"")],
-    };
     let mut line = vec![bold(spec.name), roman(" = ")];
-    line.extend(value);
-    line
+    if spec.needs_no_value() {
+        line.push(roman("true"));
+    }
+    if spec.takes_value() && spec.needs_no_value() {
+        line.push(roman(" or "));
+    }
+    if spec.takes_value() {
+        let quote = if is_number { "" } else { "\"" };
+        line.extend([roman(quote), italic(spec.placeholder), roman(quote)]);
+    }
+    if spec.is_repeatable() {
+        line.extend([
+            roman(" or [\""),
+            italic(spec.placeholder),
+            roman("\", ...]"),
+        ]);
+    }
+    Some(line)
 }

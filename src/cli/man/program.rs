@@ -1,5 +1,6 @@
 //! ftpfs(1).
 
+use clap::Command;
 use clap_mangen::roff::{Roff, bold};
 
 use super::{
@@ -8,13 +9,15 @@ use super::{
 use crate::cli::command;
 use crate::cli::help::{PASSWORDS, typed};
 
-const SYNOPSIS: [&str; 15] = [
-    "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]",
+const SYNOPSIS: [&str; 17] = [
+    "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]",
     "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
     "ftpfs serve DIR [--listen=ADDRESS:PORT] [--user=NAME | --anonymous [--anonymous-writes]] [--read-only] \
      [--passive-ports=A-B] [--public-address=ADDRESS] [--max-sessions=N] [--tls[=HOW]]",
     "ftpfs check SOURCE [-o OPT,...]",
     "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
+    "ftpfs config check [FILE]",
+    "ftpfs config show [SOURCE] [--file=FILE]",
     "ftpfs refresh PATH",
     "ftpfs flush [PATH]",
     "ftpfs warmup PATH",
@@ -42,7 +45,8 @@ const SECTIONS: [(&str, &str); 2] = [
     (
         "SIGNALS",
         "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits immediately. SIGHUP reopens the log \
-         file; for a mount in the foreground of a terminal, it is like SIGTERM.",
+         file, and takes log_level, limit_down and limit_up from the configuration again; for a mount in the foreground of a \
+         terminal, it is like SIGTERM.",
     ),
     (
         "EXIT STATUS",
@@ -140,13 +144,10 @@ pub(super) fn page() -> Roff {
         &mut roff,
         "The options of -o. Times are in seconds. Sizes take the suffixes K, M, G and T.",
     );
-    options(&mut roff, |spec| vec![bold(typed(spec))]);
+    options(&mut roff, |spec| Some(vec![bold(typed(spec))]));
     heading(&mut roff, "COMMANDS");
     for command in program.get_subcommands() {
-        subheading(&mut roff, command.get_name());
-        let about = command.get_about().map(ToString::to_string);
-        text_lines(&mut roff, &format!("{}.", about.unwrap_or_default()));
-        arguments(&mut roff, command);
+        explain(&mut roff, command, command.get_name());
     }
     heading(&mut roff, "PASSWORDS");
     paragraphs(&mut roff, [PASSWORDS.trim(), PASSWORDS_HIDDEN]);
@@ -170,4 +171,18 @@ pub(super) fn page() -> Roff {
         "ftpfs.conf(5), mount.ftpfs(8), fusermount3(1), mount(8), fstab(5), netrc(5), autofs(5)",
     );
     roff
+}
+
+/// Adds a subcommand, or those that it consists of.
+fn explain(roff: &mut Roff, command: &Command, name: &str) {
+    if command.has_subcommands() {
+        for part in command.get_subcommands() {
+            explain(roff, part, &format!("{name} {}", part.get_name()));
+        }
+        return;
+    }
+    subheading(roff, name);
+    let about = command.get_about().map(ToString::to_string);
+    text_lines(roff, &format!("{}.", about.unwrap_or_default()));
+    arguments(roff, command);
 }

@@ -11,7 +11,8 @@ use crate::credentials::Netrc;
 
 fn options(lists: &[&str]) -> Result<Settings, OptionError> {
     let lists: Vec<OsString> = lists.iter().map(OsString::from).collect();
-    parse(&lists, Unknown::Refuse)
+    let typed = parse(&lists, Unknown::Refuse, Settings::default())?;
+    Ok(typed.settings)
 }
 
 fn message(list: &str) -> String {
@@ -79,15 +80,20 @@ fn the_words_of_sshfs_and_mount_are_understood() {
     assert_eq!(options(&["reconnect"]).unwrap(), Settings::default());
     assert!(message("ro,remount").contains("unmount it and mount it again"));
     let lists = [OsString::from("remount")];
-    assert!(parse(&lists, Unknown::Skip).is_err());
+    assert!(parse(&lists, Unknown::Skip, Settings::default()).is_err());
 }
 
 #[test]
 fn mount_s_sloppy_flag_skips_what_is_unknown_and_nothing_else() {
     let lists = [OsString::from("nonsense,ro")];
-    assert!(parse(&lists, Unknown::Skip).unwrap().read_only);
+    assert!(
+        parse(&lists, Unknown::Skip, Settings::default())
+            .unwrap()
+            .settings
+            .read_only
+    );
     let lists = [OsString::from("timeout=nonsense")];
-    assert!(parse(&lists, Unknown::Skip).is_err());
+    assert!(parse(&lists, Unknown::Skip, Settings::default()).is_err());
 }
 
 #[test]
@@ -224,7 +230,7 @@ fn what_cannot_be_ignored_is_refused_with_advice() {
     }
     assert!(message("codepage=klingon").starts_with("option -o codepage=klingon: "));
     let lists = [OsString::from("capath=/etc/certs")];
-    assert!(parse(&lists, Unknown::Skip).is_err());
+    assert!(parse(&lists, Unknown::Skip, Settings::default()).is_err());
 }
 
 #[test]
@@ -244,12 +250,12 @@ fn a_proxy_in_the_words_of_curlftpfs_is_read() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-        let _ = parse(&[OsString::from_vec(bytes)], Unknown::Refuse);
+        let _ = parse(&[OsString::from_vec(bytes)], Unknown::Refuse, Settings::default());
     }
 
     #[test]
     fn no_value_makes_it_panic(at in 0..super::options::all().count(), value in ".*") {
         let name = super::options::all().nth(at).unwrap().name;
-        let _ = parse(&[OsString::from(format!("{name}={value}"))], Unknown::Refuse);
+        let _ = parse(&[OsString::from(format!("{name}={value}"))], Unknown::Refuse, Settings::default());
     }
 }

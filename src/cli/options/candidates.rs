@@ -31,7 +31,7 @@ impl Spec {
 
     /// Whether a later value is added to the earlier ones, instead of replacing them.
     pub(in crate::cli) fn is_repeatable(&self) -> bool {
-        self.name == "login_command"
+        ["login_command", "without"].contains(&self.name)
     }
 
     /// Returns the values to offer.
@@ -88,5 +88,10 @@ mod tests {
         for spec in all().filter(|spec| ["HOW", "LEVEL"].contains(&spec.placeholder)) {
             assert_ne!(spec.candidates(), Candidates::Unknown, "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn the_repeatable_options_exist() {
+        assert_eq!(all().filter(|spec| spec.is_repeatable()).count(), 2);
     }
 }

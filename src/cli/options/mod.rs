@@ -20,6 +20,7 @@ use super::settings::Settings;
 use super::value::Expected;
 
 /// One option.
+#[derive(Debug)]
 pub(super) struct Spec {
     /// The name before the `=`. A `*` at the end stands for any ending.
     pub(super) name: &'static str,
@@ -74,6 +75,7 @@ impl Group {
 }
 
 /// The effect of an option.
+#[derive(Debug)]
 pub(super) enum Set {
     /// Takes no value.
     Flag(fn(&mut Settings)),

@@ -1,6 +1,7 @@
 //! Options for the kernel.
 
 use super::{Group, Spec, flag, valued};
+use crate::cli::config::ConfigChoice;
 use crate::cli::value;
 use crate::mount::Sharing;
 use crate::source::conceal;
@@ -102,4 +103,15 @@ pub(super) static SPECS: &[Spec] = &[
     flag(Group::Mount, "atime", "Undo noatime", |to| {
         to.no_atime = false;
     }),
+    valued(
+        Group::Mount,
+        "config",
+        "FILE",
+        "~/.config/ftpfs/config and /etc/ftpfs.conf",
+        "Read the configuration from FILE only; none reads no file",
+        |to, value| {
+            to.config = ConfigChoice::parse(value.to_owned());
+            Ok(())
+        },
+    ),
 ];

@@ -26,6 +26,7 @@ fn the_defaults_shown_are_the_defaults_used() {
                 "password_file",
                 "cafile",
                 "key",
+                "config",
             ]
             .contains(&spec.name)
         {
