@@ -1,6 +1,8 @@
 //! Completions in the real shells: bash, zsh and fish.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -50,6 +52,14 @@ impl Desk {
         fs::create_dir(root.join("mounts")).unwrap();
         fs::create_dir(root.join("functions")).unwrap();
         fs::write(root.join("monday.pem"), "").unwrap();
+        let settings = root.join("ftpfs");
+        fs::create_dir(&settings).unwrap();
+        let source = "[source.nautilus]\nurl = \"ftp://nas.example.org/\"\n";
+        fs::write(settings.join("config"), source).unwrap();
+        // Others must not be able to write them.
+        for (path, mode) in [(settings.join("config"), 0o600), (settings, 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
         let output = Command::new(FTPFS)
             .args(["completions", shell])
             .output()
@@ -62,12 +72,16 @@ impl Desk {
     /// Runs a shell here, with nobody's settings, and returns what it prints.
     fn run(&self, arguments: &[&str]) -> String {
         let root = self.directory.path();
+        let mut path = Path::new(FTPFS).parent().unwrap().as_os_str().to_owned();
+        path.push(":/usr/local/bin:/usr/bin:/bin");
         // A shell that waits for input is an error, not a wait.
         let output = Command::new("timeout")
             .arg("60")
             .args(arguments)
             .current_dir(root)
+            .env("PATH", &path)
             .env("HOME", root)
+            .env_remove("FTPFS_CONFIG")
             .env("XDG_CONFIG_HOME", root)
             .env("XDG_DATA_HOME", root)
             .env("LC_ALL", "C.UTF-8")
@@ -108,6 +122,8 @@ fn bash_completes_options_values_subcommands_and_directories() {
         ("ftpfs -o without|=|epsv+pipe", vec!["epsv+pipeline"]),
         ("ftpfs check h|:| -o atom", vec!["atomic="]),
         ("ftpfs sta", vec!["status"]),
+        ("ftpfs nau", vec!["nautilus:"]),
+        ("ftpfs check nau", vec!["nautilus:"]),
         ("ftpfs status --pro", vec!["--prometheus"]),
         ("ftpfs umount mo", vec!["mounts"]),
         ("ftpfs h|:| mo", vec!["mounts"]),
@@ -145,6 +161,8 @@ fn zsh_completes_options_values_subcommands_and_directories() {
         ),
         ("ftpfs check h: -o atom", "ftpfs check h: -o atomic="),
         ("ftpfs sta", "ftpfs status"),
+        ("ftpfs nau", "ftpfs nautilus:"),
+        ("ftpfs -o ro nau", "ftpfs -o ro nautilus:"),
         ("ftpfs status --pro", "ftpfs status --prometheus"),
         ("ftpfs umount mou", "ftpfs umount mounts/"),
         ("ftpfs h: mou", "ftpfs h: mounts/"),
@@ -182,6 +200,8 @@ fn fish_completes_options_values_subcommands_and_directories() {
         ("ftpfs -o without=epsv+pipe", vec!["without=epsv+pipeline"]),
         ("ftpfs check h: -o atom", vec!["atomic="]),
         ("ftpfs stat", vec!["status"]),
+        ("ftpfs nau", vec!["nautilus:"]),
+        ("ftpfs check nau", vec!["nautilus:"]),
         ("ftpfs status --pro", vec!["--prometheus"]),
         ("ftpfs umount mo", vec!["mounts/"]),
         ("ftpfs man m", vec!["mount.ftpfs"]),

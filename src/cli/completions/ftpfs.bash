@@ -77,6 +77,12 @@ _ftpfs_program() {
     for reply in "${COMPREPLY[@]}"; do
         [[ $reply == [-\<\[]* ]] || replies+=("$reply")
     done
+    # The sources of the configuration.
+    if ((COMP_CWORD == 1)) || [[ ${COMP_WORDS[1]} == check && $COMP_CWORD == 2 ]]; then
+        while IFS=$'\t' read -r reply _; do
+            [[ $reply == "$2"* ]] && replies+=("$reply")
+        done < <("$1" config show 2>/dev/null)
+    fi
     COMPREPLY=("${replies[@]}")
 }
 

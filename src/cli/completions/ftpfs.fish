@@ -16,3 +16,11 @@ function __ftpfs_mount_options
 end
 
 complete -c ftpfs -s o -x -a '(__ftpfs_mount_options)'
+
+# Prints the sources of the configuration, each with its URL.
+function __ftpfs_sources
+    ftpfs config show 2>/dev/null | string replace -r '\t([^\t]*)\t.*' '\t$1'
+end
+
+complete -c ftpfs -n __fish_ftpfs_needs_command -a '(__ftpfs_sources)'
+complete -c ftpfs -n '__fish_seen_subcommand_from check' -f -a '(__ftpfs_sources)'

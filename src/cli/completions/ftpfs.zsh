@@ -17,10 +17,17 @@ _ftpfs_is_mount() {
     (( CURRENT > 2 ))
 }
 
+# Completes the sources of the configuration.
+_ftpfs_sources() {
+    local -a sources
+    sources=(${${(f)"$(_call_program sources $words[1] config show 2>/dev/null)"}%%$'\t'*})
+    compadd -S '' -a sources
+}
+
 # Completes the words of a mount.
 _ftpfs_mount() {
     _arguments -s -S \
 @FLAGS@
-        ':SOURCE: ' \
+        ':SOURCE:_ftpfs_sources' \
         ':MOUNTPOINT:_files -/'
 }

@@ -19,6 +19,9 @@ const FIRST: &str = "    # A source and a mountpoint are no subcommand.
         _ftpfs_mount
         return
     fi
+    if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then
+        _ftpfs_sources
+    fi
 ";
 
 pub(super) fn extend(generated: &str) -> String {
