@@ -81,6 +81,12 @@ impl Advice {
 
 fn trust_options(distrust: &Distrust) -> String {
     let fingerprint = &distrust.certificate.fingerprint;
+    if let Some(recorded) = &distrust.recorded {
+        return format!(
+            "if the server has changed its certificate, remove {} to trust the new one",
+            recorded.file.display()
+        );
+    }
     if distrust.is_other_pinned {
         return format!(
             "if the server has changed its certificate, -o fingerprint={fingerprint} trusts the new one"

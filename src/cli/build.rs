@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::proxy_env::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, security};
-use crate::credentials::{Credentials, Search};
+use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
     Traffic,
@@ -16,7 +16,7 @@ use crate::mount::control::{Sockets, socket_directories};
 use crate::mount::{HangUp, KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::{RemoteOptions, RetryMode};
-use crate::source::Source;
+use crate::source::{Source, conceal};
 use crate::sys;
 use crate::vfs::VfsOptions;
 
@@ -47,21 +47,54 @@ const THREADS: usize = 4;
 /// Finds user and password.
 ///
 /// # Errors
-/// There is no password.
+/// There is no password, or options contradict each other.
 pub(super) fn credentials(
     source: &Source,
     options: &Settings,
     environment: Option<Password>,
 ) -> Result<Credentials, Failure> {
+    if options.password_file.is_some() && options.password_command.is_some() {
+        return Err(
+            "-o password_file= and -o password_command= both say where the password is: give one of them"
+                .into(),
+        );
+    }
     let search = Search {
         host: source.host.clone(),
         user: options.user.clone().or_else(|| source.user.clone()),
         password: options.password.clone().or_else(|| source.password.clone()),
         password_file: options.password_file.clone(),
+        password_command: options.password_command.clone(),
         environment,
+        credentials_directory: std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from),
         netrc: options.netrc.clone(),
     };
-    Ok(search.find()?)
+    // The standard error of a command may contain anything.
+    Ok(search.find().map_err(|error| conceal(&error.to_string()))?)
+}
+
+/// Returns a login for a connection that ends before the login.
+pub(super) fn no_login() -> Credentials {
+    Credentials {
+        user: String::new(),
+        password: Password::new(""),
+        account: String::new(),
+        origin: CredentialsOrigin::Given,
+    }
+}
+
+/// Returns the options of a connection that ends before the login.
+///
+/// # Errors
+/// TLS cannot be set up as requested.
+pub(super) fn connection_without_login(
+    source: &Source,
+    options: &Settings,
+    proxy: Option<Proxy>,
+    state: Option<&Path>,
+) -> Result<ConnectOptions, Failure> {
+    let remote = remote(source, options, no_login(), proxy, state)?;
+    Ok(remote.pool.connect)
 }
 
 /// Chooses the proxy.
@@ -121,7 +154,7 @@ pub(super) fn remote(
         user: login.user,
         password: login.password,
         account: login.account,
-        tls: security::tls(source, options)?,
+        tls: security::tls(source, options, state)?,
         connect_timeout: options.connect_timeout,
         timeout: options.timeout,
         proxy,

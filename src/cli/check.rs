@@ -14,7 +14,7 @@ use super::advice::Advice;
 use super::login::{self, AttemptError};
 use super::request::{CommandLine, Request};
 use super::secrets::Environment;
-use super::{Failure, build, security};
+use super::{Failure, build, security, trust};
 use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
 use crate::ftp::{
@@ -38,6 +38,9 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
     security::port(&source, &options)?;
     let state = build::state_home();
+    trust::ask(&source, &options, state.as_deref(), || {
+        build::connection_without_login(&source, &options, proxy.clone(), state.as_deref())
+    })?;
     let find = || build::credentials(&source, &options, environment.password.clone());
     let (mut session, connect) = login::retry(find, |login| {
         let advice = Advice::new(&source, &options, &login);

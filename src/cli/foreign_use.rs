@@ -9,6 +9,8 @@ pub(super) struct ForeignUse {
     /// What was typed, and what to write instead.
     replaced: Vec<(String, String)>,
     ignored: Vec<&'static str>,
+    /// Whether one is of sshfs, which encrypts everything.
+    pub(super) is_of_sshfs: bool,
 }
 
 impl ForeignUse {

@@ -1,4 +1,4 @@
-//! The option table as text, for `--help` and the README.
+//! The option table as text, for `--help` and doc/options.md.
 
 use std::fmt::Write;
 use std::io;
@@ -70,7 +70,7 @@ fn help_in(width: usize) -> String {
     text
 }
 
-/// Returns the tables for the README.
+/// Returns the tables for doc/options.md.
 pub(super) fn markdown_table() -> String {
     let mut text = String::new();
     for group in Group::ALL {
@@ -98,7 +98,8 @@ pub(super) fn markdown_table() -> String {
 }
 
 pub(super) const PASSWORDS: &str = "
-The password is taken from the first of: the URL, password_file, FTPFS_PASSWORD, netrc, a prompt.
+The password is taken from the first of: the URL, password_file, password_command, FTPFS_PASSWORD,
+systemd's credential ftpfs.password, netrc, a prompt.
 ";
 
 pub(super) fn of(group: Group) -> impl Iterator<Item = &'static Spec> {
@@ -158,20 +159,20 @@ mod tests {
         }
     }
 
-    /// Returns the text between the markers of the README.
-    fn marked(readme: &str) -> Option<&str> {
-        let (_, rest) = readme.split_once("<!-- options -->\n")?;
+    /// Returns the text between the markers of the page.
+    fn marked(page: &str) -> Option<&str> {
+        let (_, rest) = page.split_once("<!-- options -->\n")?;
         Some(rest.split_once("<!-- /options -->")?.0)
     }
 
     #[test]
-    fn the_readme_shows_the_options_that_there_are() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
+    fn the_page_of_options_shows_those_that_there_are() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/doc/options.md");
+        let page = std::fs::read_to_string(path).unwrap();
         assert_eq!(
-            marked(&readme).map(str::trim),
+            marked(&page).map(str::trim),
             Some(markdown_table().trim()),
-            "put the output of `ftpfs --options-table` between the markers in README.md"
+            "put the output of `ftpfs --options-table` between the markers in doc/options.md"
         );
     }
 }

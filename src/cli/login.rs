@@ -2,13 +2,11 @@
 
 use std::io::Write;
 
-use rustix::process::{WaitOptions, wait};
-
-use super::Failure;
 use super::advice::Advice;
+use super::{Failure, child};
 use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::{ConnectOptions, Error, Session};
-use crate::sys::{self, Forked};
+use crate::sys;
 
 /// How often a person may type the password, as in ssh(1).
 const TRIES: usize = 3;
@@ -69,49 +67,38 @@ pub(super) fn retry<T>(
     }
 }
 
-/// Logs in and out in a process of its own. This process starts no thread and opens no connection,
-/// so that it can still go to the background.
+/// Logs in and out in a [process of its own](child::answer_of).
 ///
 /// # Errors
 /// The server cannot be used, or refuses the login.
 pub(super) fn try_out(connect: &ConnectOptions, advice: &Advice) -> Result<(), AttemptError> {
-    let failed = |error: std::io::Error| AttemptError::Failed(error.into());
-    match sys::fork().map_err(failed)? {
-        Forked::Parent(starting) => {
-            let answer = starting.answer().map_err(failed)?;
-            // The only child has ended or is about to.
-            let _ = wait(WaitOptions::empty());
-            let (outcome, message) = answer.split_first().unwrap_or((&FAILED, b""));
-            let message = String::from_utf8_lossy(message).into_owned();
-            match *outcome {
-                ACCEPTED => Ok(()),
-                LOGIN_REFUSED => Err(AttemptError::LoginRefused(message)),
-                _ if message.is_empty() => {
-                    let message = "interrupted while the password was tried";
-                    Err(AttemptError::Failed(message.into()))
-                }
-                _ => Err(AttemptError::Failed(message.into())),
+    let answer = child::answer_of(|| {
+        let tried = sys::renounce()
+            .map_err(|error| AttemptError::Failed(error.into()))
+            .and_then(|()| {
+                let session = Session::connect(connect);
+                session.map_err(|error| AttemptError::new(&error, advice))
+            });
+        match tried {
+            Ok(session) => {
+                session.quit();
+                vec![ACCEPTED]
             }
+            Err(AttemptError::LoginRefused(message)) => message_of(LOGIN_REFUSED, &message),
+            Err(AttemptError::Failed(failure)) => message_of(FAILED, &failure.to_string()),
         }
-        Forked::Child(readiness) => {
-            let tried = sys::renounce()
-                .map_err(|error| AttemptError::Failed(error.into()))
-                .and_then(|()| {
-                    let session = Session::connect(connect);
-                    session.map_err(|error| AttemptError::new(&error, advice))
-                });
-            let answer = match tried {
-                Ok(session) => {
-                    session.quit();
-                    vec![ACCEPTED]
-                }
-                Err(AttemptError::LoginRefused(message)) => message_of(LOGIN_REFUSED, &message),
-                Err(AttemptError::Failed(failure)) => message_of(FAILED, &failure.to_string()),
-            };
-            let sent = readiness.answer(&answer);
-            // Everything after this belongs to the process that waits.
-            std::process::exit(i32::from(sent.is_err()));
+    });
+    let answer = answer.map_err(|error| AttemptError::Failed(error.into()))?;
+    let (outcome, message) = answer.split_first().unwrap_or((&FAILED, b""));
+    let message = String::from_utf8_lossy(message).into_owned();
+    match *outcome {
+        ACCEPTED => Ok(()),
+        LOGIN_REFUSED => Err(AttemptError::LoginRefused(message)),
+        _ if message.is_empty() => {
+            let message = "interrupted while the password was tried";
+            Err(AttemptError::Failed(message.into()))
         }
+        _ => Err(AttemptError::Failed(message.into())),
     }
 }
 

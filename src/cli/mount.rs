@@ -8,7 +8,7 @@ use super::advice::Advice;
 use super::request::{CommandLine, Request};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, logging, login, reload, security};
+use super::{Failure, build, command, logging, login, reload, security, trust};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::source::{Source, conceal};
@@ -51,15 +51,25 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     }
     security::port(&source, &options)?;
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
+    trust::ask(&source, &options, state.as_deref(), || {
+        build::connection_without_login(&source, &options, proxy.clone(), state.as_deref())
+    })?;
     let find = || build::credentials(&source, &options, environment.password.clone());
     let (login, advice) = login::retry(find, |login| {
         let advice = Advice::new(&source, &options, &login);
         if login.origin == CredentialsOrigin::Asked {
-            let remote = build::remote(&source, &options, login.clone(), proxy.clone(), None)?;
+            let remote = build::remote(
+                &source,
+                &options,
+                login.clone(),
+                proxy.clone(),
+                state.as_deref(),
+            )?;
             login::try_out(&remote.pool.connect, &advice)?;
         }
         Ok((login, advice))
     })?;
+    let sshfs_warning = security::sshfs_warning(&source, &options);
     let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
     // Only after reading the password, which may come through an inherited descriptor, as in
     // password_file=<(pass show ftp).
@@ -71,6 +81,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
             &command_line,
             &options,
             &advice,
+            sshfs_warning,
             None,
         );
     }
@@ -84,6 +95,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
             &command_line,
             &options,
             &advice,
+            sshfs_warning,
             Some(readiness),
         ),
     }
@@ -95,6 +107,7 @@ fn serve(
     command_line: &CommandLine,
     options: &Settings,
     advice: &Advice,
+    sshfs_warning: Option<&str>,
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
@@ -104,6 +117,9 @@ fn serve(
     let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
     if let Some(hint) = options.foreign.hint() {
         log::info!("{hint}");
+    }
+    if let Some(warning) = sshfs_warning {
+        log::warn!("{warning}");
     }
     to_mount.hang_up = if ends_with_terminal(in_background) {
         HangUp::End

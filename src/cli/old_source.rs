@@ -12,8 +12,11 @@ use crate::source::{Source, SourceError};
 /// The prefix of a source in curlftpfs's form: a URL, or one without its `ftp://`.
 pub(super) const CURLFTPFS_PREFIX: &str = "curlftpfs#";
 
+/// The prefix of a source of sshfs, `[user@]host:[path]`.
+pub(super) const SSHFS_PREFIX: &str = "sshfs#";
+
 /// Prefixes of a source in ftpfs's own form, which includes that of sshfs.
-const OTHER_PREFIXES: [&str; 2] = ["ftpfs#", "sshfs#"];
+const OTHER_PREFIXES: [&str; 2] = ["ftpfs#", SSHFS_PREFIX];
 
 /// The scheme that curlftpfs adds to a source without one.
 const ASSUMED: &str = "ftp://";

@@ -138,6 +138,7 @@ impl Typed {
         if foreign.is_flag() && value.is_some() {
             return Err(OptionError::TakesNoValue(name));
         }
+        self.settings.foreign.is_of_sshfs |= foreign.is_of_sshfs();
         match foreign.treatment {
             Treatment::Means(own) => {
                 self.set_all(name, own)?;

@@ -13,6 +13,9 @@ use crate::{source, sys};
 /// The option of `ftpfs serve` that contains a password.
 const PASSWORD_OPTION: &[u8] = b"--password";
 
+/// After it, an argument that begins with `-` is no flag.
+const END_OF_FLAGS: &[u8] = b"--";
+
 /// `-o` options that contain a password in other programs. ftpfs refuses them, but only after they
 /// were visible.
 const FOREIGN_OPTIONS: [&[u8]; 3] = [b"password=", b"passwd=", b"pass="];
@@ -98,7 +101,8 @@ fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
 /// forms are refused, but only after the password was visible.
 fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let is_a_url = argument.windows(3).any(|window| window == b"://");
-    if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {
+    let is_flag = argument.starts_with(b"-") && previous != END_OF_FLAGS;
+    if is_a_url || is_flag || argument.starts_with(b"/") || previous == b"-o" {
         return None;
     }
     let colon = argument.iter().position(|byte| *byte == b':')?;
@@ -110,12 +114,26 @@ fn foreign_options(argument: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut secrets = Vec::new();
     for option in split_at_commas(argument) {
-        let named = option.strip_prefix(b"-o").unwrap_or(option);
         let end = start + option.len();
-        secrets.extend(secret_of(named).map(|from_end| end - from_end.end..end - from_end.start));
+        let mut forms = std::iter::once(option).chain(behind_flags(option));
+        let secret = forms.find_map(secret_of);
+        secrets.extend(secret.map(|from_end| end - from_end.end..end - from_end.start));
         start = end + 1;
     }
     secrets
+}
+
+/// Returns what may be the value of `-o` in an argument that begins with it: `-ouser=me:x`,
+/// `-o=user=me:x`, or with other flags before, `-fouser=me:x`.
+fn behind_flags(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let letters = argument.strip_prefix(b"-").unwrap_or_default();
+    let is_flag = |byte: &u8| byte.is_ascii_alphanumeric();
+    let flags = letters.iter().take_while(move |byte| is_flag(byte)).count();
+    let ends = (0..flags).filter(|at| letters.get(*at) == Some(&b'o'));
+    ends.filter_map(|at| {
+        let value = letters.get(at + 1..)?;
+        Some(value.strip_prefix(b"=").unwrap_or(value))
+    })
 }
 
 /// Splits at commas without a backslash before them, and keeps the backslashes.
@@ -181,6 +199,18 @@ mod tests {
             ("rw,user=me:secret,ssl", "-o"),
             ("proxy=h:1,proxy_user=me:secret", "-o"),
             ("proxy=me:secret@h:1,socks5", "-o"),
+            ("-o=user=me:secret", "mnt"),
+            ("-o=ro,user=me:secret", "mnt"),
+            ("-fouser=me:secret", "mnt"),
+            ("-dfo=user=me:secret,ro", "mnt"),
+            ("-souser=me:secret", "mnt"),
+            ("-C1opassword=secret", "mnt"),
+            ("-fo=proxy=me:secret@h:1", "mnt"),
+            ("user=me:secret", "-fo"),
+            ("user=me:secret", "--"),
+            ("me:secret@h:path", "--"),
+            ("-me:secret@h:path", "--"),
+            ("ftp://me:secret@h/", "--"),
         ] {
             assert_eq!(secrets(argument, previous), ["secret"], "{argument}");
         }
@@ -198,6 +228,9 @@ mod tests {
             ("/mnt/a:b@c:d", "h:"),
             ("password_file=/etc/x,netrc=a:b@c:d", "-o"),
             ("-opassword_file=-", "mnt"),
+            ("-fopassword_command=pass show x", "mnt"),
+            ("-fofsname=user=me:x", "mnt"),
+            ("-f-ouser=me:x", "mnt"),
             ("user=me,proxy=h:1", "-o"),
             ("curlftpfs#me@h/a:b", "mount.ftpfs"),
         ] {

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::config::ConfigChoice;
 use super::foreign_use::ForeignUse;
 use super::proxy_env::Choice;
-use crate::credentials::Netrc;
+use crate::credentials::{Netrc, PasswordCommand};
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions, Password, RateLimits};
 use crate::mount::Sharing;
@@ -25,6 +25,7 @@ pub(super) struct Settings {
     /// Of `user=NAME:PASSWORD`, as in curlftpfs.
     pub(super) password: Option<Password>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) password_command: Option<PasswordCommand>,
     pub(super) netrc: Netrc,
     pub(super) port: Option<u16>,
     pub(super) connections: usize,
@@ -42,6 +43,8 @@ pub(super) struct Settings {
     pub(super) tls: bool,
     pub(super) cafile: Option<PathBuf>,
     pub(super) fingerprint: Option<Fingerprint>,
+    /// Pin the certificate of the first connection.
+    pub(super) trust_first: bool,
     pub(super) insecure: bool,
     pub(super) cert: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
@@ -92,6 +95,7 @@ impl Default for Settings {
             user: None,
             password: None,
             password_file: None,
+            password_command: None,
             netrc: Netrc::IfPresent,
             port: None,
             connections: 8,
@@ -109,6 +113,7 @@ impl Default for Settings {
             tls: false,
             cafile: None,
             fingerprint: None,
+            trust_first: false,
             insecure: false,
             cert: None,
             key: None,

@@ -1,11 +1,13 @@
 //! The login and the origin of its password.
 //!
 //! User: option `user`, the source, netrc, otherwise anonymous (RFC 1635). Password: the source,
-//! `password_file`, `FTPFS_PASSWORD`, netrc, otherwise a prompt if there is a terminal.
+//! `password_file`, `password_command`, `FTPFS_PASSWORD`, systemd's credential, netrc, otherwise a
+//! prompt if there is a terminal.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod netrc;
+mod password_command;
 mod prompt;
 
 use std::fs::{self, File};
@@ -13,13 +15,23 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use password_command::PasswordCommand;
+pub(crate) use prompt::ask_openly;
+
 use crate::ftp::Password;
+use password_command::{DEADLINE, PasswordCommandError};
 
 /// Password of an anonymous login: an address, as RFC 1635 asks for, that identifies no person.
 pub(crate) const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// The environment variable that may contain the password.
 pub(crate) const PASSWORD_VARIABLE: &str = "FTPFS_PASSWORD";
+
+/// The environment variable with the directory of systemd's credentials (systemd.exec(5)).
+pub(crate) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// The credential whose first line is the password.
+const CREDENTIAL: &str = "ftpfs.password";
 
 /// Maximum size in bytes of a password file's first line and of a netrc.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -71,8 +83,12 @@ pub(crate) struct Search {
     pub password: Option<Password>,
     /// A file whose first line is the password; `-` is the standard input.
     pub password_file: Option<PathBuf>,
+    /// A command whose first line of output is the password.
+    pub password_command: Option<PasswordCommand>,
     /// The value of [`PASSWORD_VARIABLE`].
     pub environment: Option<Password>,
+    /// The value of [`CREDENTIALS_DIRECTORY`].
+    pub credentials_directory: Option<PathBuf>,
     /// The netrc file.
     pub netrc: Netrc,
 }
@@ -99,6 +115,9 @@ pub(crate) enum CredentialsError {
     /// The file contains a password and others can read it.
     #[error("{} contains a password and can be read by others; chmod 600 it", .0.display())]
     OpenToOthers(PathBuf),
+    /// The command gave no password.
+    #[error("-o password_command: {0}")]
+    Command(#[from] PasswordCommandError),
     /// The file is not a valid netrc.
     #[error("{} is not a netrc file: {reason}", file.display())]
     NotANetrc {
@@ -112,7 +131,7 @@ pub(crate) enum CredentialsError {
     NoHome,
     /// There is no password and no terminal to ask for one.
     #[error(
-        "no password for {user} at {host}: give one in netrc, with -o password_file=FILE, or in FTPFS_PASSWORD"
+        "no password for {user} at {host}: give one in netrc, with -o password_file=FILE or password_command=COMMAND, or in FTPFS_PASSWORD"
     )]
     NoPassword {
         /// The user.
@@ -175,9 +194,18 @@ impl Search {
         if self.password.is_some() {
             return Ok(self.password.clone());
         }
-        match &self.password_file {
-            Some(file) => read_password_file(file).map(Some),
-            None => Ok(self.environment.clone()),
+        if let Some(file) = &self.password_file {
+            return read_password_file(file).map(Some);
+        }
+        if let Some(command) = &self.password_command {
+            return Ok(Some(command.run(DEADLINE)?));
+        }
+        if self.environment.is_some() {
+            return Ok(self.environment.clone());
+        }
+        match &self.credentials_directory {
+            Some(directory) => read_credential(&directory.join(CREDENTIAL)),
+            None => Ok(None),
         }
     }
 
@@ -248,6 +276,16 @@ fn read_password_file(file: &Path) -> Result<Password, CredentialsError> {
     first_line(file, BufReader::new(opened))
 }
 
+/// Returns the password in a credential of systemd, `None` if it does not exist. systemd protects
+/// it, and with `User=` its mode shows an access control list, so the mode is not checked.
+fn read_credential(file: &Path) -> Result<Option<Password>, CredentialsError> {
+    match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(file, error)),
+        Ok(opened) => first_line(file, BufReader::new(opened)).map(Some),
+    }
+}
+
 fn is_open_to_others(mode: u32) -> bool {
     mode & 0o077 != 0
 }
@@ -262,11 +300,16 @@ fn first_line(file: &Path, reader: impl BufRead) -> Result<Password, Credentials
         .take(LARGEST_FILE)
         .read_until(b'\n', &mut line)
         .map_err(|source| unreadable(file, source))?;
-    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    password_in_line(&line).map_err(refuse)
+}
+
+/// Returns the password in a line with or without its end.
+fn password_in_line(line: &[u8]) -> Result<Password, &'static str> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line).map_err(|_| refuse("its first line is not UTF-8"))?;
+    let text = std::str::from_utf8(line).map_err(|_| "its first line is not UTF-8")?;
     if text.is_empty() {
-        return Err(refuse("its first line is empty"));
+        return Err("its first line is empty");
     }
     Ok(Password::new(text))
 }
@@ -343,8 +386,15 @@ mod tests {
         let line = file_with("from-file\r\nrest", 0o600);
         let mut search = search(&netrc);
         assert_eq!(found(search.clone()), pair("me", "from-netrc"));
+        let credentials = tempfile::tempdir().unwrap();
+        search.credentials_directory = Some(credentials.path().to_owned());
+        assert_eq!(found(search.clone()), pair("me", "from-netrc"));
+        fs::write(credentials.path().join(CREDENTIAL), "from-systemd\n").unwrap();
+        assert_eq!(found(search.clone()), pair("me", "from-systemd"));
         search.environment = Some(Password::new("from-environment"));
         assert_eq!(found(search.clone()), pair("me", "from-environment"));
+        search.password_command = Some(PasswordCommand::parse("echo from-command").unwrap());
+        assert_eq!(found(search.clone()), pair("me", "from-command"));
         search.password_file = Some(line.path().to_owned());
         assert_eq!(found(search.clone()), pair("me", "from-file"));
         search.password = Some(Password::new("from-source"));
@@ -422,6 +472,29 @@ mod tests {
             search.find(),
             Err(CredentialsError::NotAPassword { .. })
         ));
+    }
+
+    #[test]
+    fn the_mode_of_a_credential_is_systemd_s_affair_and_its_contents_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(CREDENTIAL);
+        let search = Search {
+            user: Some("me".to_owned()),
+            credentials_directory: Some(directory.path().to_owned()),
+            ..Search::default()
+        };
+        fs::write(&file, "secret").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(found(search.clone()), pair("me", "secret"));
+        fs::write(&file, "").unwrap();
+        let empty = search.clone().find().unwrap_err();
+        assert!(matches!(empty, CredentialsError::NotAPassword { .. }));
+        assert!(empty.to_string().contains(CREDENTIAL), "{empty}");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let unreadable = search.find().unwrap_err();
+        assert!(matches!(unreadable, CredentialsError::Unreadable { .. }));
+        assert!(unreadable.to_string().contains(CREDENTIAL), "{unreadable}");
     }
 
     #[test]

@@ -69,4 +69,28 @@ mod tests {
         assert_eq!(decode(b"\xff\xff".to_vec(), japanese), b"\xff\xff");
         assert_eq!(encode(b"\xff\xff", japanese), Ok(b"\xff\xff".to_vec()));
     }
+
+    /// No conversion creates a byte that ends a command or a path component.
+    #[test]
+    fn a_name_without_a_line_break_has_none_in_any_charset() {
+        let labels = "big5 euc-jp euc-kr gb18030 gbk ibm866 iso-8859-2 iso-8859-8-i koi8-r koi8-u \
+                      macintosh shift_jis windows-874 windows-1251 windows-1252 x-user-defined";
+        let mut converted = 0;
+        for label in labels.split_whitespace() {
+            let charset = Encoding::for_label(label.as_bytes()).unwrap();
+            assert!(charset.is_ascii_compatible(), "{label}");
+            for letter in '\u{e}'..='\u{1ffff}' {
+                let name = letter.to_string();
+                let Ok(bytes) = encode(name.as_bytes(), Some(charset)) else {
+                    continue;
+                };
+                converted += 1;
+                let ends = |byte: &u8| {
+                    matches!(byte, b'\r' | b'\n' | 0) || (*byte == b'/' && letter != '/')
+                };
+                assert!(!bytes.iter().any(ends), "{label}: {letter:?}");
+            }
+        }
+        assert!(converted > 50_000, "{converted}");
+    }
 }

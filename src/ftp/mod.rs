@@ -82,6 +82,7 @@ pub use profile::{Capability, Finding, ServerProfile};
 pub use proxy::{Proxy, ProxyKind};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;
+pub use session::certificate::server_certificate;
 pub use session::facts::SizeAndModified;
 pub use session::list_form::{ListForm, ListWith};
 pub use session::prepared::{Readiness, Watch};

@@ -9,6 +9,7 @@
 //! | `record` | one line of the log |
 //! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
 //! | `profile_file` | the server profile for the next mount |
+//! | `pin_file` | the pinned certificate of a server, for `-o trust=first` |
 //! | `abandoned` | journals of mounts that ended without cleaning up |
 //!
 //! A record is written before the action that it describes, so a killed process loses none. It is
@@ -21,6 +22,7 @@ mod abandoned;
 pub(crate) mod fuzzing;
 mod log;
 mod mount_journal;
+mod pin_file;
 mod private_files;
 mod profile_file;
 mod record;
@@ -39,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ftp::{RemotePath, Version};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
+pub(crate) use pin_file::{PinFile, RecordedPin};
 pub(crate) use profile_file::ProfileFile;
 pub use record::CommitOptions;
 pub(crate) use record::Pending;

@@ -15,7 +15,7 @@ pub(super) const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Write permission for group and others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Do not follow a symlink in place of the file (open(2)).
 pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;

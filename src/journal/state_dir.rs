@@ -162,7 +162,7 @@ pub(super) fn is_journal(name: &[u8]) -> bool {
 /// Escapes `name` for use as a file name: bytes that are unusual in host or login names become
 /// `%XX`. Overlong names are cut. Two names that differ only after the cut share a directory, which
 /// is harmless: one finishes the other's uploads.
-fn file_name(name: &[u8]) -> OsString {
+pub(super) fn file_name(name: &[u8]) -> OsString {
     let mut text = String::with_capacity(name.len());
     for &byte in name {
         if byte.is_ascii_alphanumeric() || b"@:._-+".contains(&byte) {

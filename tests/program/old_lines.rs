@@ -202,6 +202,31 @@ fn a_line_of_sshfs_mounts() {
     assert!(!hint.contains("id_ed25519"), "{hint}");
 }
 
+/// The beginning of the warning of a mount that sshfs would have encrypted.
+const SSHFS_WARNING: &str = "sshfs encrypted everything; this mount does not: add -o tls";
+
+#[test]
+fn a_line_of_sshfs_without_tls_warns_once() {
+    let server = TestServer::start_with(Kind::Embedded, |_| {});
+    let plain = format!("{USER}@127.0.0.1:");
+    let port = format!("port={}", server.port());
+    let with_prefix = format!("sshfs#{plain}");
+    for (source, options, count) in [
+        (&with_prefix, "reconnect", 1),
+        (&plain, "IdentityFile=/root/.ssh/id,identityagent=none", 1),
+        (&plain, "follow_symlinks", 1),
+        (&plain, "reconnect,utf8,auto_cache", 0),
+    ] {
+        let mount = Mount::of_url(source, PASSWORD, &[&port, options]);
+        let log = mount.log();
+        let warnings = log.lines().filter(|line| line.contains(SSHFS_WARNING));
+        assert_eq!(warnings.count(), count, "{source} {options}: {log}");
+    }
+    let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
+    let mount = Mount::with_options(&server, &["IdentityFile=/root/.ssh/id"]);
+    assert!(!mount.log().contains(SSHFS_WARNING), "{}", mount.log());
+}
+
 #[test]
 fn a_line_without_old_options_gives_no_hint() {
     let server = TestServer::start_with(Kind::Embedded, |_| {});

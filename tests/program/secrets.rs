@@ -128,6 +128,59 @@ fn no_secret_is_left_where_others_look() {
     }
 }
 
+/// The command line allows several forms of `-o`.
+#[test]
+fn no_form_of_an_option_leaves_its_password_where_others_look() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("file", "content");
+    let home = Home::new();
+    let url = format!("{}127.0.0.1:{}/", scheme_of(&server), server.port());
+    let mut others = vec!["-f".to_owned()];
+    for option in server.needed_options() {
+        others.extend(["-o".to_owned(), option]);
+    }
+    let login = format!("user={USER}:{PASSWORD}");
+    for form in [
+        vec![format!("-fo{login}"), url.clone(), "mnt".to_owned()],
+        vec![
+            format!("-o={login}"),
+            "--".to_owned(),
+            url.clone(),
+            "mnt".to_owned(),
+        ],
+        vec![
+            url.clone(),
+            "mnt".to_owned(),
+            "-fo".to_owned(),
+            login.clone(),
+        ],
+        vec![url.clone(), "mnt".to_owned(), format!("-sfo=ro,{login}")],
+    ] {
+        let is_in_foreground = form.iter().any(|argument| argument.contains("fo"));
+        let flags = if is_in_foreground {
+            &others[1..]
+        } else {
+            &others
+        };
+        let mut program = home.command(FTPFS).args(flags).args(&form).spawn().unwrap();
+        assert!(wait_for(LIMIT, || is_mounted(&home.mountpoint)), "{form:?}");
+        let process = Process::of(program.id());
+        assert_shows_no_secret(&process);
+        let shown = String::from_utf8(process.read("cmdline").unwrap()).unwrap();
+        assert!(shown.contains(&format!("user={USER}:*")), "{shown}");
+        assert_eq!(fs::read(home.mountpoint.join("file")).unwrap(), b"content");
+        run_with("umount", &[home.mountpoint.as_os_str()]);
+        assert!(program.wait().unwrap().success());
+    }
+}
+
+/// Returns the scheme of the server's URL with its slashes.
+fn scheme_of(server: &TestServer) -> String {
+    let url = server.url();
+    let (scheme, _) = url.split_once("://").unwrap();
+    format!("{scheme}://")
+}
+
 #[test]
 fn no_secret_of_a_proxy_is_left_where_others_look() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,4 +1,5 @@
-//! Every promise in doc/security.md names a test that shows it; that test must exist.
+//! Every promise in doc/security.md names a test that shows it; that test must exist, like those
+//! that doc/comparison.md names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,6 +23,11 @@ fn every_promise_of_the_security_document_is_shown_by_a_test_that_is_there() {
         named.extend(tests);
     }
     assert!(named.len() > 30, "{named:?}");
+    let other = fs::read_to_string(root.join("doc/comparison.md")).unwrap();
+    let tests = other.split('`').filter_map(|word| word.split_once(".rs::"));
+    let before = named.len();
+    named.extend(tests);
+    assert!(named.len() > before, "{other}");
     for (file, name) in named {
         let path = root.join(file).with_extension("rs");
         let code = fs::read_to_string(&path).unwrap_or_default();

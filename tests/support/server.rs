@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ftpfs::server::{ANY, Access, CONNECT, Fault, Misdeed, Server, ServerOptions};
+use ftpfs::server::{ANY, Access, CONNECT, Certificate, Fault, Misdeed, Server, ServerOptions};
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
@@ -277,6 +277,23 @@ impl TestServer {
             }
             Running::Foreign(foreign) => foreign.tell("start"),
         }
+    }
+
+    /// Restarts the embedded server with another certificate on the same port.
+    pub(crate) fn change_certificate(&self, certificate: Certificate) {
+        let Running::Embedded { server, options } = &self.running else {
+            panic!("only the embedded server changes its certificate");
+        };
+        self.kill();
+        let mut options = options.clone();
+        options.tls.as_mut().expect("a server with TLS").certificate = certificate;
+        let is_up = super::wait_for(PORT_FREE, || {
+            let started = Server::start(options.clone()).ok().map(Arc::new);
+            let is_up = started.is_some();
+            *server.lock().unwrap() = started;
+            is_up
+        });
+        assert!(is_up, "the port {} stays in use", self.port);
     }
 
     /// Freezes the server: it accepts connections and commands but answers none.

@@ -60,11 +60,13 @@ impl InSource {
 /// An option and those that have no effect beside it, so that a more particular section need not
 /// unset them.
 const SUPERSEDED: &[(&str, &[&str])] = &[
-    ("cafile", &["fingerprint", "insecure"]),
-    ("fingerprint", &["cafile", "insecure"]),
-    ("insecure", &["cafile", "fingerprint"]),
-    ("password_file", &["netrc"]),
-    ("netrc", &["password_file"]),
+    ("cafile", &["fingerprint", "insecure", "trust"]),
+    ("fingerprint", &["cafile", "insecure", "trust"]),
+    ("insecure", &["cafile", "fingerprint", "trust"]),
+    ("trust", &["cafile", "fingerprint", "insecure"]),
+    ("password_file", &["netrc", "password_command"]),
+    ("password_command", &["netrc", "password_file"]),
+    ("netrc", &["password_command", "password_file"]),
     ("cert", &["key"]),
     ("umask", &["fmask", "dmask", "file_mode", "dir_mode"]),
     ("fmask", &["file_mode"]),
@@ -81,7 +83,10 @@ const SUPERSEDED: &[(&str, &[&str])] = &[
 /// Options that are errors without another one. In a section for several sources they are about
 /// those that have it.
 const NEEDS: &[(&str, &[&str])] = &[
-    ("tls", &["cafile", "fingerprint", "insecure", "cert", "key"]),
+    (
+        "tls",
+        &["cafile", "fingerprint", "insecure", "trust", "cert", "key"],
+    ),
     ("active", &["active_ports", "active_address"]),
     ("cert", &["key"]),
 ];
@@ -215,6 +220,11 @@ mod tests {
         let left = plain("tls = true\ncafile = \"/ca\"", &pin);
         assert!(left.starts_with("tls fingerprint="), "{left}");
         assert_eq!(plain("password_file = \"/p\"", "netrc = true"), "netrc");
+        assert_eq!(plain("password_command = \"c\"", "netrc = true"), "netrc");
+        assert_eq!(
+            plain("tls = true\ntrust = \"first\"", "cafile = \"/ca\""),
+            "tls cafile=/ca"
+        );
         assert_eq!(plain("hard = true", "soft = true"), "soft");
         assert_eq!(plain("proxy = \"http://p:1\"", "active = true"), "active");
         assert_eq!(plain("fmask = 22", "dmask = 22"), "fmask=22 dmask=22");

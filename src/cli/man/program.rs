@@ -55,7 +55,11 @@ const SECTIONS: [(&str, &str); 2] = [
     ),
 ];
 
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
+    (
+        "CREDENTIALS_DIRECTORY",
+        "Where systemd puts the credential ftpfs.password of a unit: the password.",
+    ),
     (
         "FTPFS_PASSWORD",
         "The password. ftpfs removes it from its environment.",
@@ -82,7 +86,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ),
 ];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "/etc/ftpfs.conf, ~/.config/ftpfs/config",
         "Sources and their options: ftpfs.conf(5).",
@@ -99,6 +103,10 @@ const FILES: [(&str, &str); 6] = [
     (
         "/var/lib/ftpfs, ~/.local/state/ftpfs, $XDG_STATE_HOME/ftpfs",
         "The state directory of root and of other users: files that are being stored, for the next mount if ftpfs is killed.",
+    ),
+    (
+        "certificates/HOST_PORT in the state directory",
+        "The certificates that trust=first has pinned.",
     ),
     (
         "/run/ftpfs, /tmp/ftpfs-UID",

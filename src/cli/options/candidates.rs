@@ -41,6 +41,7 @@ impl Spec {
             ("verify", _) => Candidates::Words(vec!["digest", "size"]),
             ("symlinks", _) => Candidates::Words(vec!["show", "follow", "hide"]),
             ("tls", _) => Candidates::Words(vec!["require"]),
+            ("trust", _) => Candidates::Words(vec!["first"]),
             ("limit_down" | "limit_up", _) => Candidates::Words(vec!["off"]),
             ("proxy", _) => Candidates::Words(vec!["none", "socks5://", "socks5h://", "http://"]),
             ("without", _) => Candidates::Joined(Capability::all().map(Capability::name).collect()),

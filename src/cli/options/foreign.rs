@@ -26,6 +26,14 @@ impl ForeignOption {
             Treatment::Means(_) | Treatment::Proxy(ProxyPart::Scheme(_))
         )
     }
+
+    /// Whether it is an option of sshfs or ssh, and not of curlftpfs or libfuse.
+    pub(in crate::cli) fn is_of_sshfs(&self) -> bool {
+        [SSHFS, SSH]
+            .into_iter()
+            .flatten()
+            .any(|it| it.name == self.name)
+    }
 }
 
 /// What ftpfs does with a [`ForeignOption`].

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Group, Set, Spec, valued};
 use crate::cli::value;
-use crate::credentials::Netrc;
+use crate::credentials::{Netrc, PasswordCommand};
 use crate::ftp::Password;
 
 pub(super) static SPECS: &[Spec] = &[
@@ -12,7 +12,7 @@ pub(super) static SPECS: &[Spec] = &[
         name: "user",
         placeholder: "NAME",
         default: "the source's, else netrc's, else anonymous",
-        help: "Log in as NAME; without a value, it is `user` of mount(8) and ignored",
+        help: "Log in as NAME; without a value, it is `user` of mount(8) and ignored. NAME:PASSWORD is taken too, as in curlftpfs",
         group: Group::Login,
         // curlftpfs takes the password here too, and the first colon ends the name.
         set: Set::OptionalSecret(|to, value| {
@@ -49,6 +49,19 @@ pub(super) static SPECS: &[Spec] = &[
             Ok(())
         },
     ),
+    Spec {
+        name: "password_command",
+        placeholder: "COMMAND",
+        default: "",
+        help: "Read the password from the first line of COMMAND's output, such as \"pass show ftp\"; runs without a shell, for 60 seconds at most",
+        group: Group::Login,
+        set: Set::Secret(|to, value| {
+            to.password_command = Some(PasswordCommand::parse(
+                value.to_str().ok_or("a command in UTF-8")?,
+            )?);
+            Ok(())
+        }),
+    },
     Spec {
         name: "netrc",
         placeholder: "FILE",

@@ -1,4 +1,4 @@
-//! The `-o` options: the table from which the parser, `--help`, the man page and the README are
+//! The `-o` options: the table from which the parser, `--help`, the man page and doc/options.md are
 //! generated, one file per heading.
 
 pub(super) mod candidates;

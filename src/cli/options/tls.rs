@@ -40,6 +40,20 @@ pub(super) static SPECS: &[Spec] = &[
             Ok(())
         },
     ),
+    valued(
+        Group::Tls,
+        "trust",
+        "first",
+        "",
+        "Trust the server's first certificate, whatever its contents, and from then on only that one. Asks at a terminal; pins it in the state directory",
+        |to, value| {
+            if value != "first" {
+                return Err("first");
+            }
+            to.trust_first = true;
+            Ok(())
+        },
+    ),
     flag(
         Group::Tls,
         "insecure",

@@ -136,6 +136,27 @@ fn enter(
     options: &ConnectOptions,
     tls: Option<&Connector>,
 ) -> Result<Reply, Error> {
+    let greeting = greet(control, options, tls)?;
+    let protected = tls.is_none() || protect_data(control)?.is_none();
+    authenticate(control, options)?;
+    control.reveal();
+    if !protected && let Some(refused) = protect_data(control)? {
+        if !matches!(options.tls, Tls::Implicit(_)) {
+            return Err(refused);
+        }
+        // With implicit TLS, data uses TLS without PROT (as in rclone). A data connection in the
+        // clear would fail.
+        log::info!("assuming that data connections use TLS: {refused}");
+    }
+    Ok(greeting)
+}
+
+/// Receives the greeting and performs the TLS handshake, if there is one.
+pub(super) fn greet(
+    control: &mut Control,
+    options: &ConnectOptions,
+    tls: Option<&Connector>,
+) -> Result<Reply, Error> {
     if let (Tls::Implicit(_), Some(connector)) = (&options.tls, tls) {
         control.secure(connector, options.connect_timeout)?;
     }
@@ -151,17 +172,6 @@ fn enter(
             std::thread::sleep(HANDSHAKE_PAUSE);
         }
         control.secure(connector, options.connect_timeout)?;
-    }
-    let protected = tls.is_none() || protect_data(control)?.is_none();
-    authenticate(control, options)?;
-    control.reveal();
-    if !protected && let Some(refused) = protect_data(control)? {
-        if !matches!(options.tls, Tls::Implicit(_)) {
-            return Err(refused);
-        }
-        // With implicit TLS, data uses TLS without PROT (as in rclone). A data connection in the
-        // clear would fail.
-        log::info!("assuming that data connections use TLS: {refused}");
     }
     Ok(greeting)
 }

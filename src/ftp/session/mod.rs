@@ -2,6 +2,7 @@
 //! control connection do not compile.
 
 pub(super) mod batch;
+pub(super) mod certificate;
 pub(super) mod facts;
 mod heard_read;
 pub(super) mod list;
@@ -113,34 +114,42 @@ pub fn probe(options: &ConnectOptions, patience: Duration) -> bool {
     greeting().is_ok()
 }
 
+/// Calls `connect`, and again with other TLS options if the server needs them.
+fn with_tls_fallbacks<T>(
+    options: &ConnectOptions,
+    connect: impl Fn(&ConnectOptions) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let failed = match connect(options) {
+        Err(Error::NotTls)
+            if matches!(options.tls, Tls::Explicit(_))
+                && options.profile.has(Capability::PromptHandshake) =>
+        {
+            // ftp-srv and libunftp reply to AUTH before they are ready for TLS.
+            let why = "it mistook the TLS handshake for a command";
+            options.profile.fails(Capability::PromptHandshake, &why);
+            return connect(options);
+        }
+        Err(Error::Tls(failed)) => failed,
+        outcome => return outcome,
+    };
+    match options.tls.config().and_then(TlsConfig::fallback) {
+        None => Err(Error::Tls(failed)),
+        Some(TlsFallback::AnyVersion) => connect(options),
+        Some(TlsFallback::ShortRsa) => match connect(options) {
+            // The server does not support TLS 1.2, so its key is the problem.
+            Err(Error::Tls(_)) => Err(Error::Tls(failed)),
+            outcome => outcome,
+        },
+    }
+}
+
 impl Session {
     /// Connects, logs in, requests the features and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         if options.active && options.proxy.is_some() {
             return Err(Error::ActiveByProxy);
         }
-        let failed = match Self::connect_once(options) {
-            Err(Error::NotTls)
-                if matches!(options.tls, Tls::Explicit(_))
-                    && options.profile.has(Capability::PromptHandshake) =>
-            {
-                // ftp-srv and libunftp reply to AUTH before they are ready for TLS.
-                let why = "it mistook the TLS handshake for a command";
-                options.profile.fails(Capability::PromptHandshake, &why);
-                return Self::connect_once(options);
-            }
-            Err(Error::Tls(failed)) => failed,
-            outcome => return outcome,
-        };
-        match options.tls.config().and_then(TlsConfig::fallback) {
-            None => Err(Error::Tls(failed)),
-            Some(TlsFallback::AnyVersion) => Self::connect_once(options),
-            Some(TlsFallback::ShortRsa) => match Self::connect_once(options) {
-                // The server does not support TLS 1.2, so its key is the problem.
-                Err(Error::Tls(_)) => Err(Error::Tls(failed)),
-                outcome => outcome,
-            },
-        }
+        with_tls_fallbacks(options, Self::connect_once)
     }
 
     fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {

@@ -3,6 +3,7 @@
 mod batch;
 mod data;
 mod fallbacks;
+mod first_use;
 mod handshake;
 mod hostile;
 mod listing;

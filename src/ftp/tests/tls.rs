@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 
@@ -61,7 +62,21 @@ impl Identity {
         Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 
-    fn fingerprint(&self) -> Fingerprint {
+    /// Returns a server that presents this certificate but signs with the key of `other`.
+    pub(super) fn server_with_the_key_of(&self, other: &Self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(other.key.clone()));
+        let provider = ring::default_provider();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let chain = vec![self.certificate.clone()];
+        let certified = Arc::new(CertifiedKey::new(chain, key));
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .with_no_client_auth();
+        Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)
     }
 
@@ -97,7 +112,7 @@ pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
 }
 
 /// Starts the transfer requested by `line` and returns its data connection.
-fn begin(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
+pub(super) fn begin(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.answer(line, "150 here it comes");
     secured(socket, config)

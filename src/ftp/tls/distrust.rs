@@ -1,6 +1,7 @@
 //! Why a certificate is not trusted.
 
 use super::certificate::Certificate;
+use super::first_use::PinnedCertificate;
 
 /// A certificate that is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,4 +14,6 @@ pub struct Distrust {
     pub certificate: Certificate,
     /// Whether another certificate was pinned ([`Trust::Pin`](super::Trust::Pin)).
     pub is_other_pinned: bool,
+    /// The recorded certificate, if it is another one ([`Trust::First`](super::Trust::First)).
+    pub recorded: Option<PinnedCertificate>,
 }

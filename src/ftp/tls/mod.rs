@@ -5,6 +5,7 @@
 
 mod certificate;
 pub(super) mod distrust;
+mod first_use;
 mod signature;
 mod stream;
 mod tickets;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
 pub use distrust::Distrust;
+pub use first_use::{PinStore, PinStoreError, PinnedCertificate, SharedPinStore};
 pub use trust::Trust;
 
 pub(super) use stream::TlsStream;
@@ -341,7 +343,8 @@ impl Connector {
         let config = Arc::clone(&self.config);
         let connection = UnbufferedClientConnection::new(config, self.name.clone());
         let connection = connection.map_err(|error| to_error(&error))?;
-        Ok(TlsStream::new(socket, connection, room))
+        let verifier = Arc::clone(&self.loaded.0.verifier);
+        Ok(TlsStream::new(socket, connection, verifier, room))
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use super::trust::CertificateVerifier;
 use super::{Certificate, HandshakeError};
 
 /// Initial receive buffer of a control connection in bytes. A handshake can enlarge it.
@@ -33,6 +35,7 @@ const MESSAGE: usize = 4 << 10;
 pub(in crate::ftp) struct TlsStream {
     socket: TcpStream,
     connection: UnbufferedClientConnection,
+    verifier: Arc<CertificateVerifier>,
     incoming: Incoming,
     /// Encrypted data not yet sent.
     outgoing: Vec<u8>,
@@ -83,11 +86,13 @@ impl TlsStream {
     pub(super) fn new(
         socket: TcpStream,
         connection: UnbufferedClientConnection,
+        verifier: Arc<CertificateVerifier>,
         room: usize,
     ) -> Self {
         Self {
             socket,
             connection,
+            verifier,
             incoming: Incoming::new(room),
             outgoing: Vec::new(),
             plain: Vec::new(),
@@ -137,7 +142,8 @@ impl TlsStream {
             let stand = self.drive(Want::Nothing, &mut Sink::none());
             let flushed = self.flush_out();
             if stand? != Stand::Handshake {
-                return Ok(());
+                let chain = self.connection.peer_certificates().unwrap_or_default();
+                return Ok(self.verifier.confirm(chain)?);
             }
             flushed?;
             let left = deadline.saturating_duration_since(Instant::now());

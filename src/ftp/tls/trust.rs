@@ -1,5 +1,5 @@
 //! Trust in server certificates (RFC 5280 §6, RFC 6125): the system's roots, those in a file, a
-//! pinned certificate, or any.
+//! pinned certificate, the first one, or any.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore,
 
 use super::certificate::day;
 use super::distrust::Distrust;
+use super::first_use::{FirstUse, Refusal, SharedPinStore};
 use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA_BITS, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
 
@@ -29,6 +30,8 @@ pub enum Trust {
     File(PathBuf),
     /// Only the certificate with this fingerprint, whatever its contents.
     Pin(Fingerprint),
+    /// The one of the first connection, whatever its contents. The store records it.
+    First(SharedPinStore),
     /// Any certificate.
     Anyone,
 }
@@ -52,6 +55,7 @@ enum Rule {
         listed: Vec<CertificateDer<'static>>,
     },
     Pin(Fingerprint),
+    First(Arc<FirstUse>),
     Anyone,
 }
 
@@ -75,6 +79,7 @@ impl CertificateVerifier {
                 }
             }
             Trust::Pin(fingerprint) => Rule::Pin(*fingerprint),
+            Trust::First(store) => Rule::First(Arc::new(FirstUse::new(store.clone()))),
             Trust::Anyone => Rule::Anyone,
         };
         Ok(Self {
@@ -90,6 +95,20 @@ impl CertificateVerifier {
         Self {
             only_short_rsa: true,
             ..self.clone()
+        }
+    }
+
+    /// Records the certificate of a completed handshake if it is the first one.
+    ///
+    /// # Errors
+    /// It cannot be recorded, or another one is.
+    pub(super) fn confirm(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        match (&self.rule, chain.first()) {
+            (Rule::First(first_use), Some(leaf)) => first_use
+                .confirm(leaf)
+                .map_err(|refusal| refused(refusal, leaf)),
+            (Rule::First(_), None) => Err(rustls::Error::NoCertificatesPresented),
+            _ => Ok(()),
         }
     }
 
@@ -140,6 +159,12 @@ impl ServerCertVerifier for CertificateVerifier {
             Rule::Anyone => Ok(()),
             Rule::Pin(pin) if *pin == Fingerprint::of(leaf) => Ok(()),
             Rule::Pin(pin) => Err(format!("it is not the one that was pinned, {pin}")),
+            Rule::First(first_use) => {
+                return match first_use.judge(leaf) {
+                    Ok(()) => Ok(ServerCertVerified::assertion()),
+                    Err(refusal) => Err(refused(refusal, leaf)),
+                };
+            }
             Rule::Chain { .. } if is_short_rsa(leaf) => {
                 Err("its RSA key is shorter than 2048 bits".to_owned())
             }
@@ -164,7 +189,9 @@ impl ServerCertVerifier for CertificateVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match self.rule {
-            Rule::Pin(_) | Rule::Anyone => self.check_signature(message, certificate, signed),
+            Rule::Pin(_) | Rule::First(_) | Rule::Anyone => {
+                self.check_signature(message, certificate, signed)
+            }
             Rule::Chain { .. } => {
                 verify_tls12_signature(message, certificate, signed, &self.algorithms)
             }
@@ -178,7 +205,9 @@ impl ServerCertVerifier for CertificateVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match self.rule {
-            Rule::Pin(_) | Rule::Anyone if signature::is_for_tls13(signed.scheme) => {
+            Rule::Pin(_) | Rule::First(_) | Rule::Anyone
+                if signature::is_for_tls13(signed.scheme) =>
+            {
                 self.check_signature(message, certificate, signed)
             }
             _ => verify_tls13_signature(message, certificate, signed, &self.algorithms),
@@ -310,10 +339,23 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
 }
 
 fn distrusted(rule: &Rule, reason: String, leaf: &[u8]) -> rustls::Error {
-    let distrust = Distrust {
+    to_rustls(Distrust {
         reason,
         certificate: Certificate::read(leaf),
         is_other_pinned: matches!(rule, Rule::Pin(_)),
-    };
+        recorded: None,
+    })
+}
+
+fn refused(refusal: Refusal, leaf: &[u8]) -> rustls::Error {
+    to_rustls(Distrust {
+        reason: refusal.reason,
+        certificate: Certificate::read(leaf),
+        is_other_pinned: refusal.pinned.is_some(),
+        recorded: refusal.pinned,
+    })
+}
+
+fn to_rustls(distrust: Distrust) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
 }
