@@ -3,8 +3,8 @@
 use super::Failure;
 use super::settings::Settings;
 use crate::credentials::{Credentials, CredentialsOrigin};
-use crate::ftp;
 use crate::ftp::tls::Distrust;
+use crate::ftp::{self, Cause, Reply};
 use crate::mount;
 use crate::source::{Scheme, Source};
 
@@ -17,6 +17,15 @@ pub(super) struct Advice {
     explicit_tls: Option<String>,
     /// Whether the login is anonymous because no user was given.
     is_anonymous: bool,
+}
+
+/// A failure to mount, with advice.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct ExplainedFailure {
+    message: String,
+    /// The server's reply, if the message repeats one.
+    pub(super) reply: Option<Reply>,
 }
 
 impl Advice {
@@ -39,13 +48,15 @@ impl Advice {
 
     /// Describes a failure to mount.
     pub(super) fn of_mount(&self, error: mount::Error) -> Failure {
-        match error {
-            mount::Error::Connect(error) => self.of_connection(&error).into(),
+        let reply = error.quoted_reply().cloned();
+        let message = match error {
+            mount::Error::Connect(error) => self.of_connection(&error),
             error @ (mount::Error::Remote(_)
             | mount::Error::NoDirectory(_)
-            | mount::Error::NotADirectory(_)) => self.with_port(&error.to_string()).into(),
-            error => error.into(),
-        }
+            | mount::Error::NotADirectory(_)) => self.with_port(&error.to_string()),
+            error => return error.into(),
+        };
+        Box::new(ExplainedFailure { message, reply })
     }
 
     fn explained(&self, error: &ftp::Error) -> String {

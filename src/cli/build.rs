@@ -231,6 +231,7 @@ pub(super) fn mount(
         },
         sockets: Some(sockets(state)),
         hang_up: HangUp::End,
+        supervisor: None,
         remote: remote(&source, options, login, proxy, state)?,
         path: source.path,
         delay_connect: options.delay_connect,
@@ -294,6 +295,7 @@ mod tests {
         let environment = secrets::Environment {
             password: Some(Password::new("hunter2")),
             proxies: proxy_env::variables(value),
+            supervisor: None,
         };
         let proxy = proxy(&source, &options, &environment.proxies).unwrap();
         assert!(proxy.is_some());

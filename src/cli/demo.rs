@@ -11,8 +11,9 @@ use std::thread;
 
 use clap::ArgMatches;
 
+use super::logging::{self, LogOptions};
 use super::settings::Settings;
-use super::{Failure, build, command, logging, sample_tree};
+use super::{Failure, build, command, sample_tree};
 use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::Password;
 use crate::mount::{self, LocalPaths, Mount, Mountpoint, Privileged};
@@ -34,7 +35,7 @@ const SERVED_VARIABLE: &str = "FTPFS_DEMO_SERVED";
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let signals = Signals::block()?;
     let options = Settings::default();
-    logging::start(options.log_level, None, false)?;
+    logging::start(LogOptions::at_terminal(options.log_level))?;
     let tree = tempfile::Builder::new()
         .prefix("ftpfs-demo-served-")
         .tempdir()?;

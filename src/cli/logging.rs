@@ -1,28 +1,77 @@
-//! The destination of the log: the terminal, a file, or syslog (RFC 3164) for a mount in the
-//! background.
+//! The destination of the log: the terminal, a file, systemd's journal or syslog.
+//!
+//! Records go to the log file, if there is one. Otherwise they go to the journal if the standard
+//! error is connected to it, or if the mount is in the background and there is a journal. Without a
+//! journal, a mount in the background logs to syslog, and everything else to the standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter};
+use jiff::Timestamp;
+use log::{LevelFilter, Log};
 
 use super::Failure;
 use super::early_warnings::{EarlyWarnings, WithEarlyWarnings};
+use super::journald::{self, JournaldLog};
+use super::log_json::JsonLines;
 use super::log_limit::Limited;
-
-/// The socket of the local syslog daemon.
-const SYSLOG_SOCKET: &str = "/dev/log";
+use super::syslog::{self, Syslog};
 
 /// Mode of a new log file, which only this user may read, because it contains file names.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// Facility `daemon`, times eight (RFC 3164 §4.1.1).
-const DAEMON: u8 = 3 << 3;
+/// The format of the log. The journal has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The options of the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogOptions<'a> {
+    /// The level until it is changed.
+    pub(super) level: LevelFilter,
+    /// The log file.
+    pub(super) file: Option<&'a Path>,
+    /// The format.
+    pub(super) format: LogFormat,
+    /// The mount that logs.
+    pub(super) mountpoint: Option<&'a Path>,
+    /// Whether the terminal will not show the log.
+    pub(super) background: bool,
+}
+
+impl LogOptions<'_> {
+    /// Returns the options of a log at the terminal.
+    pub(super) fn at_terminal(level: LevelFilter) -> Self {
+        Self {
+            level,
+            file: None,
+            format: LogFormat::Text,
+            mountpoint: None,
+            background: false,
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(super) struct OpenLog {
+    /// The log file, if there is one.
+    pub(super) file: Option<LogFile>,
+    /// The warnings since the start, which the terminal does not show in the background.
+    pub(super) warnings: EarlyWarnings,
+    /// Whether an error belongs to the log and not on the standard error, where a program reads
+    /// records, or which is the journal.
+    pub(super) takes_errors: bool,
+}
 
 /// A log file that can be opened again, after another program has renamed or removed it. Clones
 /// share it.
@@ -32,37 +81,67 @@ pub(super) struct LogFile {
     file: Arc<Mutex<File>>,
 }
 
-/// Opens the log. Must be called only once. Returns the log file, if there is one, and the warnings
-/// since then, which the terminal does not show in the background.
+/// Opens the log. Must be called only once.
 ///
 /// # Errors
 /// The log file cannot be written.
-pub(super) fn start(
-    level: LevelFilter,
-    file: Option<&Path>,
-    background: bool,
-) -> Result<(Option<LogFile>, EarlyWarnings), Failure> {
+pub(super) fn start(options: LogOptions<'_>) -> Result<OpenLog, Failure> {
+    let file = options.file.map(LogFile::open).transpose()?;
+    let (log, takes_errors) = destination(options, file.as_ref())?;
+    log::set_max_level(options.level);
+    let warnings = EarlyWarnings::new(options.background);
+    let log = WithEarlyWarnings::new(log, warnings.clone());
+    log::set_boxed_logger(Box::new(Limited::new(log)))?;
+    Ok(OpenLog {
+        file,
+        warnings,
+        takes_errors,
+    })
+}
+
+/// Returns the log, and whether it takes the place of the standard error.
+fn destination(
+    options: LogOptions<'_>,
+    file: Option<&LogFile>,
+) -> io::Result<(Box<dyn Log>, bool)> {
+    let wants_journal = options.background || journald::has_standard_error();
+    if file.is_none()
+        && wants_journal
+        && let Some(journal) = JournaldLog::open(options.mountpoint)?
+    {
+        return Ok((Box::new(journal), !options.background));
+    }
     let mut builder = Builder::new();
     // The level of the log crate, which can be changed, is the only filter.
     builder.filter_level(LevelFilter::Trace);
-    let file = file.map(LogFile::open).transpose()?;
-    if let Some(file) = &file {
+    let json = match options.format {
+        LogFormat::Text => None,
+        LogFormat::Json => Some(JsonLines::new(options.mountpoint)),
+    };
+    let is_terminal = file.is_none() && !options.background;
+    let takes_errors = is_terminal && json.is_some();
+    if let Some(file) = file {
         builder.target(Target::Pipe(Box::new(file.clone())));
-    } else if background {
+    } else if options.background {
         builder.target(Target::Pipe(Box::new(Syslog::new()?)));
-        builder.format(|line, record| {
-            let priority = DAEMON | severity(record.level());
-            let process = std::process::id();
-            write!(line, "<{priority}>ftpfs[{process}]: {}", record.args())
-        });
     } else {
         builder.format_target(false);
     }
-    log::set_max_level(level);
-    let warnings = EarlyWarnings::new(background);
-    let log = WithEarlyWarnings::new(builder.build(), warnings.clone());
-    log::set_boxed_logger(Box::new(Limited::new(log)))?;
-    Ok((file, warnings))
+    let is_syslog = file.is_none() && options.background;
+    match json {
+        Some(json) if is_syslog => builder.format(move |line, record| {
+            let object = json.format(record, Timestamp::now());
+            write!(line, "{}{object}", syslog::header(record.level()))
+        }),
+        Some(json) => builder.format(move |line, record| {
+            writeln!(line, "{}", json.format(record, Timestamp::now()))
+        }),
+        None if is_syslog => builder.format(|line, record| {
+            write!(line, "{}{}", syslog::header(record.level()), record.args())
+        }),
+        None => &mut builder,
+    };
+    Ok((Box::new(builder.build()), takes_errors))
 }
 
 impl LogFile {
@@ -113,37 +192,4 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .mode(PRIVATE_FILE)
         .open(path)
-}
-
-/// RFC 3164 §4.1.1.
-fn severity(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
-}
-
-/// Sends one datagram per record.
-struct Syslog(UnixDatagram);
-
-impl Syslog {
-    fn new() -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
-        Ok(Self(socket))
-    }
-}
-
-impl Write for Syslog {
-    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        // If syslog is missing or stuck, the record is lost, because logging must not block.
-        let _ = self.0.send_to(record, SYSLOG_SOCKET);
-        Ok(record.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -14,6 +14,9 @@ mod demo;
 mod early_warnings;
 mod foreign_use;
 mod help;
+mod journald;
+mod log_fields;
+mod log_json;
 mod log_limit;
 mod logging;
 mod login;
@@ -34,6 +37,7 @@ mod security;
 mod serve;
 mod settings;
 mod status;
+mod syslog;
 mod trust;
 mod value;
 

@@ -4,11 +4,12 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::advice::Advice;
+use super::advice::{Advice, ExplainedFailure};
+use super::logging::{self, LogOptions, OpenLog};
 use super::request::{CommandLine, Request};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, logging, login, reload, security, trust};
+use super::{Failure, build, command, login, reload, security, trust};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::source::{Source, conceal};
@@ -74,83 +75,113 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     // Only after reading the password, which may come through an inherited descriptor, as in
     // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
+    let mut prepared = PreparedMount {
+        mountpoint,
+        to_mount,
+        command_line,
+        settings: options,
+        advice,
+        sshfs_warning,
+    };
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
-        return serve(
-            &mountpoint,
-            to_mount,
-            &command_line,
-            &options,
-            &advice,
-            sshfs_warning,
-            None,
-        );
+        // The service manager waits for the process that it started. In the background, another
+        // one would answer.
+        let supervisor = &mut prepared.to_mount.supervisor;
+        supervisor.clone_from(&environment.supervisor);
+        return prepared.serve(None);
     }
     match sys::fork()? {
         // The child has printed the reason on the terminal that they share.
         Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
         Forked::Parent(_) => Ok(ExitCode::FAILURE),
-        Forked::Child(readiness) => serve(
-            &mountpoint,
-            to_mount,
-            &command_line,
-            &options,
-            &advice,
-            sshfs_warning,
-            Some(readiness),
-        ),
+        Forked::Child(readiness) => prepared.serve(Some(readiness)),
     }
 }
 
-fn serve(
-    mountpoint: &Mountpoint,
-    mut to_mount: MountOptions,
-    command_line: &CommandLine,
-    options: &Settings,
-    advice: &Advice,
-    sshfs_warning: Option<&str>,
-    background: Option<FdReadiness>,
-) -> Result<ExitCode, Failure> {
-    sys::make_files_private();
-    sys::set_up_allocator();
-    let log_file = options.log_file.as_deref();
-    let in_background = background.is_some();
-    let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
-    if let Some(hint) = options.foreign.hint() {
-        log::info!("{hint}");
-    }
-    if let Some(warning) = sshfs_warning {
-        log::warn!("{warning}");
-    }
-    to_mount.hang_up = if ends_with_terminal(in_background) {
-        HangUp::End
-    } else {
-        let traffic = to_mount.remote.pool.connect.traffic.clone();
-        reload::on_hang_up(log_file, command_line.clone(), traffic)
-    };
-    let signals = Signals::block()?;
-    let privileged = Privileged::start()?;
-    sys::renounce().map_err(mount::Error::Privilege)?;
-    let place = to_mount.state.place.clone();
-    let mount = Mount::start(mountpoint, to_mount, signals, privileged).map_err(|error| {
-        if let Some(place) = place {
-            place.remove_if_unused();
+/// A mount that only has to be started, in the process that serves it.
+struct PreparedMount {
+    mountpoint: Mountpoint,
+    to_mount: MountOptions,
+    command_line: CommandLine,
+    settings: Settings,
+    advice: Advice,
+    sshfs_warning: Option<&'static str>,
+}
+
+impl PreparedMount {
+    /// Serves the mount until it ends. In the background, `background` reports that it is ready.
+    fn serve(self, background: Option<FdReadiness>) -> Result<ExitCode, Failure> {
+        sys::make_files_private();
+        sys::set_up_allocator();
+        let log = logging::start(LogOptions {
+            level: self.settings.log_level,
+            file: self.settings.log_file.as_deref(),
+            format: self.settings.log_format,
+            mountpoint: Some(self.mountpoint.path()),
+            background: background.is_some(),
+        })?;
+        let takes_errors = log.takes_errors;
+        match self.serve_and_log(background, log) {
+            Err(failure) if takes_errors => {
+                let explained = failure.downcast_ref::<ExplainedFailure>();
+                let reply = explained.and_then(|explained| explained.reply.as_ref());
+                log::error!(reply; "{failure}");
+                Ok(ExitCode::FAILURE)
+            }
+            outcome => outcome,
         }
-        advice.of_mount(error)
-    })?;
-    warnings.print();
-    let in_background = background.is_some();
-    let reported = background.map_or(Ok(()), FdReadiness::report);
-    if reported.is_err() {
-        mount.stopper().stop();
     }
-    let ended = mount.wait();
-    if in_background && let Err(error) = &ended {
-        // The standard error is no longer visible.
-        log::error!("{error}");
+
+    fn serve_and_log(
+        self,
+        background: Option<FdReadiness>,
+        log: OpenLog,
+    ) -> Result<ExitCode, Failure> {
+        let Self {
+            mountpoint,
+            mut to_mount,
+            command_line,
+            settings,
+            advice,
+            sshfs_warning,
+        } = self;
+        if let Some(hint) = settings.foreign.hint() {
+            log::info!("{hint}");
+        }
+        if let Some(warning) = sshfs_warning {
+            log::warn!("{warning}");
+        }
+        let in_background = background.is_some();
+        to_mount.hang_up = if ends_with_terminal(in_background) {
+            HangUp::End
+        } else {
+            let traffic = to_mount.remote.pool.connect.traffic.clone();
+            reload::on_hang_up(log.file, command_line, traffic)
+        };
+        let signals = Signals::block()?;
+        let privileged = Privileged::start()?;
+        sys::renounce().map_err(mount::Error::Privilege)?;
+        let place = to_mount.state.place.clone();
+        let mount = Mount::start(&mountpoint, to_mount, signals, privileged).map_err(|error| {
+            if let Some(place) = place {
+                place.remove_if_unused();
+            }
+            advice.of_mount(error)
+        })?;
+        log.warnings.print();
+        let reported = background.map_or(Ok(()), FdReadiness::report);
+        if reported.is_err() {
+            mount.stopper().stop();
+        }
+        let ended = mount.wait();
+        if in_background && let Err(error) = &ended {
+            // The standard error is no longer visible.
+            log::error!("{error}");
+        }
+        reported?;
+        ended?;
+        Ok(ExitCode::SUCCESS)
     }
-    reported?;
-    ended?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether SIGHUP ends the mount: it is in the foreground of a terminal, which was closed.

@@ -8,6 +8,7 @@ use super::Failure;
 use super::proxy_env::{self, Variables};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
+use crate::mount::Supervisor;
 use crate::{source, sys};
 
 /// The option of `ftpfs serve` that contains a password.
@@ -15,6 +16,9 @@ const PASSWORD_OPTION: &[u8] = b"--password";
 
 /// After it, an argument that begins with `-` is no flag.
 const END_OF_FLAGS: &[u8] = b"--";
+
+/// The variable with the address of the service manager's socket (sd_notify(3)).
+const SUPERVISOR_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// `-o` options that contain a password in other programs. ftpfs refuses them, but only after they
 /// were visible.
@@ -33,6 +37,8 @@ pub(super) struct Environment {
     pub(super) password: Option<Password>,
     /// The proxies.
     pub(super) proxies: Variables,
+    /// The service manager. The programs that ftpfs starts must not speak to it.
+    pub(super) supervisor: Option<Supervisor>,
 }
 
 /// Hides every password from other users, and returns the values from the environment.
@@ -63,7 +69,13 @@ pub(super) fn hide() -> Result<Environment, Failure> {
             take(name)?;
         }
     }
-    Ok(Environment { password, proxies })
+    // An address of an unknown kind is ignored, as by sd_notify(3).
+    let supervisor = take(SUPERVISOR_VARIABLE)?.and_then(|it| Supervisor::new(&it).ok());
+    Ok(Environment {
+        password,
+        proxies,
+        supervisor,
+    })
 }
 
 fn take(name: &str) -> Result<Option<OsString>, Failure> {

@@ -9,7 +9,8 @@ use clap::ArgMatches;
 use log::LevelFilter;
 use url::Url;
 
-use super::{Failure, command, logging};
+use super::logging::{self, LogOptions};
+use super::{Failure, command};
 use crate::ftp::Password;
 use crate::server::{Access, Certificate, Server, ServerOptions, TlsMode, TlsOptions};
 use crate::sys::Signals;
@@ -43,7 +44,7 @@ pub(super) fn run(
         tls: tls.clone(),
         ..ServerOptions::new(root, access)
     };
-    logging::start(LevelFilter::Info, None, false)?;
+    logging::start(LogOptions::at_terminal(LevelFilter::Info))?;
     let server = Server::start(options)
         .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
     warn_of_exposure(&server, matches);

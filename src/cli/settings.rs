@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::config::ConfigChoice;
 use super::foreign_use::ForeignUse;
+use super::logging::LogFormat;
 use super::proxy_env::Choice;
 use crate::credentials::{Netrc, PasswordCommand};
 use crate::ftp::tls::Fingerprint;
@@ -72,6 +73,7 @@ pub(super) struct Settings {
     pub(super) quiet: bool,
     pub(super) log_level: log::LevelFilter,
     pub(super) log_file: Option<PathBuf>,
+    pub(super) log_format: LogFormat,
     pub(super) read_only: bool,
     pub(super) no_exec: bool,
     pub(super) no_atime: bool,
@@ -141,6 +143,7 @@ impl Default for Settings {
             quiet: false,
             log_level: log::LevelFilter::Warn,
             log_file: None,
+            log_format: LogFormat::Text,
             read_only: false,
             no_exec: false,
             no_atime: false,

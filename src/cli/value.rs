@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
+use super::logging::LogFormat;
 use super::proxy_env::Choice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
@@ -289,6 +290,15 @@ pub(super) fn log_level(value: &OsStr) -> Result<log::LevelFilter, Expected> {
         .ok_or(EXPECTED)?
         .parse()
         .map_err(|_| EXPECTED)
+}
+
+/// Parses a log format.
+pub(super) fn log_format(value: &OsStr) -> Result<LogFormat, Expected> {
+    match value.as_bytes() {
+        b"text" => Ok(LogFormat::Text),
+        b"json" => Ok(LogFormat::Json),
+        _ => Err("text or json"),
+    }
 }
 
 /// Parses `ADDRESS:PORT` to listen on.

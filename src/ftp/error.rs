@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::cause::Cause;
 use super::path::PathError;
 use super::reply::Reply;
 use super::tls::distrust::Distrust;
@@ -246,6 +247,40 @@ impl Error {
                 Some(reply)
             }
             _ => None,
+        }
+    }
+}
+
+impl Cause for Error {
+    fn quoted_reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Refused { reply, .. }
+            | Self::NoTransfer { reply, .. }
+            | Self::Login(reply)
+            | Self::TooManySessions(reply)
+            | Self::TlsRefused { reply, .. }
+            | Self::TlsDemanded { reply, .. }
+            | Self::OutOfStep(reply) => Some(reply),
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Proxy { .. }
+            | Self::ActiveByProxy
+            | Self::Timeout(_)
+            | Self::Io { .. }
+            | Self::Closed(_)
+            | Self::PlaintextInjected
+            | Self::Certificate(_)
+            | Self::Tls(_)
+            | Self::NotTls
+            | Self::NoCloseNotify
+            | Self::OtherService { .. }
+            | Self::Malformed { .. }
+            | Self::TooLong { .. }
+            | Self::ListingTooLarge(_)
+            | Self::TooSlow(_)
+            | Self::Path(_)
+            | Self::Unrepresentable(_)
+            | Self::LocalFile(_) => None,
         }
     }
 }

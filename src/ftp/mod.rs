@@ -28,6 +28,7 @@
 
 mod address;
 mod bind;
+mod cause;
 mod charset;
 mod concurrent_handshake;
 mod connect;
@@ -67,6 +68,7 @@ mod transience;
 mod version;
 
 pub use bind::{Bind, LocalOptions};
+pub use cause::Cause;
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase, ProxyProblem};

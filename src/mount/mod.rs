@@ -12,6 +12,7 @@ mod privileged;
 mod requirements;
 mod state;
 pub(crate) mod status;
+mod supervisor;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
+use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
 use crate::journal::{Journal, JournalError};
@@ -42,6 +43,8 @@ pub(crate) use privileged::Privileged;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
 pub(crate) use state::StateOptions;
 use status::MountIdentity;
+use supervisor::Supervision;
+pub(crate) use supervisor::Supervisor;
 
 /// How long the last users of a busy mount may take to leave after it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -67,6 +70,8 @@ pub(crate) struct MountOptions {
     pub sockets: Option<Sockets>,
     /// What SIGHUP does.
     pub hang_up: HangUp,
+    /// The service manager to notify.
+    pub supervisor: Option<Supervisor>,
     /// The mount options for the kernel.
     pub kernel: KernelOptions,
 }
@@ -128,6 +133,16 @@ pub(crate) enum Error {
     ServerGone,
 }
 
+impl Cause for Error {
+    fn quoted_reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Connect(error) => error.quoted_reply(),
+            Self::Remote(error) => error.quoted_reply(),
+            _ => None,
+        }
+    }
+}
+
 /// A mount that is ready.
 #[derive(Debug)]
 pub(crate) struct Mount {
@@ -139,6 +154,7 @@ pub(crate) struct Mount {
     /// How to reach the server.
     server: ConnectOptions,
     socket: Option<ControlSocket>,
+    supervision: Option<Supervision>,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -188,6 +204,7 @@ impl Mount {
             state,
             sockets,
             hang_up: _,
+            supervisor,
             kernel,
         } = options;
         let server = remote.pool.connect.clone();
@@ -198,6 +215,9 @@ impl Mount {
             port: server.port,
             user: server.user.clone(),
         };
+        if let Some(supervisor) = &supervisor {
+            supervisor.status(&format!("connecting to {}", server.host));
+        }
         let journal = state.open()?;
         let vfs = if delay_connect {
             let remote = Remote::unconnected(remote, journal.clone());
@@ -242,8 +262,10 @@ impl Mount {
             kernel::raise_read_ahead(device);
         }
         let device = device.as_deref();
-        let socket = open_socket(sockets.as_ref(), device, identity, &vfs, memory);
+        let socket = open_socket(sockets.as_ref(), device, identity.clone(), &vfs, memory);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
+        let supervision =
+            supervisor.map(|supervisor| Supervision::start(supervisor, identity, &vfs));
         Ok(Self {
             mountpoint: mountpoint.path().to_owned(),
             vfs,
@@ -252,6 +274,7 @@ impl Mount {
             privileged,
             server,
             socket,
+            supervision,
         })
     }
 
@@ -271,11 +294,15 @@ impl Mount {
             let stored = outcome.as_ref().map_err(ToString::to_string);
             socket.ended(stored.copied(), &self.vfs);
         }
+        if let (Some(supervision), Err(error)) = (self.supervision.take(), &outcome) {
+            supervision.failed(&error.to_string());
+        }
         outcome
     }
 
     fn serve_and_store(&mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
+        self.stopping();
         if let Some(socket) = &mut self.socket {
             socket.unmounted();
         }
@@ -301,7 +328,11 @@ impl Mount {
                     return Err(Error::Abandoned);
                 }
                 Ok(MountEvent::Connected(_) | MountEvent::Ended(_)) => {}
-                Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {}
+                Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {
+                    if let Some(supervision) = &self.supervision {
+                        supervision.extend();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) if is_stored => {
                     warn!("the server does not respond; closing its sessions without QUIT");
                     return served.map_err(Error::Service);
@@ -311,6 +342,12 @@ impl Mount {
                     return Err(Error::ServerGone);
                 }
             }
+        }
+    }
+
+    fn stopping(&self) {
+        if let Some(supervision) = &self.supervision {
+            supervision.stopping();
         }
     }
 
@@ -329,6 +366,7 @@ impl Mount {
                 Err(_) => return Ok(()),
             }
         }
+        self.stopping();
         kernel::unmount_by(&self.privileged, &self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
             Ok(MountEvent::Ended(outcome)) => outcome,
@@ -432,7 +470,11 @@ fn first_access(path: StartPath, state: StateOptions) -> Unattached {
 }
 
 fn refused(error: &Error, errno: Errno) -> Errno {
-    warn!("{error}");
+    let path = match error {
+        Error::NoDirectory(path) | Error::NotADirectory(path) => Some(path),
+        _ => None,
+    };
+    warn!(path, reply = error.quoted_reply(); "{error}");
     errno
 }
 

@@ -36,7 +36,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
-use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
+use crate::ftp::{self, Cause, ConnectOptions, Reply, ServerProfile, Session};
 use crate::guarded;
 
 pub(crate) use connection::PooledConnection;
@@ -114,6 +114,15 @@ pub(crate) enum Error {
     /// The request was cancelled. Nothing was sent.
     #[error("the request was interrupted")]
     Cancelled,
+}
+
+impl Cause for Error {
+    fn quoted_reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Session(error) | Self::Unavailable(error) => error.quoted_reply(),
+            Self::Exhausted(_) | Self::Closed | Self::Cancelled => None,
+        }
+    }
 }
 
 impl From<ftp::Error> for Error {

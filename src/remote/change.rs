@@ -78,7 +78,10 @@ fn clear_leftovers(remote: &Remote, exchange: &mut Exchange<'_>, directory: &Rem
     if let Some(other) = entries.iter().find(others) {
         if entries.iter().all(|entry| is_temporary(&entry.name)) {
             let name = String::from_utf8_lossy(&other.name);
-            log::warn!("{directory} holds an unfinished upload of another mount: {name}");
+            log::warn!(
+                path = directory;
+                "{directory} holds an unfinished upload of another mount: {name}"
+            );
         }
         return false;
     }
@@ -86,6 +89,7 @@ fn clear_leftovers(remote: &Remote, exchange: &mut Exchange<'_>, directory: &Rem
         return false;
     }
     log::warn!(
+        path = directory;
         "removing {} unfinished uploads with {directory}",
         entries.len()
     );

@@ -9,7 +9,7 @@ use super::error::{ErrorContext, Operation, is_unsupported};
 use super::fallbacks::Fallback;
 use super::retry::Exchange;
 use super::{Error, Remote};
-use crate::ftp::{Digest, DigestCommand, RemotePath};
+use crate::ftp::{Cause, Digest, DigestCommand, RemotePath};
 
 /// Minimum rate in bytes per second at which a server reads a file to compute its digest.
 const SLOWEST: u64 = 10 << 20;
@@ -66,7 +66,7 @@ impl Remote {
         None
     }
 
-    fn disable(&self, command: DigestCommand, why: &dyn std::fmt::Display) {
+    fn disable(&self, command: DigestCommand, why: &dyn Cause) {
         self.profile().fails(command.capability(), why);
     }
 }

@@ -1,12 +1,12 @@
 //! Errors and the one place that classifies failures: by the reply code (RFC 959 §4.2.1), then its
 //! text, then the operation.
 
-use std::{fmt, io};
+use std::io;
 
 use super::error_kind::ErrorKind;
 use super::reply_text;
 use crate::ftp::{
-    self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile, Transience,
+    self, Capability, Cause, PathError, ProxyProblem, RemotePath, Reply, ServerProfile, Transience,
 };
 use crate::pool;
 
@@ -22,6 +22,8 @@ pub struct Error {
     pub path: RemotePath,
     /// The cause: the server's reply or the socket error. Never contains a secret.
     pub reason: String,
+    /// The server's reply, if `reason` repeats one.
+    pub reply: Option<Reply>,
 }
 
 /// The operation in progress.
@@ -39,6 +41,12 @@ pub(super) enum Operation {
     Rename,
     SetTime,
     SetMode,
+}
+
+impl Cause for Error {
+    fn quoted_reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
 }
 
 impl Operation {
@@ -72,12 +80,24 @@ impl<'a> ErrorContext<'a> {
         Self { operation, path }
     }
 
-    pub(super) fn error(&self, kind: ErrorKind, reason: &(impl fmt::Display + ?Sized)) -> Error {
+    pub(super) fn error(&self, kind: ErrorKind, reason: &(impl Cause + ?Sized)) -> Error {
         Error {
             kind,
             operation: self.operation.in_words(),
             path: self.path.clone(),
             reason: reason.to_string(),
+            reply: reason.quoted_reply().cloned(),
+        }
+    }
+
+    /// Returns an error of this operation for the reason of `error`.
+    pub(super) fn error_because(&self, kind: ErrorKind, error: &Error) -> Error {
+        Error {
+            kind,
+            operation: self.operation.in_words(),
+            path: self.path.clone(),
+            reason: error.reason.clone(),
+            reply: error.reply.clone(),
         }
     }
 }
@@ -321,5 +341,13 @@ mod tests {
             error.to_string(),
             "cannot store /a/b: DELE: 552 quota exceeded"
         );
+        let context = ErrorContext::new(Operation::Rename, &path);
+        let other = context.error_because(ErrorKind::OtherWay, &error);
+        assert_eq!(
+            other.to_string(),
+            "cannot rename /a/b: DELE: 552 quota exceeded"
+        );
+        let reply = other.quoted_reply().map(ToString::to_string);
+        assert_eq!(reply.as_deref(), Some("552 quota exceeded"));
     }
 }

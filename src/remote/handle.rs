@@ -37,6 +37,7 @@ impl RemoteHandle {
             operation: "find the home directory",
             path: RemotePath::root(),
             reason: "not connected yet".to_owned(),
+            reply: None,
         };
         self.inner
             .home
@@ -84,7 +85,10 @@ impl RemoteHandle {
     /// the file itself is stored.
     pub fn warn_unset(&self, error: &Error) {
         if self.inner.warned_of_attributes.first() {
-            log::warn!("{error}; further refusals of modes and times are logged as debug messages");
+            log::warn!(
+                path = error.path, reply = error.reply;
+                "{error}; further refusals of modes and times are logged as debug messages"
+            );
         } else {
             log::debug!("{error}");
         }

@@ -37,7 +37,7 @@ impl IncompleteDirectories {
         }
         seen.insert(directory.clone(), reason.clone());
         drop(seen);
-        log::warn!("the listing of {directory} is not complete: {reason}");
+        log::warn!(path = directory; "the listing of {directory} is not complete: {reason}");
     }
 
     /// Returns the directories found so far.

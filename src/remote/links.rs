@@ -45,6 +45,7 @@ pub(super) fn apply_policy_to_all(
             for (number, entry) in links.enumerate() {
                 if number == MAX_FOLLOWED {
                     log::warn!(
+                        path = directory;
                         "{directory} has more than {MAX_FOLLOWED} links; not following the others"
                     );
                     break;

@@ -259,7 +259,10 @@ fn kinds_of_names(
     directory: &RemotePath,
     mut received: Received,
 ) -> Result<Received, Error> {
-    log::warn!("{directory}: only NLST shows its names; requesting the kind of each one");
+    log::warn!(
+        path = directory;
+        "{directory}: only NLST shows its names; requesting the kind of each one"
+    );
     received.entries.truncate(MAX_BARE_NAMES);
     for entry in &mut received.entries {
         let Ok(path) = directory.join(&entry.name) else {

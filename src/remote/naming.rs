@@ -171,7 +171,7 @@ impl Remote {
                 Err(context.error(ErrorKind::InvalidName, reason))
             }
             Trial::Unknown | Trial::Lost => self.confirm_by_answers(exchange, context),
-            Trial::Unasked(error) => Err(context.error(error.kind, &error.reason)),
+            Trial::Unasked(error) => Err(context.error_because(error.kind, &error)),
         }
     }
 
@@ -374,6 +374,7 @@ impl Remote {
         let made = made.map(|entry| entry.name);
         if let Some(made) = &made {
             log::warn!(
+                path = tried;
                 "the server changed the name \"{}\" to \"{}\"",
                 name.escape_ascii(),
                 made.escape_ascii()

@@ -225,7 +225,7 @@ fn save(
         );
     };
     rename::put_back(remote, exchange, aside, &saved)?;
-    log::warn!("{target} is another client's file now; the one that ftpfs replaced is {saved}");
+    log::warn!(path = target; "{target} is another client's file now; the one that ftpfs replaced is {saved}");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use super::retry::{ChangeOutcome, Exchange};
 use super::stat::lookup;
 use super::transience::is_lost;
 use super::{Atomic, Error, ErrorKind, Remote, reply_text};
-use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting, Version};
+use crate::ftp::{self, Capability, Cause, Entry, Finding, Kind, RemotePath, Setting, Version};
 use crate::pool;
 
 /// Pauses between lookups after a refused rename. prim-ftpd takes a second.
@@ -126,7 +126,10 @@ pub(super) fn move_path(
             {
                 Ok(Lookup::Found(found)) if may_be(&found, versions) => ChangeOutcome::Done,
                 Ok(Lookup::Found(found)) => {
-                    log::warn!("{from} no longer exists, and {to} is another file: {found:?}");
+                    log::warn!(
+                        path = from;
+                        "{from} no longer exists, and {to} is another file: {found:?}"
+                    );
                     ChangeOutcome::Unknown
                 }
                 Ok(Lookup::Absent | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
@@ -178,7 +181,10 @@ fn was_moved_after_all(
                 let is_there = has_become(remote, exchange, from, to, versions);
                 if is_there {
                     profile.fails(Capability::RenameRefusals, fault);
-                    log::info!("the server renamed {from} to {to} although it replied: {fault}");
+                    log::info!(
+                        path = from, reply = fault.quoted_reply();
+                        "the server renamed {from} to {to} although it replied: {fault}"
+                    );
                 }
                 return is_there;
             }
@@ -256,7 +262,7 @@ fn replace(
             .profile()
             .fails(Capability::RenameReplaces, &"it refused to replace a file")
         {
-            log::warn!("the server does not rename onto an existing file: {why}");
+            log::warn!(path = to; "the server does not rename onto an existing file: {why}");
         }
         moved = move_path(remote, exchange, &[], from, to, &[version]).map(drop);
     }

@@ -68,7 +68,7 @@ fn tried(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Res
     if is_none && needs_probe(profile) {
         let why = "it accepts REST but starts at the beginning of the file";
         if profile.fails(Capability::Rest, &why) {
-            log::warn!("the server accepts REST but starts at the beginning of the file");
+            log::warn!(path; "the server accepts REST but starts at the beginning of the file");
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::fallbacks::{Fallback, ResumeWay};
 use super::resume_probe::{self, Soundness};
 use super::retry::Exchange;
 use super::transience::{Attempts, is_lost, transience};
-use crate::ftp::{self, Capability, Phase, RemotePath, Transience};
+use crate::ftp::{self, Capability, Cause, Phase, RemotePath, Transience};
 use crate::pool::{self, Lease, Permit, RetryMode};
 
 /// Time after which a server that reports an empty file does not show what it receives.
@@ -303,6 +303,7 @@ impl ResumableUpload {
             // silent while data is transferred.
             if is_lost(&fault) && self.size_there(&mut self.remote.exchange())? == Some(size) {
                 log::info!(
+                    path = self.path, reply = fault.quoted_reply();
                     "no completion reply for {}, but its size is correct: {fault}",
                     self.path
                 );

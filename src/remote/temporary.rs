@@ -9,7 +9,7 @@ use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Exchange;
 use super::temporary_name::{ASIDE, HIDDEN, PART, TRIAL, VISIBLE, digits};
 use super::{Remote, change};
-use crate::ftp::{Capability, RemotePath, Version};
+use crate::ftp::{Capability, Cause, RemotePath, Version};
 use crate::journal::Journal;
 
 /// Creates names that no other mount creates, and remembers the files that could not be cleaned up.
@@ -241,6 +241,7 @@ impl Temporary {
             }
             Ok(()) => self.mark_gone(),
             Err(fault) => log::error!(
+                path = self.path, reply = fault.quoted_reply();
                 "an old file may now be at {}; it will be moved back as soon as possible: {fault}",
                 self.path
             ),

@@ -21,7 +21,9 @@ use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::transience::is_lost;
 use super::{CommitOptions, Error, ErrorKind, Remote, StoredFacts, change, finalize, listed_size};
-use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
+use crate::ftp::{
+    self, Capability, Cause, Entry, Finding, Modified, Precision, RemotePath, Session,
+};
 use crate::pool::{self, Permit};
 
 /// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
@@ -303,11 +305,11 @@ impl RemoteUpload {
             Err(error) if self.is_refused_for_the_moment(exchange, target, &error) => {
                 let steps = self.remote.steps();
                 steps.skip_for(target, UploadName::Final, Instant::now());
-                Err(context.error(ErrorKind::OtherWay, &error.reason))
+                Err(context.error_because(ErrorKind::OtherWay, &error))
             }
             Err(error) => match self.name_after_rename(&error) {
-                Some(next) => Err(self.other_way(&context, next, &error.reason)),
-                None => Err(context.error(error.kind, &error.reason)),
+                Some(next) => Err(self.other_way(&context, next, &error)),
+                None => Err(context.error_because(error.kind, &error)),
             },
         }
     }
@@ -420,18 +422,16 @@ impl RemoteUpload {
     }
 
     /// Makes further uploads of this file start with `next`, and returns the error that says so.
-    fn other_way(
-        &self,
-        context: &ErrorContext<'_>,
-        next: UploadName,
-        why: &dyn std::fmt::Display,
-    ) -> Error {
+    fn other_way(&self, context: &ErrorContext<'_>, next: UploadName, why: &dyn Cause) -> Error {
         let remote = &self.remote;
         remote
             .steps()
             .skip_to(remote.profile(), context.path, next, Instant::now());
         let name = self.place.path();
-        log::info!("the server stored {name} and cannot use it ({why}); trying another name");
+        log::info!(
+            path = name, reply = why.quoted_reply();
+            "the server stored {name} and cannot use it ({why}); trying another name"
+        );
         context.error(ErrorKind::OtherWay, why)
     }
 

@@ -91,7 +91,7 @@ pub(super) fn upload(
                 let Some(next) = next.filter(|next| is_worth_it(next)) else {
                     return Err(error);
                 };
-                log::info!("{error}; trying another name");
+                log::info!(path = error.path, reply = error.reply; "{error}; trying another name");
                 name = next;
             }
         }
@@ -242,6 +242,7 @@ fn direct(
             let is_first = remote.atomic() != Atomic::Never && !is_new;
             if is_first && remote.inner.warned_of_overwriting.first() {
                 log::warn!(
+                    path;
                     "the server takes no temporary name beside {path}: it is overwritten in place, and an upload that \
                      fails leaves it cut short"
                 );

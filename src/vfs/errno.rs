@@ -117,8 +117,12 @@ impl From<ErrorKind> for Errno {
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
-            ErrorKind::NotFound | ErrorKind::Interrupted => log::debug!("{error}"),
-            _ => log::warn!("{error}"),
+            ErrorKind::NotFound | ErrorKind::Interrupted => {
+                log::debug!(path = error.path, reply = error.reply; "{error}");
+            }
+            _ => {
+                log::warn!(path = error.path, reply = error.reply; "{error}");
+            }
         }
         error.kind.into()
     }

@@ -51,8 +51,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FlushOutcome, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage,
-    Waiting, WarmupCounts,
+    Changes, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
+    Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
@@ -217,9 +217,13 @@ impl Vfs {
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {
-                let path = self.inodes.path(handle.file.ino());
-                let path = path.map_or("a file".to_owned(), |path| path.to_string());
-                log::warn!("{path} was still open for writing; the server keeps its old contents");
+                let path = self.inodes.path(handle.file.ino()).ok();
+                let name = path.as_ref().map(ToString::to_string);
+                let name = name.as_deref().unwrap_or("a file");
+                log::warn!(
+                    path;
+                    "{name} was still open for writing; the server keeps its old contents"
+                );
             }
         }
     }

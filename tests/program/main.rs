@@ -21,6 +21,7 @@ mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod log;
 mod man;
 mod old_lines;
 mod pages;
@@ -31,6 +32,7 @@ mod security;
 mod serve;
 mod serve_tls;
 mod servers;
+mod service;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;

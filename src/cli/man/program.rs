@@ -9,7 +9,7 @@ use super::{
 use crate::cli::command;
 use crate::cli::help::{PASSWORDS, typed};
 
-const SYNOPSIS: [&str; 17] = [
+const SYNOPSIS: &[&str] = &[
     "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]",
     "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
     "ftpfs serve DIR [--listen=ADDRESS:PORT] [--user=NAME | --anonymous [--anonymous-writes]] [--read-only] \
@@ -55,7 +55,7 @@ const SECTIONS: [(&str, &str); 2] = [
     ),
 ];
 
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "CREDENTIALS_DIRECTORY",
         "Where systemd puts the credential ftpfs.password of a unit: the password.",
@@ -67,6 +67,10 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     (
         "FTPFS_CONFIG",
         "The configuration file to read in place of the usual ones.",
+    ),
+    (
+        "NOTIFY_SOCKET, JOURNAL_STREAM",
+        "Set by systemd for a service: ftpfs reports when it is ready, and logs to the journal.",
     ),
     (
         "FTP_PROXY, ALL_PROXY, NO_PROXY",
@@ -86,7 +90,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ),
 ];
 
-const FILES: [(&str, &str); 7] = [
+const FILES: &[(&str, &str)] = &[
     (
         "/etc/ftpfs.conf, ~/.config/ftpfs/config",
         "Sources and their options: ftpfs.conf(5).",
@@ -142,7 +146,7 @@ pub(super) fn page() -> Roff {
         "mount an FTP server as a local directory",
     );
     heading(&mut roff, "SYNOPSIS");
-    synopsis(&mut roff, &SYNOPSIS);
+    synopsis(&mut roff, SYNOPSIS);
     heading(&mut roff, "DESCRIPTION");
     paragraphs(&mut roff, DESCRIPTION);
     heading(&mut roff, "OPTIONS");
@@ -166,7 +170,7 @@ pub(super) fn page() -> Roff {
     for (title, items) in [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)] {
         heading(&mut roff, title);
         for (term, text) in items {
-            item(&mut roff, vec![bold(term)], text);
+            item(&mut roff, vec![bold(*term)], text);
         }
     }
     heading(&mut roff, "EXAMPLES");

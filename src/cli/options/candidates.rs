@@ -41,6 +41,7 @@ impl Spec {
             ("verify", _) => Candidates::Words(vec!["digest", "size"]),
             ("symlinks", _) => Candidates::Words(vec!["show", "follow", "hide"]),
             ("tls", _) => Candidates::Words(vec!["require"]),
+            ("log_format", _) => Candidates::Words(vec!["text", "json"]),
             ("trust", _) => Candidates::Words(vec!["first"]),
             ("limit_down" | "limit_up", _) => Candidates::Words(vec!["off"]),
             ("proxy", _) => Candidates::Words(vec!["none", "socks5://", "socks5h://", "http://"]),
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_option_with_a_choice_offers_it() {
-        for spec in all().filter(|spec| ["HOW", "LEVEL"].contains(&spec.placeholder)) {
+        for spec in all().filter(|spec| ["HOW", "LEVEL", "FORMAT"].contains(&spec.placeholder)) {
             assert_ne!(spec.candidates(), Candidates::Unknown, "{}", spec.name);
         }
     }

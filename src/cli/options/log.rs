@@ -19,10 +19,21 @@ pub(super) static SPECS: &[Spec] = &[
         Group::Log,
         "log_file",
         "FILE",
-        "the terminal in the foreground, otherwise syslog",
+        "the terminal in the foreground, otherwise systemd's journal or syslog",
         "Append the log to FILE",
         |to, value| {
             to.log_file = Some(value::path(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Log,
+        "log_format",
+        "FORMAT",
+        "text",
+        "Format of the log: text, or json for one object per line; the journal has fields instead",
+        |to, value| {
+            to.log_format = value::log_format(value)?;
             Ok(())
         },
     ),

@@ -351,7 +351,7 @@ impl Control {
     pub(super) fn out_of_step(&mut self, reply: Reply) -> Error {
         self.usable = false;
         self.suspect(Suspicion::OutOfStep);
-        log::info!("the server's replies are out of step: {reply}");
+        log::info!(reply; "the server's replies are out of step: {reply}");
         Error::OutOfStep(reply)
     }
 
@@ -412,7 +412,7 @@ impl Control {
         // RFC 959 §4.2.2: 421 can answer any command, and the server closes the connection.
         self.usable &= code.0 != 421;
         if self.logged_in && reply.is_fatal_oops() {
-            log::info!("the server's session ended with an internal error: {reply}");
+            log::info!(reply; "the server's session ended with an internal error: {reply}");
             self.usable = false;
             return Err(Error::Closed(phase));
         }

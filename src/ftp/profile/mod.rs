@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::R
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::cause::Cause;
 use super::features::Features;
 use super::path::NAME_MAX;
 use super::reply::Reply;
@@ -188,11 +189,12 @@ impl ServerProfile {
 
     /// Records that `capability` fails. Returns whether that is new, in which case it is logged
     /// with `why`.
-    pub fn fails(&self, capability: Capability, why: &dyn std::fmt::Display) -> bool {
+    pub fn fails(&self, capability: Capability, why: &dyn Cause) -> bool {
         let is_news = self.has(capability);
         self.set(capability, Finding::Fails, now());
         if is_news {
-            log::info!("the server {} ({why})", capability.absence());
+            let reply = why.quoted_reply();
+            log::info!(reply; "the server {} ({why})", capability.absence());
         }
         is_news
     }
@@ -206,7 +208,7 @@ impl ServerProfile {
 
     /// Counts an observation against `capability` that proves nothing by itself. `most` of them are
     /// a failure; returns true from then on.
-    pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {
+    pub fn doubt(&self, capability: Capability, most: u8, why: &dyn Cause) -> bool {
         let Some(strikes) = self.inner.strikes.get(capability.index()) else {
             return false;
         };

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ftp::cause::Cause;
 use crate::ftp::control::Control;
 use crate::ftp::data::is_v4;
 use crate::ftp::error::{Error, Phase};
@@ -146,7 +147,10 @@ fn enter(
         }
         // With implicit TLS, data uses TLS without PROT (as in rclone). A data connection in the
         // clear would fail.
-        log::info!("assuming that data connections use TLS: {refused}");
+        log::info!(
+            reply = refused.quoted_reply();
+            "assuming that data connections use TLS: {refused}"
+        );
     }
     Ok(greeting)
 }
@@ -212,7 +216,9 @@ fn greeting(control: &mut Control, options: &ConnectOptions) -> Result<Reply, Er
     for _ in 0..MAX_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {
-            ReplyClass::Preliminary => log::info!("the server asks to wait: {reply}"),
+            ReplyClass::Preliminary => {
+                log::info!(reply; "the server asks to wait: {reply}");
+            }
             ReplyClass::Completion => return Ok(reply),
             _ => return Err(login_error(reply, "greeting")),
         }

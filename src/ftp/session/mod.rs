@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::bind::Origin;
+use super::cause::Cause;
 use super::charset::encode;
 use super::connect::{Route, control_connection};
 use super::control::Control;
@@ -295,7 +296,10 @@ impl Session {
         match self.unless_broken(found)? {
             Ok(directory) => Ok(directory),
             Err(error) => {
-                log::warn!("cannot determine the initial directory, using /: {error}");
+                log::warn!(
+                    reply = error.quoted_reply();
+                    "cannot determine the initial directory, using /: {error}"
+                );
                 Ok(RemotePath::root())
             }
         }

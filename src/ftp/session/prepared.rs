@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::Session;
 use crate::ftp::bind::Origin;
+use crate::ftp::cause::Cause;
 use crate::ftp::data::{
     extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
 };
@@ -140,7 +141,7 @@ impl PreparedData {
     pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
         if self.dead >= MAX_DEAD {
-            self.stop("the server closes data connections that are idle");
+            self.stop(&"the server closes data connections that are idle");
         }
     }
 
@@ -172,8 +173,8 @@ impl PreparedData {
         }
     }
 
-    fn stop(&mut self, why: &str) {
-        log::info!("no longer preparing data connections: {why}");
+    fn stop(&mut self, why: &dyn Cause) {
+        log::info!(reply = why.quoted_reply(); "no longer preparing data connections: {why}");
         self.enabled = false;
     }
 }
@@ -380,7 +381,7 @@ impl Session {
                 self.prepared.was_dead();
             }
         } else {
-            self.prepared.stop(&error.to_string());
+            self.prepared.stop(&error);
         }
     }
 }

@@ -174,7 +174,7 @@ impl Session {
     /// Evaluates the completion reply of a transfer.
     fn check_completion(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
         if self.is_skipped_by(&reply) {
-            log::warn!("the server sent no completion reply for {verb}, but {reply}");
+            log::warn!(reply; "the server sent no completion reply for {verb}, but {reply}");
             self.control.give_up();
             return Err(Error::Closed(Phase::Reply));
         }

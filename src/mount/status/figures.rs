@@ -49,7 +49,7 @@ pub(super) fn bar(percent: u64, columns: usize) -> String {
 }
 
 /// Makes text from others safe for a terminal.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::mount) fn shown(text: &str) -> String {
     let fit = |character: char| {
         if character.is_control() {
             '?'

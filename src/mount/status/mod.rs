@@ -2,14 +2,15 @@
 
 mod figures;
 mod json;
+mod line;
 mod openmetrics;
 mod text;
 
 use std::path::PathBuf;
 
-use crate::vfs::Report;
+use crate::vfs::{HealthSummary, Report};
 
-pub(super) use figures::size;
+pub(super) use figures::{shown, size};
 pub(crate) use openmetrics::merge;
 
 /// Properties of a mount that do not change.
@@ -63,6 +64,11 @@ pub(super) fn render(
         StatusForm::Json => json::of(&status),
         StatusForm::Prometheus => openmetrics::of(&status),
     }
+}
+
+/// Returns the status in one line.
+pub(super) fn line(identity: &MountIdentity, is_ending: bool, summary: &HealthSummary) -> String {
+    line::of(identity, is_ending, summary)
 }
 
 /// Returns a path as text; bytes that are not UTF-8 are replaced.

@@ -65,6 +65,7 @@ impl OpenFile {
                 .path(self.ino)
                 .unwrap_or_else(|_| RemotePath::root()),
             reason: reason.to_owned(),
+            reply: None,
         }
     }
 
@@ -248,5 +249,6 @@ fn nowhere() -> remote::Error {
         operation: "store",
         path: RemotePath::root(),
         reason: "the file's directory no longer exists".to_owned(),
+        reply: None,
     }
 }

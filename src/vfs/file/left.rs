@@ -155,6 +155,7 @@ fn to_error(problem: Problem, target: &RemotePath) -> remote::Error {
         operation: "store",
         path: target.clone(),
         reason: problem.to_string(),
+        reply: None,
     }
 }
 

@@ -172,13 +172,16 @@ impl OpenFile {
                 }
                 Some(opened) => opened?,
                 None => {
-                    log::warn!("{path} cannot be read: the server locks a file that is uploaded");
+                    log::warn!(
+                        path;
+                        "{path} cannot be read: the server locks a file that is uploaded"
+                    );
                     self.services.locks_uploads.store(true, Ordering::Relaxed);
                     return Err(Errno::NOSPC);
                 }
             };
             if download.start() != at {
-                log::warn!("{path} cannot be read from byte {at}: the server has no REST");
+                log::warn!(path; "{path} cannot be read from byte {at}: the server has no REST");
                 return Err(Errno::NOSPC);
             }
             let mut piece = vec![0; count - bytes.len()];
@@ -199,7 +202,7 @@ impl OpenFile {
                 return Err(Errno::INTR);
             }
         }
-        log::warn!("{path} has no bytes at {offset} yet, although they were sent");
+        log::warn!(path; "{path} has no bytes at {offset} yet, although they were sent");
         Err(Errno::IO)
     }
 

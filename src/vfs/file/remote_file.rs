@@ -94,6 +94,7 @@ impl RemoteFile {
             operation,
             path: RemotePath::root(),
             reason: "the file was removed".to_owned(),
+            reply: None,
         })
     }
 }

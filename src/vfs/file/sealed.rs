@@ -135,6 +135,7 @@ impl OpenFile {
         };
         if let Err(error) = spooled.spool.journal_record().persist(&pending) {
             log::warn!(
+                path = pending.target;
                 "if ftpfs is killed now, the next mount stores an old version or name of {}: {error}",
                 pending.target
             );

@@ -128,7 +128,10 @@ impl SpoolDir {
     /// Logs the files that are not stored yet.
     pub(crate) fn log_pending(&self) {
         for path in self.journals().iter().flat_map(Journal::waiting) {
-            log::warn!("{path} is not stored yet; the next mount of this server will store it");
+            log::warn!(
+                path;
+                "{path} is not stored yet; the next mount of this server will store it"
+            );
         }
     }
 

@@ -107,6 +107,7 @@ impl Vfs {
             Ok(false) => {}
             Err(error) => {
                 log::warn!(
+                    path = self.inodes.path(file.ino()).ok();
                     "cannot persist a closed file on the local disk; storing it immediately: {error}"
                 );
                 return self.store(file, cancel);
@@ -153,12 +154,13 @@ impl Vfs {
             self.forget_changed(&opened.file, cancel);
         }
         let last_writer = opened.stores && opened.file.remove_writer();
+        let path = || self.inodes.path(opened.file.ino()).ok();
         if last_writer
             && cancel.is_none()
             && opened.file.needs_store()
             && !opened.file.is_persisted()
         {
-            log::error!("data written while its file was closed is lost");
+            log::error!(path = path(); "data written while its file was closed is lost");
         }
         if let Some(cancel) = cancel
             && last_writer
@@ -166,7 +168,7 @@ impl Vfs {
             && !opened.file.is_persisted()
             && let Err(errno) = self.close_file(&opened.file, cancel)
         {
-            log::error!("data written after the last close is lost: {errno:?}");
+            log::error!(path = path(); "data written after the last close is lost: {errno:?}");
         }
         if last_writer {
             self.writeback.written(opened.file.ino());

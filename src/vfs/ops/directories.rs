@@ -164,7 +164,12 @@ impl Vfs {
                 .set_directory_mode(&path, permissions)
             {
                 Ok(()) => attributes.mode = Some(permissions),
-                Err(error) => log::info!("{error}; the directory has the server's default mode"),
+                Err(error) => {
+                    log::info!(
+                        path = error.path, reply = error.reply;
+                        "{error}; the directory has the server's default mode"
+                    );
+                }
             }
         }
         self.cache.insert(&directory, name, attributes.clone());

@@ -107,8 +107,12 @@ impl Vfs {
                 }
                 file.replaced();
                 self.replaced.add(place);
+                let path = directory.join(&name).ok();
                 let name = String::from_utf8_lossy(&name);
-                log::info!("{directory}: {name:?} was replaced on the server while it is open");
+                log::info!(
+                    path;
+                    "{directory}: {name:?} was replaced on the server while it is open"
+                );
                 Ok(false)
             }
             Err(Errno::INTR) => Err(Errno::INTR),

@@ -27,7 +27,7 @@ pub(crate) use flush::FlushOutcome;
 pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
-pub(crate) use status::{Report, Stage, Waiting};
+pub(crate) use status::{HealthSummary, Report, Stage, Waiting};
 pub(crate) use warmup::WarmupCounts;
 
 pub(super) use follow::ReplacedNames;

@@ -367,14 +367,20 @@ impl Vfs {
     /// Creates the empty directory again that was removed for a rename that then failed.
     fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
         if let Err(error) = self.remote.uncancelled().make_directory(&place.path) {
-            log::error!("{error}; it was removed for a rename that failed");
+            log::error!(
+                path = error.path, reply = error.reply;
+                "{error}; it was removed for a rename that failed"
+            );
             self.cache.invalidate(&place.directory, place.name);
             return;
         }
         if let Some(mode) = was.mode
             && let Err(error) = self.remote.uncancelled().set_mode(&place.path, mode)
         {
-            log::info!("{error}; the directory has the server's default mode now");
+            log::info!(
+                path = error.path, reply = error.reply;
+                "{error}; the directory has the server's default mode now"
+            );
         }
     }
 }

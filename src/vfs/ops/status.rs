@@ -55,6 +55,17 @@ pub(crate) struct Report {
     pub commands: BTreeMap<String, u64>,
 }
 
+/// The parts of a [`Report`] that say whether all is well.
+#[derive(Debug, Clone)]
+pub(crate) struct HealthSummary {
+    /// What is wrong with the server, if something is.
+    pub problem: Option<ServerProblem>,
+    /// Number of waiting files, including those that failed.
+    pub waiting: usize,
+    /// Number of files that failed and are not retried automatically.
+    pub failed: usize,
+}
+
 /// A closed file that is not stored yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
@@ -84,6 +95,16 @@ pub(crate) enum Stage {
 }
 
 impl Vfs {
+    /// Returns the parts of the current state that say whether all is well.
+    pub(crate) fn summary(&self) -> HealthSummary {
+        let waiting = self.writeback.statuses();
+        HealthSummary {
+            problem: self.remote.problem(),
+            waiting: waiting.len(),
+            failed: waiting.iter().filter(|it| it.is_refused).count(),
+        }
+    }
+
     /// Returns the current state.
     pub(crate) fn report(&self) -> Report {
         let standing = self.writeback.statuses();

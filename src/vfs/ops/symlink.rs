@@ -37,7 +37,10 @@ impl Vfs {
         let root = self.inodes.path(Ino::ROOT)?;
         let Some(shown) = inside(&root, directory, target) else {
             let (link, target) = (directory.join(name)?, EscapedPath(target));
-            log::warn!("the link {link} points to {target}, which is not below {root}");
+            log::warn!(
+                path = link;
+                "the link {link} points to {target}, which is not below {root}"
+            );
             return Err(Errno::ACCES);
         };
         if shown.len() > TARGET_MAX {

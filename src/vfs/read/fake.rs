@@ -150,6 +150,7 @@ pub(in crate::vfs) fn error(kind: ErrorKind) -> Error {
         operation: "read",
         path: RemotePath::root(),
         reason: "scripted".to_owned(),
+        reply: None,
     }
 }
 

@@ -314,7 +314,7 @@ impl ReaderShared {
         match Bytes::load(parts, &self.free) {
             Ok(bytes) => Some(bytes),
             Err(UnreadableBlock { file, error }) => {
-                log::warn!("cannot read what was kept: {error}");
+                log::warn!(path = self.source.path(); "cannot read what was kept: {error}");
                 self.lock().blocks.lose(&file);
                 self.sweep();
                 None
@@ -448,6 +448,7 @@ impl ReaderShared {
             operation: "read",
             path: self.source.path(),
             reason,
+            reply: None,
         }
     }
 }

@@ -192,6 +192,7 @@ impl PinnedVersion {
         // If another thread was first, it found the same size.
         let _ = self.corrected.set(end);
         log::info!(
+            path = source.path();
             "{}: a size of {} was listed, and it has {end} bytes",
             source.path(),
             self.version.size.unwrap_or_default()
@@ -208,6 +209,7 @@ impl PinnedVersion {
             operation: "read",
             path: source.path(),
             reason: "it was changed on the server while it was read".to_owned(),
+            reply: None,
         }
     }
 

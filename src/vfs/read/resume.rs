@@ -315,6 +315,7 @@ impl ResumableDownload {
                 self.position,
                 self.expected.size().unwrap_or_default()
             ),
+            reply: None,
         }
     }
 }

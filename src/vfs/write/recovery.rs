@@ -83,6 +83,7 @@ pub(crate) fn report(place: &StateDir) {
     let waiting: Vec<_> = left.iter().flat_map(AbandonedJournal::waiting).collect();
     if let Some(first) = waiting.first() {
         log::warn!(
+            path = first.pending.target;
             "{} files that a killed ftpfs left are not on the server, such as {}; mount without ro to store them",
             waiting.len(),
             first.pending.target
@@ -101,6 +102,7 @@ fn take_over(
 ) -> Remains {
     for path in left.unfinished() {
         log::warn!(
+            path;
             "ftpfs was killed while {path} was being written, neither closed nor synced; the server keeps its old contents"
         );
     }
@@ -150,6 +152,7 @@ fn take_over(
             continue;
         }
         log::warn!(
+            path;
             "{path} was being overwritten in place when ftpfs was killed; it may be incomplete"
         );
         journal.clear(path);
@@ -170,8 +173,12 @@ fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile)
         .map_err(Errno::from)
         .and_then(|spool| vfs.adopt(spool, &file.pending, place));
     match adopted {
-        Ok(()) => log::info!("{target}, closed before ftpfs was killed, is being stored"),
-        Err(errno) => log::warn!("{target}, closed before ftpfs was killed: {errno:?}"),
+        Ok(()) => {
+            log::info!(path = target; "{target}, closed before ftpfs was killed, is being stored");
+        }
+        Err(errno) => {
+            log::warn!(path = target; "{target}, closed before ftpfs was killed: {errno:?}");
+        }
     }
     adopted.is_ok()
 }
@@ -183,14 +190,22 @@ impl Remains {
         for path in &self.parts {
             match remote.delete_part(path) {
                 Ok(()) => self.journal.clear(path),
-                Err(fault) => log::warn!("cannot delete the unfinished upload {path}: {fault}"),
+                Err(fault) => {
+                    log::warn!(
+                        path, reply = fault.reply;
+                        "cannot delete the unfinished upload {path}: {fault}"
+                    );
+                }
             }
         }
         for (aside, target, successor) in &self.asides {
             match remote.resolve_aside(aside, target, *successor) {
                 Ok(()) => self.journal.clear(aside),
                 Err(fault) => {
-                    log::warn!("{aside} may be the previous version of {target}: {fault}");
+                    log::warn!(
+                        path = aside, reply = fault.reply;
+                        "{aside} may be the previous version of {target}: {fault}"
+                    );
                 }
             }
         }
@@ -215,6 +230,7 @@ fn store(
     // A file that appeared since then belongs to the same mount: it was closed, written and closed
     // again.
     let is_ours = claims.stored.contains(target) || claims.in_place.contains(target);
+    let mut reply = None;
     let outcome = match journal.waiting_spool(file) {
         Err(error) => Err(format!("cannot be read: {error}")),
         Ok(record) => match finish(remote, &file.pending, &record.file, is_ours) {
@@ -223,9 +239,13 @@ fn store(
                 Ok(())
             }
             Err(Problem::Remote(error)) if error.kind.transience().may_pass() => {
+                reply.clone_from(&error.reply);
                 Err(format!("waits for the next mount: {error}"))
             }
             Err(problem) => {
+                if let Problem::Remote(error) = &problem {
+                    reply.clone_from(&error.reply);
+                }
                 let kept = conflict::keep(&record, place, target, &problem);
                 Err(kept.unwrap_or_else(|words| words))
             }
@@ -233,10 +253,12 @@ fn store(
     };
     match outcome {
         Ok(()) => {
-            log::warn!("{target}, closed before ftpfs was killed, is stored now");
+            log::warn!(path = target; "{target}, closed before ftpfs was killed, is stored now");
             claims.stored.insert(target.clone());
         }
-        Err(words) => log::warn!("{target}, closed before ftpfs was killed, {words}"),
+        Err(words) => {
+            log::warn!(path = target, reply; "{target}, closed before ftpfs was killed, {words}");
+        }
     }
 }
 

@@ -124,7 +124,10 @@ impl PartsFetch<'_> {
             }
             let bytes = buffer.get(..count).unwrap_or_default();
             if let Err(error) = file.file().write_all_at(bytes, filled) {
-                log::warn!("cannot keep what is read ahead: {error}");
+                log::warn!(
+                    path = self.shared.source.path();
+                    "cannot keep what is read ahead: {error}"
+                );
                 return Ok(PartOutcome::Failed);
             }
             filled += count as u64;

@@ -277,6 +277,7 @@ impl StreamFetch<'_> {
             Ok(DownloadStep::End | DownloadStep::Again) => {}
             Ok(DownloadStep::Bytes(_)) if self.shared.expected.may_grow() => {}
             Ok(DownloadStep::Bytes(_)) => log::warn!(
+                path = self.shared.source.path();
                 "{}: more came than the server says it has: it has grown, or comes in another form than it is stored \
                  in (TYPE I)",
                 self.shared.source.path()

@@ -271,7 +271,10 @@ impl UploaderShared {
         let (frozen, length) = match frozen {
             Some(Ok((frozen, length))) => (Some(frozen), length),
             Some(Err(error)) => {
-                log::warn!("storing {target} while it is being written, without a copy: {error}");
+                log::warn!(
+                    path = target;
+                    "storing {target} while it is being written, without a copy: {error}"
+                );
                 (None, self.spool.len())
             }
             None => (None, self.spool.len()),
@@ -318,5 +321,6 @@ fn stuck(target: &RemotePath) -> Error {
         operation: "store",
         path: target.clone(),
         reason: "another upload of the same file is stuck".to_owned(),
+        reply: None,
     }
 }

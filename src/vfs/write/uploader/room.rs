@@ -4,12 +4,11 @@
 //! resumed, or bytes change that it has sent, the file is *lost*: its next write and its close
 //! report that, and the server keeps the old file.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{State, StreamingUpload, UploadStream, Uploader, UploaderShared};
-use crate::ftp::RemotePath;
+use crate::ftp::{Cause, RemotePath};
 use crate::remote::{Error, ErrorKind};
 use crate::vfs::local::error::SpoolError;
 use crate::vfs::local::spool::DISCARD_UNIT;
@@ -243,8 +242,8 @@ impl UploaderShared {
     }
 }
 
-fn refused(why: &dyn fmt::Display) -> Room {
-    log::info!("the local disk must hold the whole file: {why}");
+fn refused(why: &dyn Cause) -> Room {
+    log::info!(reply = why.quoted_reply(); "the local disk must hold the whole file: {why}");
     Room::Refused
 }
 
@@ -262,6 +261,7 @@ impl State {
                 || "it changed after a part was sent".to_owned(),
                 |error| error.reason.clone(),
             );
+            let reply = error.as_ref().and_then(|error| error.reply.clone());
             let lost = Error {
                 kind: lost_kind(error.as_ref()),
                 operation: "store",
@@ -269,8 +269,9 @@ impl State {
                 reason: format!(
                     "{reason}; the upload cannot begin again, as the local disk has only a part of the file"
                 ),
+                reply,
             };
-            log::error!("{lost}");
+            log::error!(path = lost.path, reply = lost.reply; "{lost}");
             lost
         });
         self.lost = Some(lost.clone());

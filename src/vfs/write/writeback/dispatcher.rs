@@ -180,7 +180,7 @@ impl Vfs {
             Ok(stored) => {
                 if let Some(stored) = stored {
                     if was_left && let Ok(path) = self.inodes.path(ino) {
-                        log::warn!("{path}, closed before ftpfs was killed, is stored now");
+                        log::warn!(path; "{path}, closed before ftpfs was killed, is stored now");
                     }
                     self.on_stored(file, stored);
                 }
@@ -217,7 +217,10 @@ impl Vfs {
                 (words, StoreOutcome::Failed(failure))
             }
         };
-        log::warn!("{}, closed before ftpfs was killed, {words}", error.path);
+        log::warn!(
+            path = error.path, reply = error.reply;
+            "{}, closed before ftpfs was killed, {words}", error.path
+        );
         if file.is_unlinked() {
             self.inodes.close_file(file.ino());
             if let Ok((directory, name)) = self.location(file.ino()) {
@@ -239,11 +242,15 @@ impl Vfs {
             if was_told {
                 log::debug!("{error}");
             } else {
-                log::warn!("{error}; it is kept and will be retried");
+                log::warn!(
+                    path = error.path, reply = error.reply;
+                    "{error}; it is kept and will be retried"
+                );
             }
             return StoreOutcome::RetryLater(failure);
         }
         log::warn!(
+            path = error.path, reply = error.reply;
             "{error}; it is kept and will be retried when a program closes or syncs it, and when the mount ends"
         );
         file.set_failure(errno);
