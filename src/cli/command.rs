@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 pub(super) use super::control_args::MOUNTPOINT;
 use super::old_source::CURLFTPFS_PREFIX;
@@ -42,6 +42,13 @@ pub(super) const COMMAND: &str = "COMMAND";
 pub(super) const JSON: &str = "json";
 pub(super) const PROMETHEUS: &str = "prometheus";
 pub(super) const WATCH: &str = "watch";
+pub(super) const PAGE: &str = "PAGE";
+pub(super) const SHELL: &str = "SHELL";
+
+/// The manual pages that `man` prints; the first one is the default.
+pub(super) const PAGES: [&str; 3] = ["ftpfs", "mount.ftpfs", "ftpfs.conf"];
+/// The shells that `completions` knows.
+pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 const SOURCE_HELP: &str = "NAME: of the configuration, [user@]host:[path], or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -87,7 +94,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .about("Mount an FTP server as a local directory")
         .override_usage(
             "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]\n       \
-             ftpfs demo|serve|check|status|config|man|help ...\n       \
+             ftpfs demo|serve|check|status|config|man|completions|help ...\n       \
              ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
@@ -122,7 +129,8 @@ fn ftpfs_with(source: Arg) -> Command {
         .subcommand(status())
         .subcommand(config())
         .subcommands(control_args::subcommands())
-        .subcommand(Command::new("man").about("Print the manual page, for man -l -"))
+        .subcommand(man_pages())
+        .subcommand(shell_completions())
 }
 
 /// Returns the command line with which mount(8) calls `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N
@@ -142,12 +150,35 @@ pub(super) fn mount_helper() -> Command {
         .arg(ignored("type", 't'))
 }
 
+fn man_pages() -> Command {
+    Command::new("man")
+        .about("Print a manual page, for man -l -")
+        .arg(
+            Arg::new(PAGE)
+                .default_value(PAGES[0])
+                .value_parser(PAGES)
+                .help("Name of the page"),
+        )
+}
+
+fn shell_completions() -> Command {
+    Command::new("completions")
+        .about("Print the completions for a shell, to be sourced by it")
+        .arg(
+            Arg::new(SHELL)
+                .required(true)
+                .value_parser(SHELLS)
+                .help("Name of the shell"),
+        )
+}
+
 fn demo() -> Command {
     Command::new("demo")
         .about("Serve a sample tree and mount it: the first thing to try")
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("Directory to mount it on [default: a new temporary directory]"),
         )
         .arg(
@@ -194,6 +225,7 @@ fn serve_tls() -> [Arg; 5] {
             .value_name("FILE")
             .requires(TLS)
             .value_parser(value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
     };
     [
         Arg::new(TLS)
@@ -227,6 +259,7 @@ fn serve_in_the_clear() -> Command {
             Arg::new(DIRECTORY)
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("The directory that clients see as /"),
         )
         .arg(
@@ -282,7 +315,11 @@ fn check() -> Command {
 }
 
 fn config() -> Command {
-    let file = || Arg::new(FILE).value_parser(value_parser!(OsString));
+    let file = || {
+        Arg::new(FILE)
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::FilePath)
+    };
     Command::new("config")
         .about("Check or show the configuration files")
         .subcommand_required(true)
@@ -305,6 +342,7 @@ fn status() -> Command {
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
                 .help("Mountpoint [default: all mounts of this user]"),
         )
         .arg(
@@ -343,6 +381,7 @@ fn source() -> Arg {
 fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
         .help("Directory to mount on; it must exist and be empty [default: the configured one]")
 }
 

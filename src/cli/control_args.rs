@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use log::LevelFilter;
 
 use super::value;
@@ -27,7 +28,11 @@ pub(super) fn subcommands() -> [Command; 6] {
             )),
         Command::new("warmup")
             .about("Fetch the listings of PATH and all directories below it into the cache")
-            .arg(path("Directory in a mount").required(true)),
+            .arg(
+                path("Directory in a mount")
+                    .required(true)
+                    .value_hint(ValueHint::DirPath),
+            ),
         Command::new("limit")
             .about("Show or change the limits of the transfer rate of a running mount")
             .arg(mountpoint())
@@ -45,7 +50,9 @@ pub(super) fn subcommands() -> [Command; 6] {
             .arg(
                 Arg::new(LEVEL)
                     .required(true)
-                    .value_parser(value_parser!(LevelFilter))
+                    .value_parser(log_level())
+                    .ignore_case(true)
+                    .hide_possible_values(true)
                     .help("error, warn, info, debug, trace or off"),
             ),
         Command::new("umount")
@@ -60,9 +67,15 @@ pub(super) fn subcommands() -> [Command; 6] {
     ]
 }
 
+fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug", "trace", "off"])
+        .try_map(|name| name.parse::<LevelFilter>())
+}
+
 fn path(help: &'static str) -> Arg {
     Arg::new(PATH)
         .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::AnyPath)
         .help(help)
 }
 
@@ -70,5 +83,6 @@ fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .required(true)
         .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
         .help("Mountpoint of the running mount")
 }

@@ -1,109 +1,266 @@
-//! The manual page.
+//! The manual pages, from the tables that the program itself uses: ftpfs(1), mount.ftpfs(8) and
+//! ftpfs.conf(5).
+
+mod config;
+mod helper;
+mod program;
 
 use std::io;
 
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap::builder::PossibleValue;
+use clap::{Arg, Command};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use textwrap::{Options, WordSplitter};
 
-use super::command;
-use super::help::{PASSWORDS, default_in_brackets, names_of, of, typed};
-use super::options::Group;
+use super::options::{Group, Spec};
 
-/// Returns the manual page ftpfs(1).
-pub(super) fn man_page() -> io::Result<Vec<u8>> {
-    let man = Man::new(command::ftpfs())
-        .title("FTPFS")
-        .manual("User Commands");
+/// Width of the lines of a page's source.
+const SOURCE_WIDTH: usize = 72;
+
+/// Returns one of [`PAGES`](super::command::PAGES).
+pub(super) fn page(name: &str) -> io::Result<Vec<u8>> {
+    let roff = match name {
+        "ftpfs" => program::page(),
+        "mount.ftpfs" => helper::page(),
+        "ftpfs.conf" => config::page(),
+        _ => return Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    synopsis().to_writer(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    mount_options().to_writer(&mut page)?;
-    man.render_subcommands_section(&mut page)?;
-    closing_sections().to_writer(&mut page)?;
-    man.render_version_section(&mut page)?;
+    roff.to_writer(&mut page)?;
     Ok(page)
 }
 
-fn synopsis() -> Roff {
+/// Starts a page with its title line and NAME.
+fn titled(name: &str, section: &str, manual: &str, about: &str) -> Roff {
     let mut roff = Roff::new();
-    roff.control("SH", ["SYNOPSIS"]);
-    for line in [
-        "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]",
-        "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
-        "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous [--anonymous-writes]] [--read-only] \
-         [--passive-ports A-B] [--public-address ADDRESS] [--max-sessions N]",
-        "ftpfs check SOURCE [-o OPT,...]",
-        "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
-        "ftpfs config check [FILE]",
-        "ftpfs config show [SOURCE] [--file FILE]",
-        "ftpfs refresh PATH",
-        "ftpfs flush [PATH]",
-        "ftpfs warmup PATH",
-        "ftpfs limit MOUNTPOINT [down=RATE] [up=RATE]",
-        "ftpfs log MOUNTPOINT LEVEL",
-        "ftpfs umount [--wait] MOUNTPOINT",
-        "ftpfs help [COMMAND]",
-        "ftpfs man",
-        "fusermount3 -u MOUNTPOINT",
-    ] {
-        roff.text([bold(line)]);
-        roff.control("br", []);
-    }
+    let version = format!("ftpfs {}", clap::crate_version!());
+    // The date is left out: a build is the same on every day.
+    roff.control(
+        "TH",
+        [&name.to_uppercase(), section, "\"\"", &version, manual],
+    );
+    heading(&mut roff, "NAME");
+    roff.text([roman(format!("{name} - {about}"))]);
     roff
 }
 
-fn mount_options() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["MOUNT OPTIONS"]);
+fn heading(roff: &mut Roff, title: &str) {
+    roff.control("SH", [title]);
+}
+
+fn subheading(roff: &mut Roff, title: &str) {
+    roff.control("SS", [title]);
+}
+
+/// Adds paragraphs after a heading or an item.
+fn paragraphs<'a>(roff: &mut Roff, texts: impl IntoIterator<Item = &'a str>) {
+    for (index, text) in texts.into_iter().enumerate() {
+        // A heading starts a paragraph itself.
+        if index > 0 {
+            roff.control("PP", []);
+        }
+        text_lines(roff, text);
+    }
+}
+
+/// Adds a paragraph that follows another one, a list or an example.
+fn next_paragraph(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    text_lines(roff, text);
+}
+
+fn text_lines(roff: &mut Roff, text: &str) {
+    roff.text([roman(wrapped(text))]);
+}
+
+/// Adds lines of a synopsis.
+fn synopsis(roff: &mut Roff, lines: &[&str]) {
+    for (index, line) in lines.iter().enumerate() {
+        if index > 0 {
+            roff.control("br", []);
+        }
+        roff.text([bold(wrapped(line))]);
+    }
+}
+
+/// Returns text in lines that an editor or a terminal shows whole.
+fn wrapped(text: &str) -> String {
+    let options = Options::new(SOURCE_WIDTH).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
+}
+
+/// Adds lines that are shown as they are, indented.
+fn example(roff: &mut Roff, lines: &str) {
+    roff.control("PP", []);
+    roff.control("RS", ["4"]);
+    roff.control("EX", []);
+    for line in lines.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("EE", []);
+    roff.control("RE", []);
+}
+
+/// Adds an item of a list: a term, and below it its description.
+fn item(roff: &mut Roff, term: Vec<Inline>, description: &str) {
+    roff.control("TP", []);
+    roff.text(term);
+    text_lines(roff, description);
+}
+
+/// Adds the arguments of a command, flags last.
+fn arguments(roff: &mut Roff, command: &Command) {
+    let shown = |argument: &&Arg| !argument.is_hide_set();
+    for positional in command.get_positionals().filter(shown) {
+        item(
+            roff,
+            vec![italic(value_name(positional))],
+            &help(positional),
+        );
+    }
+    for flag in command.get_opts().filter(shown) {
+        let mut term = Vec::new();
+        if let Some(short) = flag.get_short() {
+            term.push(bold(format!("-{short}")));
+        }
+        if let Some(long) = flag.get_long() {
+            if !term.is_empty() {
+                term.push(roman(", "));
+            }
+            term.push(bold(format!("--{long}")));
+        }
+        if flag.get_action().takes_values() {
+            let name = value_name(flag);
+            let is_optional = flag
+                .get_num_args()
+                .is_some_and(|range| range.min_values() == 0);
+            match (is_optional, flag.get_long()) {
+                (true, _) => term.extend([roman("[="), italic(name), roman("]")]),
+                (false, Some(_)) => term.extend([roman("="), italic(name)]),
+                (false, None) => term.extend([roman(" "), italic(name)]),
+            }
+        }
+        item(roff, term, &help(flag));
+    }
+}
+
+fn value_name(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    match names.first() {
+        Some(name) => name.to_string(),
+        None => argument.get_id().as_str().to_uppercase(),
+    }
+}
+
+/// Returns an argument's help as a sentence, with what the value can be and its default.
+fn help(argument: &Arg) -> String {
+    let mut text = argument
+        .get_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut values = Vec::new();
+    if argument.get_action().takes_values() && !argument.is_hide_possible_values_set() {
+        values = argument.get_possible_values();
+    }
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    if !names.iter().all(|name| text.contains(name)) {
+        text = format!("{text}: {}", names.join(", "));
+    }
+    let defaults = argument.get_default_values().iter();
+    let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy()).collect();
+    if argument.get_action().takes_values() && !defaults.is_empty() {
+        text = format!("{text} [default: {}]", defaults.join(" "));
+    }
+    text
+}
+
+/// Adds the options of each group as a list, with `term` as the term of an option; None leaves it
+/// out.
+fn options(roff: &mut Roff, term: impl Fn(&Spec) -> Option<Vec<Inline>>) {
     for group in Group::ALL {
-        roff.control("SS", [group.title()]);
+        subheading(roff, group.title());
         if group == Group::Elsewhere {
-            roff.text([roman(names_of(group).join(", "))]);
+            text_lines(roff, &super::help::names_of(group).join(", "));
             continue;
         }
-        for spec in of(group) {
-            roff.control("TP", []);
-            roff.text([bold(typed(spec))]);
-            roff.text([roman(format!("{}{}", spec.help, default_in_brackets(spec)))]);
+        for spec in super::help::of(group) {
+            let description = format!("{}{}", spec.help, super::help::default_in_brackets(spec));
+            if let Some(term) = term(spec) {
+                item(roff, term, &description);
+            }
         }
     }
-    roff
 }
 
-fn closing_sections() -> Roff {
-    let mut roff = Roff::new();
-    let sections = [
-        ("PASSWORDS", PASSWORDS.trim()),
-        (
-            "SIGNALS",
-            "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits \
-             immediately. SIGHUP reopens the log file; for a mount in the foreground of a terminal, \
-             it is like SIGTERM. Otherwise it also takes log_level, limit_down and limit_up from the \
-             configuration again.",
-        ),
-        (
-            "EXIT STATUS",
-            "0 when the mount is ready (in the foreground: when it ended without an error), 1 on any \
-             failure, with its reason on the standard error and nothing left mounted.",
-        ),
-        (
-            "ENVIRONMENT",
-            "CREDENTIALS_DIRECTORY, FTPFS_CONFIG, FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_CONFIG_HOME, XDG_STATE_HOME",
-        ),
-        (
-            "FILES",
-            "~/.config/ftpfs/config, /etc/ftpfs.conf, /dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
-             and ~/.local/state/ftpfs for others: files that are being stored, for the next \
-             mount if ftpfs is killed, and certificates/HOST_PORT, the certificates that trust=first has pinned",
-        ),
-        ("SEE ALSO", "fusermount3(1), mount(8), fstab(5), netrc(5)"),
-    ];
-    for (title, text) in sections {
-        roff.control("SH", [title]);
-        roff.text([roman(text)]);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::options;
+
+    /// Returns a page as plain text, without what only roff needs.
+    fn plain(name: &str) -> String {
+        let text = String::from_utf8(page(name).unwrap()).unwrap();
+        text.replace("\\fB", "")
+            .replace("\\fI", "")
+            .replace("\\fR", "")
+            .replace('\\', "")
     }
-    roff
+
+    #[test]
+    fn every_option_is_a_term_of_the_pages_of_program_and_configuration() {
+        for name in ["ftpfs", "ftpfs.conf"] {
+            let page = plain(name);
+            // A file does not choose itself.
+            for spec in options::all().filter(|spec| (name, spec.name) != ("ftpfs.conf", "config"))
+            {
+                let is_term = |line: &str| {
+                    let rest = line.strip_prefix(spec.name);
+                    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
+                };
+                let is_listed = match spec.group {
+                    Group::Elsewhere => page.contains(spec.name),
+                    _ => page.lines().any(is_term),
+                };
+                assert!(is_listed, "{name}: {}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_subcommand_is_explained() {
+        let page = plain("ftpfs");
+        let program = crate::cli::command::ftpfs();
+        for command in program.get_subcommands() {
+            let title = format!(".SS {}", command.get_name());
+            let title = title.as_str();
+            let is_explained = page
+                .replace('"', "")
+                .lines()
+                .any(|line| line.starts_with(title));
+            assert!(is_explained, "{title}");
+            for flag in command.get_arguments().filter_map(Arg::get_long) {
+                assert!(page.contains(&format!("--{flag}")), "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pages_refer_to_one_another() {
+        for (name, others) in [
+            ("ftpfs", ["mount.ftpfs(8)", "ftpfs.conf(5)"]),
+            ("mount.ftpfs", ["ftpfs(1)", "ftpfs.conf(5)"]),
+            ("ftpfs.conf", ["ftpfs(1)", "mount.ftpfs(8)"]),
+        ] {
+            let page = plain(name);
+            let (_, see_also) = page.split_once("SEE ALSO").unwrap();
+            for other in others {
+                assert!(see_also.contains(other), "{name}: {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_page_is_an_error() {
+        assert!(page("curlftpfs").is_err());
+    }
 }

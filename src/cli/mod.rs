@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod child;
 mod command;
+mod completions;
 mod config;
 mod contradiction;
 mod control;
@@ -96,7 +97,14 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
         Some(("config", matches)) => configuration(matches),
-        Some(("man", _)) => print(&man::man_page()?),
+        Some(("man", matches)) => {
+            let page = matches.get_one::<String>(command::PAGE);
+            print(&man::page(page.map_or("", String::as_str))?)
+        }
+        Some(("completions", matches)) => {
+            let shell = matches.get_one::<String>(command::SHELL);
+            print(completions::script(shell.map_or("", String::as_str))?.as_bytes())
+        }
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }

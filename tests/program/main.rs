@@ -13,6 +13,7 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod completions;
 mod config;
 mod control;
 mod credentials;
@@ -21,6 +22,7 @@ mod examples;
 mod fstab;
 mod health;
 mod log;
+mod man;
 mod old_lines;
 mod pages;
 mod process;

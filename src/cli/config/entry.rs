@@ -14,9 +14,6 @@ use crate::source::conceal;
 /// The keys with which users of other programs would write a password.
 const PASSWORDS: [&str; 3] = ["password", "passwd", "pass"];
 
-/// Options that can be repeated, and so may have a list as their value.
-const REPEATED: [&str; 2] = ["login_command", "without"];
-
 /// An option with its value.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct ConfiguredOption {
@@ -100,7 +97,7 @@ pub(super) fn option(
             return Err(fail(EntryError::WrongType("true or false")));
         }
         DeValue::Array(values) => {
-            if !REPEATED.contains(&spec.name) {
+            if !spec.is_repeatable() {
                 return Err(fail(EntryError::NotRepeated));
             }
             let texts = values
@@ -271,12 +268,5 @@ mod tests {
                 .unwrap_err()
                 .contains("hunter2")
         );
-    }
-
-    #[test]
-    fn the_options_that_can_be_repeated_are_options() {
-        for name in REPEATED {
-            assert!(option_list::named(name).is_ok(), "{name}");
-        }
     }
 }

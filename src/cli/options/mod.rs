@@ -1,6 +1,7 @@
 //! The `-o` options: the table from which the parser, `--help`, the man page and doc/options.md are
 //! generated, one file per heading.
 
+pub(super) mod candidates;
 mod connection;
 mod elsewhere;
 mod files;
