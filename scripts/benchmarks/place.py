@@ -17,6 +17,7 @@ FILES_IN_DIRECTORY = 10
 STREAMS = 8
 LEVELS = 6
 MIB = 1 << 20
+DAY = 86400
 # Old enough for git to trust the times in its index. Midnight: a listing shows no more than the day of an old file, and the
 # first `git status` on a mount enters what it shows in the index.
 LONG_AGO = 1_699_920_000
@@ -163,6 +164,10 @@ def write_source(directory, count):
     """Creates a small source tree, `source`, and an archive of it."""
     source = directory / "source"
     lay_source(source, count)
+    # As most times, it has seconds, which a listing of the last months does not show.
+    yesterday = (time.time() // DAY - 1) * DAY + 37
+    for path in (source, *source.rglob("*")):
+        os.utime(path, (yesterday, yesterday))
     with tarfile.open(directory / "source.tar", "w") as archive:
         archive.add(source, "source")
 

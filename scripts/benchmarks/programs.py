@@ -49,11 +49,15 @@ def way(ours):
     return f", {option}" if option else ""
 
 
-def known(ftpfs, beside, peers):
-    """All programs that are available on this machine, in the order in which they run."""
+def known(ftpfs, beside, peers, is_day=False):
+    """All programs that are available on this machine, in the order in which they run.
+
+    For a day's work, rclone has its default delay.
+    """
+    delay = "5s" if is_day else "0s"
     mounts = {
-        "rclone": Program("rclone", rclone("off"), is_sampled=True),
-        "rclone full": Program("rclone full", rclone("full"), is_sampled=True),
+        "rclone": Program("rclone", rclone("off", delay), is_sampled=True),
+        "rclone full": Program("rclone full", rclone("full", delay), is_sampled=True),
         "curlftpfs": Program("curlftpfs", start_curlftpfs, is_sampled=True),
         "sshfs": Program("sshfs", start_sshfs, is_sampled=True),
         "gvfs": Program("gvfs", start_gvfs, is_sampled=True, inside=gvfs.inside),
@@ -89,13 +93,14 @@ def rclone_environment(server):
     return {**os.environ, **{f"RCLONE_FTP_{name}": value for name, value in settings.items()}}
 
 
-def rclone(cache):
+def rclone(cache, delay):
     def start(server, place, mnt, log):
         kept = place.local / "rclone-cache"
         shutil.rmtree(kept, ignore_errors=True)
         command = ["rclone", "mount", ":ftp:", mnt, "--config", "/dev/null", "--vfs-cache-mode", cache]
-        # By default, rclone waits five seconds before it starts to upload.
-        command += ["--vfs-write-back", "0s", "--cache-dir", kept]
+        # By default, rclone waits five seconds before it starts to upload. Without that, a file that is renamed in the
+        # meantime can end up under its old name.
+        command += ["--vfs-write-back", delay, "--cache-dir", kept]
         if server.kind == "vsftpd":
             # It hides the names that begin with a dot, without which git finds no repository.
             command.append("--ftp-force-list-hidden")
