@@ -30,6 +30,8 @@ class Program:
     only: object = None
     # Over a link, it processes the sample only.
     is_sampled: bool = False
+    # Workloads that it does completely all the same: it waits once, which weighs too much on a sample.
+    complete: tuple = ()
     # Returns the directory of the server's files, given server and mountpoint; by default, the mountpoint.
     inside: object = lambda server, mnt: mnt
 
@@ -54,10 +56,10 @@ def known(ftpfs, beside, peers, is_day=False):
 
     For a day's work, rclone has its default delay.
     """
-    delay = "5s" if is_day else "0s"
+    delay, complete = ("5s", ("untar", "small-write")) if is_day else ("0s", ())
     mounts = {
         "rclone": Program("rclone", rclone("off", delay), is_sampled=True),
-        "rclone full": Program("rclone full", rclone("full", delay), is_sampled=True),
+        "rclone full": Program("rclone full", rclone("full", delay), is_sampled=True, complete=complete),
         "curlftpfs": Program("curlftpfs", start_curlftpfs, is_sampled=True),
         "sshfs": Program("sshfs", start_sshfs, is_sampled=True),
         "gvfs": Program("gvfs", start_gvfs, is_sampled=True, inside=gvfs.inside),
