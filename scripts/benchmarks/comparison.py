@@ -19,8 +19,18 @@ def comparison(report):
 
 def table(report, rtt):
     names = [name for name in PROGRAMS if name in report.programs(rtt)]
-    rows = [[name, *(cell(report, rtt, key, program) for program in names)] for key, name, _ in report.works]
+    rows = []
+    for key, name, item in report.works:
+        cells = [cell(report, rtt, key, program) for program in names]
+        rows.append([title(name, item, report.of(rtt, key, "ftpfs")[0].items), *cells])
     return lay_out(["work", *names], rows)
+
+
+def title(name, item, count):
+    """The name of the workload with the number of items, unless it says it or there is one."""
+    if count == 1 or str(count) in name:
+        return name
+    return f"{name}: {count} {item.removesuffix('y')}{'ies' if item.endswith('y') else 's'}"
 
 
 def cell(report, rtt, key, program):
