@@ -69,8 +69,10 @@ def once(place, server, program, work):
         touch_memory(3 * work.mib)
     # ftpfs does all of the work, however long it takes.
     limit = LONGEST_SECONDS if program.name in OURS else place.sizes.limit
-    is_sample = place.is_far and (program.is_sampled or program.name in work.sampled)
+    is_sample = place.is_far and (program.is_sampled or program.name in work.sampled) and work.key not in program.complete
     part = "sample" if is_sample else "all"
+    if work.before:
+        work.before(part)
     try:
         return (on_a_mount if program.is_mount else on_the_wire)(place, server, program, work, part, limit)
     except Failure as failure:

@@ -1,5 +1,6 @@
 """The server's root directory, the local files to upload, and their contents before each workload."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -16,8 +17,10 @@ FILES_IN_DIRECTORY = 10
 STREAMS = 8
 LEVELS = 6
 MIB = 1 << 20
-# Old enough for git to trust the times in its index.
-LONG_AGO = 1_700_000_000
+DAY = 86400
+# Old enough for git to trust the times in its index. Midnight: a listing shows no more than the day of an old file, and the
+# first `git status` on a mount enters what it shows in the index.
+LONG_AGO = 1_699_920_000
 
 
 @dataclasses.dataclass
@@ -70,7 +73,7 @@ class Place:
             write_random(self.root / "streams" / str(number), self.sizes.stream)
         (self.root / self.deep).parent.mkdir(parents=True)
         (self.root / self.deep).write_bytes(os.urandom(SMALL_BYTES))
-        make_repository(self.root / "repository", self.sizes.repository)
+        make_repository(self.local / "repository", self.sizes.repository)
         (self.root / "in").mkdir()
         (self.local / "out").mkdir()
         run("chown", "-R", "ftpfs-test:", self.root)
@@ -87,24 +90,50 @@ class Place:
             directory.mkdir()
         shutil.chown(self.root / "in", "ftpfs-test", "ftpfs-test")
 
+    def put(self, name, target):
+        """Copies `local / name`, with its times, to `target` in the server's directory `in`."""
+        directory = self.root / "in"
+        (directory / target).parent.mkdir(parents=True, exist_ok=True)
+        run("cp", "-a", self.local / name, directory / target)
+        run("chown", "-R", "ftpfs-test:", directory)
+
     def wait_until_stored(self, name, limit):
-        """Waits until the server has all of `local / name` in its directory `in`: a program may return before that."""
+        """Waits until the server has `local / name`, and no more, in its directory `in`: a program may return before that."""
         deadline = time.monotonic() + limit
         ours, theirs = self.local / name, self.root / "in" / Path(name).name
-        wanted = [(theirs / path.relative_to(ours), path.stat().st_size) for path in files_in(ours)]
-        for path, size in wanted:
-            while not path.is_file() or path.stat().st_size != size:
+
+        def wait(measure, path, wanted, seconds):
+            while measure(path) != wanted:
                 if time.monotonic() > deadline:
-                    raise Failure(f"{path.relative_to(self.root)} is not on the server after {limit} s")
-                time.sleep(0.001)
+                    raise Failure(f"{path.relative_to(self.root)} is not on the server as wanted after {limit} s")
+                time.sleep(seconds)
+
+        sizes = sizes_in(ours)
+        # One file after the other, because listing all of them every time would slow the server down.
+        for inner, size in sizes.items():
+            wait(size_of, theirs / inner, size, 0.001)
+        wait(sizes_in, theirs, sizes, 0.02)
 
     def check(self, name):
         """Checks that the server has the uploaded files, byte for byte."""
         run("diff", "-rq", self.local / name, self.root / "in" / Path(name).name)
 
 
-def files_in(path):
-    return [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
+def size_of(path):
+    """The size of a file, 0 for a directory, None if there is neither."""
+    try:
+        return 0 if path.is_dir() else path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def sizes_in(top):
+    """The sizes of a file or of everything in a directory, by relative path."""
+    inner = []
+    # It may be vanishing.
+    with contextlib.suppress(FileNotFoundError):
+        inner = list(top.rglob("*"))
+    return {path.relative_to(top): size_of(path) for path in (top, *inner)}
 
 
 def write_random(path, mib):
@@ -135,6 +164,10 @@ def write_source(directory, count):
     """Creates a small source tree, `source`, and an archive of it."""
     source = directory / "source"
     lay_source(source, count)
+    # As most times, it has seconds, which a listing of the last months does not show.
+    yesterday = (time.time() // DAY - 1) * DAY + 37
+    for path in (source, *source.rglob("*")):
+        os.utime(path, (yesterday, yesterday))
     with tarfile.open(directory / "source.tar", "w") as archive:
         archive.add(source, "source")
 

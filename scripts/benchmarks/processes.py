@@ -60,10 +60,17 @@ def end_group(process):
     process.communicate()
 
 
+def family(pid):
+    """A process and all processes that it and they started."""
+    children = [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [pid, *(inner for child in children for inner in family(int(child)))]
+
+
 def peak_mb(pid):
     """The peak resident memory of a process so far, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1000
+    # A process that has ended but was not waited for has none.
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0) / 1000
 
 
 def cpu_seconds(pid):

@@ -9,10 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from .processes import Failure, cpu_seconds, end_with_parent, peak_mb, run
+from . import gvfs
+from .processes import Failure, cpu_seconds, end_with_parent, family, peak_mb, run
 from .servers import PASSWORD, USER
 
 MOUNT_SECONDS = 30
+# What scripts/need installs; by default, the package has the program's name.
+PACKAGES = {"sshfs": ("sshfs=sshfs", "ssh-keygen=openssh-client", "setpriv=util-linux"), "gvfs": gvfs.PACKAGES}
 # The variants of ftpfs, which must complete every workload.
 OURS = ("ftpfs", "ftpfs writeback", "ftpfs direct_io")
 
@@ -27,6 +30,10 @@ class Program:
     only: object = None
     # Over a link, it processes the sample only.
     is_sampled: bool = False
+    # Workloads that it does completely all the same: it waits once, which weighs too much on a sample.
+    complete: tuple = ()
+    # Returns the directory of the server's files, given server and mountpoint; by default, the mountpoint.
+    inside: object = lambda server, mnt: mnt
 
     @property
     def is_mount(self):
@@ -44,18 +51,24 @@ def way(ours):
     return f", {option}" if option else ""
 
 
-def known(ftpfs, beside, peers):
-    """All programs that are available on this machine, in the order in which they run."""
+def known(ftpfs, beside, peers, is_day=False):
+    """All programs that are available on this machine, in the order in which they run.
+
+    For a day's work, rclone has its default delay.
+    """
+    delay, complete = ("5s", ("untar", "small-write")) if is_day else ("0s", ())
     mounts = {
-        "rclone": Program("rclone", rclone("off"), is_sampled=True),
-        "rclone full": Program("rclone full", rclone("full"), is_sampled=True),
+        "rclone": Program("rclone", rclone("off", delay), is_sampled=True),
+        "rclone full": Program("rclone full", rclone("full", delay), is_sampled=True, complete=complete),
         "curlftpfs": Program("curlftpfs", start_curlftpfs, is_sampled=True),
+        "sshfs": Program("sshfs", start_sshfs, is_sampled=True),
+        "gvfs": Program("gvfs", start_gvfs, is_sampled=True, inside=gvfs.inside),
     }
     if not shutil.which("curlftpfs"):
         del mounts["curlftpfs"]
     chosen = [mounts.get(name) or Program(name) for name in peers if name != "curlftpfs" or name in mounts]
     chosen.append(Program("ftpfs", mount_of(ftpfs)))
-    chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only=lambda work: work.stores is not None))
+    chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only=lambda work: work.stores or work.is_day))
     chosen.append(Program("ftpfs direct_io", mount_of(ftpfs, "direct_io"), only=lambda work: work.key == "large-read"))
     if beside:
         chosen.append(Program("beside", mount_of(beside)))
@@ -82,13 +95,17 @@ def rclone_environment(server):
     return {**os.environ, **{f"RCLONE_FTP_{name}": value for name, value in settings.items()}}
 
 
-def rclone(cache):
+def rclone(cache, delay):
     def start(server, place, mnt, log):
         kept = place.local / "rclone-cache"
         shutil.rmtree(kept, ignore_errors=True)
         command = ["rclone", "mount", ":ftp:", mnt, "--config", "/dev/null", "--vfs-cache-mode", cache]
-        # By default, rclone waits five seconds before it starts to upload.
-        command += ["--vfs-write-back", "0s", "--cache-dir", kept]
+        # By default, rclone waits five seconds before it starts to upload. Without that, a file that is renamed in the
+        # meantime can end up under its old name.
+        command += ["--vfs-write-back", delay, "--cache-dir", kept]
+        if server.kind == "vsftpd":
+            # It hides the names that begin with a dot, without which git finds no repository.
+            command.append("--ftp-force-list-hidden")
         return spawn(command, rclone_environment(server), log)
 
     return start
@@ -97,6 +114,16 @@ def rclone(cache):
 def start_curlftpfs(server, place, mnt, log):
     command = ["curlftpfs", "-f", f"{server.address}:{server.port}", mnt, "-o", f"user={USER}:{PASSWORD}"]
     return spawn(command, os.environ, log)
+
+
+def start_sshfs(server, place, mnt, log):
+    # The server's account owns the files there, and the user of the mount owns them here.
+    command = ["sshfs", "-f", f"{USER}@{server.address}:{place.root}", mnt, "-o", "idmap=user", *server.ssh.options()]
+    return spawn(command, os.environ, log)
+
+
+def start_gvfs(server, place, mnt, log):
+    return spawn(gvfs.command(server, mnt), gvfs.environment(place), log)
 
 
 def spawn(command, environment, log):
@@ -110,16 +137,16 @@ def spawn(command, environment, log):
 
 @dataclasses.dataclass
 class Mounted:
-    """An active mount, and the resource usage of its process."""
+    """An active mount, and the resource usage of its processes."""
 
     path: Path
     process: subprocess.Popen
 
     def cpu_seconds(self):
-        return cpu_seconds(self.process.pid)
+        return sum(cpu_seconds(pid) for pid in family(self.process.pid))
 
     def peak_mb(self):
-        return peak_mb(self.process.pid)
+        return sum(peak_mb(pid) for pid in family(self.process.pid))
 
 
 @contextlib.contextmanager
@@ -130,8 +157,9 @@ def mounted(program, server, place):
     with open(place.local / "mount.log", "w+") as log:
         process = program.start(server, place, mnt, log)
         try:
-            wait_until_mounted(mnt, process, log)
-            yield Mounted(mnt, process)
+            inside = program.inside(server, mnt)
+            wait_until_mounted(mnt, process, log, inside)
+            yield Mounted(inside, process)
         finally:
             unmount(mnt, process)
 
@@ -140,9 +168,9 @@ def is_mounted(mnt):
     return f" {mnt} " in Path("/proc/self/mountinfo").read_text()
 
 
-def wait_until_mounted(mnt, process, log):
+def wait_until_mounted(mnt, process, log, inside=None):
     deadline = time.monotonic() + MOUNT_SECONDS
-    while not is_mounted(mnt):
+    while not is_mounted(mnt) or not (inside or mnt).is_dir():
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
             raise Failure(f"{process.args[0]} did not mount: {log.read().strip()[-500:]}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 
 from .measuring import Result
@@ -26,6 +27,10 @@ class Report:
         path.write_text(json.dumps(told, indent=1) + "\n")
 
     @property
+    def is_day(self):
+        return self.about.get("is_day", False)
+
+    @property
     def rtts(self):
         return sorted({result.rtt for result in self.results})
 
@@ -35,8 +40,9 @@ class Report:
 
     def failures(self):
         """The failures, one line per program and workload."""
+        names = {key: name for key, name, _ in self.works}
         failed = {(result.program, result.work): result.failure for result in self.results if result.failure}
-        return [f"{program} failed at {work}: {why.rpartition(': ')[2]}" for (program, work), why in failed.items()]
+        return [f"{program} failed at `{names[work]}`: {reason(why)}" for (program, work), why in failed.items()]
 
     def programs(self, rtt):
         """The programs, in the order in which they ran."""
@@ -79,3 +85,8 @@ class Report:
         counted = rounds[-1].commands if rounds else {}
         ordered = sorted(counted.items(), key=lambda pair: -pair[1])
         return " ".join(f"{verb}:{count}" for verb, count in ordered)
+
+
+def reason(failure):
+    """The end of a message, without the command and the names of files."""
+    return re.sub(r' (on )?"[^"]*"', "", ": ".join(failure.split(": ")[-2:]))

@@ -23,12 +23,18 @@ DATA_CONNECTIONS = ("EPSV", "PASV", "EPRT", "PORT")
 class Server:
     """A running server."""
 
+    # As in scripts/ftpd, or `embedded`.
+    kind: str
     address: str
     port: int
     # The authority of its certificate, if it uses TLS.
     authority: str | None
     # The log of the commands it received, if it writes one.
     log: Path | None
+    # The command prefix that starts another server beside it.
+    there: list = dataclasses.field(default_factory=list)
+    # The SSH server beside it, if there is one.
+    ssh: object = None
 
     @property
     def url(self):
@@ -114,8 +120,8 @@ def server(kind, root, ftpfs, rtt=0, rate=0, tls=False):
         if kind == "embedded":
             # It does not react when its input closes.
             stack.callback(process.terminate)
-            yield Server(address, int(told.strip().rstrip("/").rpartition(":")[2]), None, None)
+            yield Server(kind, address, int(told.strip().rstrip("/").rpartition(":")[2]), None, None, there)
             return
         told = json.loads(told)
         log = Path(told["commands"]) if "commands" in told else None
-        yield Server(address, told["port"], told.get("ca"), log)
+        yield Server(kind, address, told["port"], told.get("ca"), log, there)

@@ -3,7 +3,7 @@
 from .goals import cpu_per_gib, goals
 from .programs import OURS, way
 
-PEERS = ("curl", "lftp", "rclone lsf", "rclone", "rclone full", "curlftpfs", "beside")
+PEERS = ("curl", "lftp", "rclone lsf", "rclone", "rclone full", "curlftpfs", "sshfs", "gvfs", "beside")
 
 
 def tables(report):

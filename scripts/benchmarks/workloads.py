@@ -1,10 +1,11 @@
 """The workloads: the command of each kind of program, and what the server must have afterwards."""
 
-import dataclasses
 import sys
 
+from . import day
 from .place import LEVELS, SMALL_BYTES, STREAMS
 from .servers import PASSWORD, USER
+from .work import Work, whole
 
 # As many as ftpfs opens by default.
 PARALLEL = 8
@@ -20,44 +21,10 @@ print(time.monotonic() - began)
 """
 
 
-@dataclasses.dataclass
-class Work:
-    """One row of the table. `part` is `all` or `sample`."""
-
-    key: str
-    name: str
-    # The item that round trips are counted per: file, directory, read.
-    item: str
-    # Number of items, by part.
-    items: dict
-    # Returns the command on a mount, given the mountpoint and the part.
-    mounted: object
-    # By program without a mount: returns its command, given the part.
-    wire: dict = dataclasses.field(default_factory=dict)
-    # Returns the local file or directory that the server has afterwards, given the part.
-    stores: object = None
-    # Runs once before, unmeasured, to fill the caches.
-    is_warm: bool = False
-    # The measured time includes mounting.
-    has_mount: bool = False
-    # The command prints its own time in seconds.
-    tells_time: bool = False
-    # MiB transferred, for CPU seconds per GiB.
-    mib: int = 0
-    # Further programs that process the sample only.
-    sampled: tuple = ()
-    # Runs only on request: it shows the effect of one FUSE setting.
-    is_special: bool = False
-
-
-def whole(count):
-    return {"all": count, "sample": count}
-
-
 def works(place, server):
     """All workloads for one server."""
     usual = [*large_files(place, server), *small_files(place, server), *trees(place, server), *programs(place, server)]
-    return [*usual, *special(place)]
+    return [*usual, *special(place), *day.works(place)]
 
 
 def lftp(server, script):
@@ -165,11 +132,10 @@ def programs(place, server):
         ),
         Work(
             "git", "git status", "file", whole(place.sizes.repository),
-            mounted=lambda mnt, part: ["git", "-c", "safe.directory=*", "-C", f"{mnt}/repository", "status", "--short"],
+            before=lambda part: place.put("repository", "repository"),
+            mounted=lambda mnt, part: ["git", "-c", "safe.directory=*", "-C", f"{mnt}/in/repository", "status", "--short"],
         ),
     ]  # fmt: skip
-
-
 
 
 def special(place):

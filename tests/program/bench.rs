@@ -139,3 +139,56 @@ fn a_run_is_told_in_tables_a_picture_and_a_page() {
         "{picture}"
     );
 }
+
+/// Another mount does the same work at the far end of the link. The page shows seconds.
+#[test]
+fn a_days_work_is_compared_with_sshfs_on_a_page() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let (json, page) = (
+        scratch.path().join("run.json"),
+        scratch.path().join("comparison.md"),
+    );
+    let bench = script("bench");
+    let bench = bench.to_str().expect("a path");
+    let options = "--quick --rounds 1 --rtt 5 --work save --peers sshfs --ftpfs";
+    let mut words: Vec<&std::ffi::OsStr> = options.split(' ').map(AsRef::as_ref).collect();
+    words.extend::<[&std::ffi::OsStr; 3]>([
+        env!("CARGO_BIN_EXE_ftpfs").as_ref(),
+        "--json".as_ref(),
+        json.as_ref(),
+    ]);
+    let told = run_with(bench, &words);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(
+        told.contains("| vs sshfs |") && !told.contains("failed"),
+        "{told}"
+    );
+
+    // One workload of the day is enough here.
+    let run = fs::read_to_string(&json).expect("the run");
+    let day = run.replace("\"is_day\": false", "\"is_day\": true");
+    assert_ne!(day, run);
+    fs::write(&json, day).expect("the run");
+    fs::write(&page, "before\n<!-- day -->\nold\n<!-- /day -->\nafter\n").expect("a page");
+    let doc: [&std::ffi::OsStr; 4] = [
+        "--page".as_ref(),
+        json.as_ref(),
+        "--doc".as_ref(),
+        scratch.path().as_ref(),
+    ];
+    run_with(bench, &doc);
+    let filled = fs::read_to_string(&page).expect("the page");
+    assert!(
+        filled.starts_with("before\n") && filled.ends_with("after\n") && !filled.contains("old\n")
+    );
+    let row = filled
+        .lines()
+        .find(|line| line.starts_with("| save"))
+        .expect("a row");
+    let seconds: Vec<_> = row.split('|').skip(2).map(str::trim).collect();
+    assert!(
+        matches!(seconds[..], [ftpfs, writeback, sshfs, ""]
+            if [ftpfs, writeback, sshfs].iter().all(|one| one.parse::<f64>().is_ok())),
+        "{row}"
+    );
+}
