@@ -1,5 +1,6 @@
 """Runs programs, and reads the resource usage of processes."""
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -62,8 +63,22 @@ def end_group(process):
 
 def family(pid):
     """A process and all processes that it and they started."""
-    children = [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    children = []
+    # A thread or process may end in the meantime.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children += (task / "children").read_text().split()
     return [pid, *(inner for child in children for inner in family(int(child)))]
+
+
+def total(pid, figure):
+    """The sum of `figure(pid)` over a process and all processes below it."""
+    found = 0
+    for member in family(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += figure(member)
+    return found
 
 
 def peak_mb(pid):

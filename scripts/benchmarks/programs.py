@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from . import gvfs
-from .processes import Failure, cpu_seconds, end_with_parent, family, peak_mb, run
+from .processes import Failure, cpu_seconds, end_with_parent, peak_mb, run, total
 from .servers import PASSWORD, USER
 
 MOUNT_SECONDS = 30
@@ -143,10 +143,10 @@ class Mounted:
     process: subprocess.Popen
 
     def cpu_seconds(self):
-        return sum(cpu_seconds(pid) for pid in family(self.process.pid))
+        return total(self.process.pid, cpu_seconds)
 
     def peak_mb(self):
-        return sum(peak_mb(pid) for pid in family(self.process.pid))
+        return total(self.process.pid, peak_mb)
 
 
 @contextlib.contextmanager

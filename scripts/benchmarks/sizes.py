@@ -58,7 +58,7 @@ FULL = Sizes(
 def for_a_day(sizes):
     """The sizes of a day's work. Its samples are large enough for one-time costs, such as the login, to hardly weigh."""
     return dataclasses.replace(
-        sizes, source=150, repository=150, small=200, directories=300, source_sample=max(sizes.source_sample, 30),
-        small_sample=max(sizes.small_sample, 30), directories_sample=max(sizes.directories_sample, 45), peers=DAY_PEERS,
+        sizes, source=150, repository=150, small=200, directories=300, source_sample=max(sizes.source_sample, 24),
+        small_sample=max(sizes.small_sample, 20), directories_sample=max(sizes.directories_sample, 40), peers=DAY_PEERS,
         limit=max(sizes.limit, 40),
     )  # fmt: skip
