@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use super::advice::{Advice, ExplainedFailure};
 use super::logging::{self, LogOptions, OpenLog};
+use super::reload::{self, Reloadable};
 use super::request::{CommandLine, Request};
 use super::secrets::Environment;
 use super::settings::Settings;
-use super::{Failure, build, command, login, reload, security, trust};
+use super::{Failure, build, command, login, security, trust};
 use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::source::{Source, conceal};
@@ -160,7 +161,8 @@ impl PreparedMount {
             HangUp::End
         } else {
             let traffic = to_mount.remote.pool.connect.traffic.clone();
-            reload::on_hang_up(log.file, command_line, is_named, traffic)
+            let configured = Reloadable::of(&settings);
+            reload::on_hang_up(log.file, command_line, is_named, configured, traffic)
         };
         let signals = Signals::block()?;
         let privileged = Privileged::start()?;

@@ -1,12 +1,15 @@
 //! What SIGHUP does to a mount that does not end with its terminal: it opens the log file again,
 //! and takes the log level and the limits from the configuration.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::LevelFilter;
 
 use super::Failure;
 use super::logging::LogFile;
 use super::request::CommandLine;
-use crate::ftp::Traffic;
+use super::settings::Settings;
+use crate::ftp::{RateLimits, Traffic};
 use crate::guarded;
 use crate::mount::HangUp;
 
@@ -18,20 +21,44 @@ struct HangUps {
     are_handled: bool,
 }
 
-/// Returns the reaction to SIGHUP. `is_named` says whether the source is a configured one.
+/// What the configuration and the command line said when they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reloadable {
+    level: LevelFilter,
+    limits: RateLimits,
+}
+
+impl Reloadable {
+    /// Returns the part of `settings` that a running mount can take.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            level: settings.log_level,
+            limits: settings.limits,
+        }
+    }
+}
+
+/// Returns the reaction to SIGHUP. `is_named` says whether the source is a configured one, `before`
+/// what was configured at the start.
 pub(super) fn on_hang_up(
     log_file: Option<LogFile>,
     command_line: CommandLine,
     is_named: bool,
+    before: Reloadable,
     traffic: Traffic,
 ) -> HangUp {
+    let last = Mutex::new(before);
     let hang_ups = Arc::new(Mutex::new(HangUps::default()));
     let react = Arc::new(move || {
         if let Some(file) = &log_file {
             file.reopen();
         }
-        if let Err(error) = reload(&command_line, is_named, &traffic) {
-            log::error!("cannot read the configuration again: {error}");
+        match read(&command_line, is_named) {
+            Ok(now) => {
+                let before = std::mem::replace(&mut *lock(&last), now);
+                apply(before, now, &traffic);
+            }
+            Err(error) => log::error!("cannot read the configuration again: {error}"),
         }
     });
     HangUp::Call(Arc::new(move || {
@@ -51,8 +78,8 @@ pub(super) fn on_hang_up(
     }))
 }
 
-fn lock(hang_ups: &Mutex<HangUps>) -> std::sync::MutexGuard<'_, HangUps> {
-    hang_ups.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts a signal. Returns whether a thread has to be started.
@@ -69,18 +96,26 @@ fn take(hang_ups: &Mutex<HangUps>) -> bool {
     std::mem::take(&mut hang_ups.are_pending)
 }
 
-/// Options of the command line still win over the configuration. What `ftpfs log` and `ftpfs limit`
-/// have changed is lost.
-fn reload(command_line: &CommandLine, is_named: bool, traffic: &Traffic) -> Result<(), Failure> {
+/// Reads what is configured now. Options of the command line still win.
+fn read(command_line: &CommandLine, is_named: bool) -> Result<Reloadable, Failure> {
     let request = command_line.resolve()?;
     if is_named && request.title.is_none() {
         let name = request.label;
         return Err(format!("{name} is no longer a source of the configuration").into());
     }
-    log::set_max_level(request.settings.log_level);
-    if traffic.limits() != request.settings.limits {
-        traffic.set_limits(request.settings.limits);
+    Ok(Reloadable::of(&request.settings))
+}
+
+/// Applies what has changed in the configuration. What `ftpfs log` and `ftpfs limit` have changed
+/// stays otherwise: log rotation sends SIGHUP, too.
+fn apply(before: Reloadable, now: Reloadable, traffic: &Traffic) {
+    if now.level != before.level {
+        log::set_max_level(now.level);
     }
-    log::info!("read the configuration again: log_level and limits");
-    Ok(())
+    if now.limits != before.limits {
+        traffic.set_limits(now.limits);
+    }
+    if now != before {
+        log::info!("read the configuration again: log_level and limits have changed");
+    }
 }

@@ -294,6 +294,15 @@ fn a_running_mount_takes_log_level_and_limits_again_at_sighup() {
         .contains("read the configuration again")));
     assert_eq!(home.done(&["limit", &point]), "down=2.0 MiB/s, up=off\n");
 
+    // What a person has set stays until the file changes: log rotation sends SIGHUP, too.
+    home.done(&["limit", &point, "down=4M"]);
+    let before = log_text().matches("reopened the log file").count();
+    crate::support::run_with("kill", &["-HUP".as_ref(), pid.as_ref()]);
+    let reopened = || log_text().matches("reopened the log file").count();
+    assert!(wait_for(LIMIT, || reopened() > before));
+    assert_eq!(home.done(&["limit", &point]), "down=4.0 MiB/s, up=off\n");
+    home.done(&["limit", &point, "down=2M"]);
+
     home.configure(&server, "[defaults]\nlimit_down = 5\n");
     crate::support::run_with("kill", &["-HUP".as_ref(), pid.as_ref()]);
     assert!(wait_for(LIMIT, || log_text()
