@@ -33,14 +33,18 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     let typed = matches.get_one::<PathBuf>(command::MOUNTPOINT);
     let directory = typed.or(configured.as_ref());
     let directory = directory.ok_or_else(|| no_mountpoint(&source, title.as_deref()))?;
-    let mountpoint = Mountpoint::check(directory, options.nonempty)
-        // The mountpoint may be a source with a password, in the wrong order.
-        .map_err(|error| conceal(&error.to_string()))?;
     let kernel = build::kernel(
         &label,
         &options,
         command::is_set(matches, command::SINGLE_THREAD),
     );
+    let mountpoint = if command::is_set(matches, command::FAKE) {
+        Mountpoint::check(directory, options.nonempty)
+    } else {
+        Mountpoint::take(directory, options.nonempty, &kernel.name)
+    };
+    // The mountpoint may be a source with a password, in the wrong order.
+    let mountpoint = mountpoint.map_err(|error| conceal(&error.to_string()))?;
     let state = build::state_home();
     let local = LocalPaths {
         spool: options.spool.clone(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::kernel::unmount_idle;
 use super::mountinfo;
 
 /// A directory that can be mounted on: it exists, is empty, and is not a mountpoint yet.
@@ -49,6 +50,28 @@ pub(crate) enum MountpointError {
 }
 
 impl Mountpoint {
+    /// Checks the directory like [`check`](Self::check). If an ftpfs that was killed has left a
+    /// mount of `source` there, removes it first, so that a service manager can start the mount
+    /// again.
+    ///
+    /// # Errors
+    /// The reason why it cannot be mounted on.
+    pub(crate) fn take(
+        typed: &Path,
+        nonempty: bool,
+        source: &str,
+    ) -> Result<Self, MountpointError> {
+        match Self::check(typed, nonempty) {
+            Err(MountpointError::Stale(path)) if is_mounted_from(&path, source) => {
+                match unmount_idle(&path) {
+                    Ok(()) => Self::check(typed, nonempty),
+                    Err(_) => Err(MountpointError::Stale(path)),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Checks the directory. Accepts one with files in it only if `nonempty` is set.
     ///
     /// # Errors
@@ -87,6 +110,12 @@ fn check_nothing_mounted(path: &Path) -> Result<(), MountpointError> {
         Some(_) if is_stale(path) => Err(MountpointError::Stale(path.to_owned())),
         Some(mounted) => Err(busy(path, mounted)),
     }
+}
+
+/// Whether an ftpfs has mounted `source` there.
+fn is_mounted_from(path: &Path, source: &str) -> bool {
+    mountinfo::at(path)
+        .is_some_and(|mounted| mounted.source == source && mounted.kind.starts_with("fuse."))
 }
 
 fn busy(path: &Path, mounted: mountinfo::Mounted) -> MountpointError {

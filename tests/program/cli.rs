@@ -190,7 +190,7 @@ fn a_second_mount_on_the_first_is_refused() {
 }
 
 #[test]
-fn a_mount_whose_program_was_killed_is_told_how_to_be_rid_of() {
+fn a_dead_mount_is_replaced_by_its_source_and_named_to_others() {
     let server = TestServer::start(Kind::Embedded);
     let user = User::new();
     let mut program = user
@@ -204,9 +204,16 @@ fn a_mount_whose_program_was_killed_is_told_how_to_be_rid_of() {
     program.kill().unwrap();
     program.wait().unwrap();
     let message = failure(user.command(&["h:", "mnt"]));
-    crate::support::run_with("fusermount3", &["-u".as_ref(), user.mountpoint.as_os_str()]);
     assert_says(&message, "is a mount whose program has ended");
     assert_says(&message, "fusermount3 -u ");
+    // The same source takes the place of its dead mount, as after a restart by a service manager.
+    let output = user
+        .command(&[&server.url_with_password(), "mnt"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    crate::support::run_with("fusermount3", &["-u".as_ref(), user.mountpoint.as_os_str()]);
+    assert!(!is_mounted(&user.mountpoint));
 }
 
 #[test]
