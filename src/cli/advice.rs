@@ -3,7 +3,7 @@
 use super::Failure;
 use super::settings::Settings;
 use crate::credentials::{Credentials, CredentialsOrigin};
-use crate::ftp::tls::Distrust;
+use crate::ftp::tls::{Distrust, DistrustCause};
 use crate::ftp::{self, Cause, Reply};
 use crate::mount;
 use crate::source::{Scheme, Source, SourceForm};
@@ -99,19 +99,23 @@ impl Advice {
 
 fn trust_options(distrust: &Distrust) -> String {
     let fingerprint = &distrust.certificate.fingerprint;
-    if let Some(recorded) = &distrust.recorded {
-        return format!(
+    match &distrust.cause {
+        DistrustCause::OtherRecorded(recorded) => format!(
             "if the server has changed its certificate, remove {} to trust the new one",
             recorded.file.display()
-        );
-    }
-    if distrust.is_other_pinned {
-        return format!(
+        ),
+        DistrustCause::OnlyConfirmed => {
+            "its pin was removed: mount again to trust the new one".to_owned()
+        }
+        DistrustCause::StoreFailed => {
+            "this is a problem of this machine, not of the server".to_owned()
+        }
+        DistrustCause::OtherPinned => format!(
             "if the server has changed its certificate, -o fingerprint={fingerprint} trusts the new one"
-        );
+        ),
+        _ => format!(
+            "if this is your server's, -o trust=first or -o fingerprint={fingerprint} trusts it; -o cafile=FILE with it \
+             or its issuer's certificate does so while its name and dates are right"
+        ),
     }
-    format!(
-        "if this is your server's, -o fingerprint={fingerprint} trusts it; -o cafile=FILE with it or its issuer's \
-        certificate does so while its name and dates are right"
-    )
 }

@@ -16,6 +16,7 @@ use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Pr
 use crate::source::{Source, conceal};
 use crate::sys::{self, FdReadiness, Forked, Signals};
 use clap::ArgMatches;
+use log::LevelFilter;
 
 /// Mounts. Returns when the mount is ready, or in the foreground when it has ended.
 ///
@@ -129,8 +130,13 @@ impl PreparedMount {
             background: background.is_some(),
         })?;
         let takes_errors = log.takes_errors;
-        match self.serve_and_log(background, log) {
-            Err(failure) if takes_errors => {
+        let supervisor = self.to_mount.supervisor.clone();
+        let outcome = self.serve_and_log(background, log);
+        if let (Some(supervisor), Err(failure)) = (supervisor, &outcome) {
+            supervisor.status(&failure.to_string());
+        }
+        match outcome {
+            Err(failure) if takes_errors && log::max_level() >= LevelFilter::Error => {
                 let explained = failure.downcast_ref::<ExplainedFailure>();
                 let reply = explained.and_then(|explained| explained.reply.as_ref());
                 log::error!(reply; "{failure}");

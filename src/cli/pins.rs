@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use log::LevelFilter;
+
 use crate::ftp::Trust;
 use crate::ftp::tls::{Certificate, PinStore, PinStoreError, PinnedCertificate, SharedPinStore};
 use crate::journal::{PinFile, RecordedPin};
@@ -40,11 +42,14 @@ impl PinStore for AnnouncedPins {
         } = self.file.record(*fingerprint, subject)?;
         if is_new {
             let server = &self.server;
-            log::info!("trusting the certificate of {server} from now on: {certificate}");
-            let _ = writeln!(
-                io::stderr(),
-                "ftpfs: trusting the certificate of {server} from now on ({fingerprint})"
-            );
+            if log::max_level() == LevelFilter::Off {
+                let _ = writeln!(
+                    io::stderr(),
+                    "ftpfs: trusting the certificate of {server} from now on: {certificate}"
+                );
+            } else {
+                log::warn!("trusting the certificate of {server} from now on: {certificate}");
+            }
         }
         Ok(pinned)
     }

@@ -51,7 +51,7 @@ pub(super) fn ask(
     state: Option<&Path>,
     connect: impl FnOnce() -> Result<ConnectOptions, Failure>,
 ) -> Result<(), Failure> {
-    let is_at_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let is_at_terminal = io::stdin().is_terminal();
     // The background process connects later, when nobody can be asked.
     if !options.trust_first || options.delay_connect || !is_at_terminal {
         return Ok(());
@@ -61,6 +61,8 @@ pub(super) fn ask(
     if file.read()?.is_some() {
         return Ok(());
     }
+    // The answer must not be in vain.
+    file.prepare()?;
     let server = server_name(&connect.host, connect.port);
     let trust = Trust::First(SharedPinStore::new(NoPins));
     let connect = ConnectOptions {
@@ -105,9 +107,18 @@ fn shown(connect: &ConnectOptions, advice: &Advice) -> Result<String, Failure> {
         fingerprint,
         subject,
         issuer,
+        names,
         ..
     } = &certificate;
+    let names = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(" ")
+    };
     Ok(format!(
-        "{fingerprint}\n{subject}\n  {certificate}\n  issued by {issuer}"
+        "{fingerprint}\n{subject}\n  fingerprint  {fingerprint}\n  subject      {subject}\n  names        {names}\n  \
+         issuer       {issuer}\n  valid        from {} to {}",
+        certificate.first_day(),
+        certificate.last_day()
     ))
 }

@@ -15,13 +15,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{LARGEST_FILE, password_in_line};
 use crate::ftp::Password;
-use crate::sys::{ProcessHandle, end_process_tree};
+use crate::sys::{ProcessHandle, end_process_tree, end_with_this_process};
 
 /// Maximum duration of the command. A person may have to unlock the password store.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Time for the command to end by itself after SIGTERM, which lets a prompt restore the terminal.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Time for the end of the first line after the command has ended, if something that it has started
+/// keeps its output open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Number of bytes after which a command that does not end is ended.
+const MAX_OUTPUT: u64 = 256 << 20;
 
 /// Number of bytes at the end of the standard error that are stored.
 const STORED_ERRORS: usize = 4 << 10;
@@ -63,8 +70,11 @@ pub(crate) enum PasswordCommandError {
         /// The end of its standard error.
         errors: ErrorLines,
     },
-    /// It did not end, or something that it started kept its output open without a whole line.
-    #[error("{program} printed no password within {} seconds and was ended{errors}", limit.as_secs())]
+    /// It did not end, or printed without end.
+    #[error(
+        "{program} did not end within {} seconds, or printed too much, and was ended{errors}",
+        limit.as_secs()
+    )]
     TooLate {
         /// The first word of the command.
         program: String,
@@ -115,13 +125,14 @@ impl PasswordCommand {
             program: self.shown(),
             source,
         };
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_run)?;
+            .stderr(Stdio::piped());
+        end_with_this_process(&mut command);
+        let child = command.spawn().map_err(not_run)?;
         let mut running = RunningCommand::new(child).map_err(not_run)?;
         let status = running.wait(Instant::now() + limit).map_err(not_run)?;
         let program = self.shown();
@@ -157,6 +168,8 @@ struct RunningCommand {
     status: Option<ExitStatus>,
     output: PasswordLine,
     errors: Tail,
+    /// Number of bytes that the command has printed.
+    read_bytes: u64,
 }
 
 impl RunningCommand {
@@ -177,6 +190,7 @@ impl RunningCommand {
                 status: None,
                 output: PasswordLine::default(),
                 errors: Tail::default(),
+                read_bytes: 0,
             }),
             Err(error) => {
                 child.kill()?;
@@ -186,27 +200,42 @@ impl RunningCommand {
         }
     }
 
-    /// Waits until the command has ended and its first line is complete. Returns `None` if that
-    /// takes longer than until `deadline`.
+    /// Waits until the command has ended and its first line is complete. Returns `None` if it does
+    /// not end before `deadline`.
     fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        let mut deadline = deadline;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(None);
+                return Ok(self.status);
             }
             self.wait_for_event(left)?;
+            if self.read_bytes > MAX_OUTPUT {
+                return Ok(self.status);
+            }
+            let had_ended = self.status.is_some();
             // Before the pipes, which then contain all that the command itself has written.
             if self.status.is_none() {
                 self.status = self.child.try_wait()?;
             }
-            let output = &mut self.output;
-            read_available(&mut self.child.stdout, |bytes| output.push(bytes))?;
+            let (output, count) = (&mut self.output, &mut self.read_bytes);
+            read_available(&mut self.child.stdout, |bytes| {
+                *count += bytes.len() as u64;
+                output.push(bytes);
+            })?;
             let errors = &mut self.errors;
-            read_available(&mut self.child.stderr, |bytes| errors.push(bytes))?;
+            read_available(&mut self.child.stderr, |bytes| {
+                *count += bytes.len() as u64;
+                errors.push(bytes);
+            })?;
             if let Some(status) = self.status {
                 let is_all = output.is_complete || self.child.stdout.is_none();
                 if is_all || !status.success() {
                     return Ok(Some(status));
+                }
+                // Something that the command has started keeps its output open.
+                if !had_ended {
+                    deadline = deadline.min(Instant::now() + LAST_WORDS);
                 }
             }
         }

@@ -8,6 +8,7 @@
 //! sha256:0123…
 //! ```
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -158,22 +159,35 @@ impl PinFile {
         })
     }
 
+    /// Creates the directory of the file.
+    ///
+    /// # Errors
+    /// It cannot be created, or others can write to it.
+    pub(crate) fn prepare(&self) -> Result<(), PinFileError> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        let prepared = private_directories(directory);
+        prepared.map_err(|JournalError { path, source }| PinFileError::Unwritable { path, source })
+    }
+
     /// Creates the file with `text`. Returns false if it exists.
     fn create(&self, text: &str) -> Result<bool, PinFileError> {
         let unwritable = |source| PinFileError::Unwritable {
             path: self.path.clone(),
             source,
         };
+        self.prepare()?;
         let directory = self.path.parent().unwrap_or(&self.path);
-        private_directories(directory)
-            .map_err(|JournalError { path, source }| PinFileError::Unwritable { path, source })?;
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(unwritable)?;
         let written = file.write_all(text.as_bytes());
         // A file that is empty after a power failure would be damaged.
         let synced = written.and_then(|()| file.as_file().sync_all());
         synced.map_err(unwritable)?;
         match file.persist_noclobber(&self.path) {
-            Ok(_) => Ok(true),
+            // Without its entry, the next connection would be the first again.
+            Ok(_) => {
+                let synced = File::open(directory).and_then(|directory| directory.sync_all());
+                synced.map(|()| true).map_err(unwritable)
+            }
             Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(failed) => Err(unwritable(failed.error)),
         }

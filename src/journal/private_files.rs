@@ -94,11 +94,11 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a file for reading.
+/// Opens a file for reading. In place of a file, a pipe does not block.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
-        .custom_flags(NO_LINK)
+        .custom_flags(NO_LINK | OFlags::NONBLOCK.bits() as i32)
         .open(path)
 }
 

@@ -9,6 +9,7 @@ mod kernel;
 mod mountinfo;
 mod mountpoint;
 mod privileged;
+mod progress;
 mod requirements;
 mod state;
 pub(crate) mod status;
@@ -40,6 +41,7 @@ pub(crate) use hang_up::HangUp;
 pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing, unmount_idle as unmount};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
 pub(crate) use privileged::Privileged;
+use progress::Progress;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
 pub(crate) use state::StateOptions;
 use status::MountIdentity;
@@ -48,6 +50,10 @@ pub(crate) use supervisor::Supervisor;
 
 /// How long the last users of a busy mount may take to leave after it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
+
+/// How long a server that responds may take nothing when the mount ends. One that is full answers
+/// each attempt, and might do so for ever.
+const NO_PROGRESS: Duration = Duration::from_secs(300);
 
 /// If the server has been silent for this long when the mount ends, it is asked for a greeting, for
 /// which it has the same time.
@@ -317,6 +323,7 @@ impl Mount {
             let _ = sender.send(MountEvent::ShutDown(outcome));
         })?;
         let mut is_stored = false;
+        let mut progress = Progress::new(self.stored_so_far());
         loop {
             match self.events.recv_timeout(SIGN_OF_LIFE) {
                 Ok(MountEvent::Stored) => is_stored = true,
@@ -328,8 +335,12 @@ impl Mount {
                     return Err(Error::Abandoned);
                 }
                 Ok(MountEvent::Connected(_) | MountEvent::Ended(_)) => {}
-                Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {
-                    if let Some(supervision) = &self.supervision {
+                Err(RecvTimeoutError::Timeout)
+                    if progress.elapsed() < NO_PROGRESS && self.is_server_alive() =>
+                {
+                    if progress.has_advanced(self.stored_so_far())
+                        && let Some(supervision) = &self.supervision
+                    {
                         supervision.extend();
                     }
                 }
@@ -349,6 +360,11 @@ impl Mount {
         if let Some(supervision) = &self.supervision {
             supervision.stopping();
         }
+    }
+
+    /// Returns the number of bytes sent and of files that are still to be stored.
+    fn stored_so_far(&self) -> (u64, usize) {
+        (self.server.traffic.sent(), self.vfs.summary().waiting)
     }
 
     fn is_server_alive(&self) -> bool {

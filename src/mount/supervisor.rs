@@ -49,20 +49,25 @@ impl Supervisor {
     }
 
     /// Sends the assignments in `message`, one per line. A failure changes nothing for the mount.
-    fn send(&self, message: &str) {
+    /// Returns whether the service manager has the message.
+    fn send(&self, message: &str) -> bool {
         let send = || {
             let socket = UnixDatagram::unbound()?;
             socket.set_write_timeout(Some(PATIENCE))?;
             socket.send_to_addr(message.as_bytes(), &self.0)
         };
-        if let Err(error) = send() {
-            log::debug!("cannot notify the service manager: {error}");
+        match send() {
+            Ok(_) => true,
+            Err(error) => {
+                log::debug!("cannot notify the service manager: {error}");
+                false
+            }
         }
     }
 
-    /// Reports what the mount does.
-    pub(super) fn status(&self, status: &str) {
-        self.send(&assignment(status));
+    /// Reports what the mount does. Returns whether the service manager has the message.
+    pub(crate) fn status(&self, status: &str) -> bool {
+        self.send(&assignment(status))
     }
 }
 
@@ -81,12 +86,16 @@ impl Supervision {
         let (look, looks) = mpsc::channel();
         let is_ending = Arc::new(AtomicBool::new(false));
         let first = status::line(&identity, false, &vfs.summary());
-        supervisor.send(&format!("READY=1\n{}", assignment(&first)));
+        let owes_ready = !supervisor.send(&ready(&first));
+        if owes_ready {
+            log::warn!("the service manager does not read that the mount is ready; trying again");
+        }
         let reports = StatusReports {
             supervisor: supervisor.clone(),
             identity,
             vfs: Arc::downgrade(vfs),
             is_ending: Arc::clone(&is_ending),
+            owes_ready,
             sent: first,
         };
         if let Err(error) = guarded::spawn("supervision", move || reports.run(&looks)) {
@@ -131,6 +140,10 @@ fn assignment(status: &str) -> String {
     )
 }
 
+fn ready(status: &str) -> String {
+    format!("READY=1\n{}", assignment(status))
+}
+
 fn extension() -> String {
     format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros())
 }
@@ -141,6 +154,8 @@ struct StatusReports {
     identity: MountIdentity,
     vfs: Weak<Vfs>,
     is_ending: Arc<AtomicBool>,
+    /// Whether the service manager does not know yet that the mount is ready.
+    owes_ready: bool,
     sent: String,
 }
 
@@ -156,8 +171,9 @@ impl StatusReports {
             };
             let is_ending = self.is_ending.load(Ordering::Relaxed);
             let status = status::line(&self.identity, is_ending, &vfs.summary());
-            if status != self.sent {
-                self.supervisor.status(&status);
+            if self.owes_ready {
+                self.owes_ready = !self.supervisor.send(&ready(&status));
+            } else if status != self.sent && self.supervisor.status(&status) {
                 self.sent = status;
             }
         }

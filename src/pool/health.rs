@@ -104,7 +104,7 @@ impl ProblemKind {
             Self::TimedOut => "the server does not answer",
             Self::Full => "the server is full: it accepts no more sessions",
             Self::LoginRefused => "the server refuses the login",
-            Self::NotSecure => "the server offers no secure connection",
+            Self::NotSecure => "there is no secure connection to the server",
             Self::Proxy => "the proxy does not make the connection",
             Self::Broken => "the server breaks off connections",
         }

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
+};
 
 /// A process that may have ended. Its number is not given to another process in the meantime.
 #[derive(Debug)]
@@ -42,6 +46,15 @@ impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Makes the kernel send SIGTERM to the process of `command` when this one ends, however that happens
+/// (PR_SET_PDEATHSIG(2const)).
+pub(crate) fn end_with_this_process(command: &mut Command) {
+    let in_child = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+    // SAFETY: between fork and exec, the closure makes one system call, which is async-signal-safe.
+    // It allocates nothing and touches no memory of this process.
+    unsafe { command.pre_exec(in_child) };
 }
 
 /// Ends `root`, a child of this process that was not waited for, and what it has started, except

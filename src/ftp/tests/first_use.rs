@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::tls::{Identity, begin, log_in, options};
 use crate::ftp::testing::{Peer, path};
 use crate::ftp::tls::{
-    Certificate, Fingerprint, PinStore, PinStoreError, PinnedCertificate, SharedPinStore,
+    Certificate, DistrustCause, Fingerprint, PinStore, PinStoreError, PinnedCertificate,
+    SharedPinStore,
 };
 use crate::ftp::{Error, Session, Trust, server_certificate};
 
@@ -67,7 +68,12 @@ fn a_data_connection_must_show_the_pinned_certificate() {
         let Error::Certificate(distrust) = failed.error else {
             panic!("{:?}", failed.error);
         };
-        assert_eq!(distrust.recorded, Some(pinned(identity.fingerprint())));
+        let expected = if is_forgotten {
+            DistrustCause::OnlyConfirmed
+        } else {
+            DistrustCause::OtherRecorded(pinned(identity.fingerprint()))
+        };
+        assert_eq!(distrust.cause, expected);
         assert_eq!(distrust.certificate.fingerprint, other.fingerprint());
         peer.join();
     }

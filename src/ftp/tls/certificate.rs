@@ -88,6 +88,16 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Certificate {
+    /// The first day of the validity period, as text.
+    pub fn first_day(&self) -> String {
+        day(self.not_before)
+    }
+
+    /// The last day of the validity period, as text.
+    pub fn last_day(&self) -> String {
+        day(self.not_after)
+    }
+
     /// Parses a certificate. An unreadable one is shown as such, because its fingerprint still
     /// identifies it.
     pub(super) fn read(der: &[u8]) -> Self {
@@ -134,9 +144,11 @@ impl fmt::Display for Certificate {
             };
             format!("{}{more}", shown.join(", "))
         };
+        // The server chooses subject and names: whatever they contain comes after the fingerprint.
         write!(
             f,
-            "{} for {names}, valid from {} to {}, {}",
+            "{}: {} for {names}, valid from {} to {}",
+            self.fingerprint,
             if self.subject.is_empty() {
                 "no subject"
             } else {
@@ -144,7 +156,6 @@ impl fmt::Display for Certificate {
             },
             day(self.not_before),
             day(self.not_after),
-            self.fingerprint
         )
     }
 }
@@ -159,7 +170,8 @@ pub(super) fn day(seconds: i64) -> String {
 
 fn display_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(name) => Some(escaped(name)),
+        GeneralName::DNSName(name) if is_host_name(name) => Some(escaped(name)),
+        GeneralName::DNSName(name) => Some(format!("\"{}\"", escaped(name))),
         GeneralName::IPAddress(bytes) => match **bytes {
             [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
             _ => <[u8; 16]>::try_from(*bytes)
@@ -168,6 +180,12 @@ fn display_name(name: &GeneralName<'_>) -> Option<String> {
         },
         _ => None,
     }
+}
+
+/// Whether a name can be one of a host, or of all hosts of a domain.
+fn is_host_name(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.*".contains(c))
 }
 
 /// Escapes text from the server for terminals and logs.
@@ -229,6 +247,27 @@ mod tests {
         assert_eq!(
             escaped(&"x".repeat(1000)).chars().count(),
             MAX_CHARACTERS + 1
+        );
+    }
+
+    /// A name that looks like the rest of the description does not hide the fingerprint.
+    #[test]
+    fn a_name_cannot_be_mistaken_for_the_fingerprint() {
+        let fake = "127.0.0.1, valid from 2026-01-01, sha256:00";
+        let name = display_name(&GeneralName::DNSName(fake)).unwrap();
+        assert_eq!(name, format!("\"{fake}\""));
+        for honest in ["nas.example.org", "*.example.org", "my_nas"] {
+            let name = display_name(&GeneralName::DNSName(honest)).unwrap();
+            assert_eq!(name, honest);
+        }
+        let certificate = Certificate {
+            subject: format!("CN={fake}"),
+            ..Certificate::read(b"no certificate")
+        };
+        let shown = certificate.to_string();
+        assert!(
+            shown.starts_with(&certificate.fingerprint.to_string()),
+            "{shown}"
         );
     }
 }

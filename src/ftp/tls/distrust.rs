@@ -12,8 +12,22 @@ pub struct Distrust {
     pub reason: String,
     /// The certificate.
     pub certificate: Certificate,
-    /// Whether another certificate was pinned ([`Trust::Pin`](super::Trust::Pin)).
-    pub is_other_pinned: bool,
-    /// The recorded certificate, if it is another one ([`Trust::First`](super::Trust::First)).
-    pub recorded: Option<PinnedCertificate>,
+    /// What the user can do something about.
+    pub cause: DistrustCause,
+}
+
+/// The kind of a [`Distrust`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DistrustCause {
+    /// No trusted authority vouches for the certificate, or its names or dates are wrong.
+    Unverified,
+    /// Another certificate was pinned ([`Trust::Pin`](super::Trust::Pin)).
+    OtherPinned,
+    /// Another certificate is recorded ([`Trust::First`](super::Trust::First)).
+    OtherRecorded(PinnedCertificate),
+    /// The record was removed, and an earlier connection has confirmed another certificate.
+    OnlyConfirmed,
+    /// The record cannot be read or written. This says nothing about the certificate.
+    StoreFailed,
 }

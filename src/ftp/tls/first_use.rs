@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Certificate, Fingerprint};
+use super::{Certificate, DistrustCause, Fingerprint};
 
 /// Records the certificate of one server.
 pub trait PinStore: fmt::Debug + Send + Sync {
@@ -67,8 +67,7 @@ impl Eq for SharedPinStore {}
 pub(super) struct Refusal {
     /// The problem, for users.
     pub(super) reason: String,
-    /// The certificate that is recorded instead.
-    pub(super) pinned: Option<PinnedCertificate>,
+    pub(super) cause: DistrustCause,
 }
 
 /// The certificates of one server, with the one that this process has seen.
@@ -88,20 +87,24 @@ impl FirstUse {
         }
     }
 
-    /// Decides during a handshake whether to continue it.
+    /// Decides during a handshake whether to continue it. Another record than the confirmed one
+    /// counts: the user has replaced it.
     pub(super) fn judge(&self, leaf: &CertificateDer<'_>) -> Result<(), Refusal> {
         let shown = Fingerprint::of(leaf);
-        let confirmed = self.confirmed();
-        if confirmed.as_ref().is_some_and(|it| it.fingerprint == shown) {
-            return Ok(());
-        }
         let recorded = self.store.0.pinned().map_err(|error| Refusal {
             reason: format!("the pinned one is not known: {error}"),
-            pinned: None,
+            cause: DistrustCause::StoreFailed,
         })?;
-        match recorded.or(confirmed) {
-            Some(pinned) => compare(shown, pinned).map(drop),
-            None => Ok(()),
+        match (recorded, self.confirmed()) {
+            (Some(pinned), _) => compare(shown, pinned).map(drop),
+            (None, Some(confirmed)) if confirmed.fingerprint != shown => Err(Refusal {
+                reason: format!(
+                    "it is not the one that this mount has used, {}",
+                    confirmed.fingerprint
+                ),
+                cause: DistrustCause::OnlyConfirmed,
+            }),
+            (None, _) => Ok(()),
         }
     }
 
@@ -114,7 +117,7 @@ impl FirstUse {
         let recorded = self.store.0.record(&Certificate::read(leaf));
         let pinned = recorded.map_err(|error| Refusal {
             reason: format!("it cannot be pinned: {error}"),
-            pinned: None,
+            cause: DistrustCause::StoreFailed,
         })?;
         let pinned = compare(shown, pinned)?;
         *self
@@ -144,7 +147,7 @@ fn compare(shown: Fingerprint, pinned: PinnedCertificate) -> Result<PinnedCertif
             "it is not the one that was pinned on {since} in {}, {fingerprint}",
             file.display()
         ),
-        pinned: Some(pinned),
+        cause: DistrustCause::OtherRecorded(pinned),
     })
 }
 
@@ -211,7 +214,10 @@ mod tests {
         first_use.judge(&one).unwrap();
         for refusal in [first_use.judge(&two), first_use.confirm(&two)] {
             let refusal = refusal.unwrap_err();
-            assert_eq!(refusal.pinned.unwrap().fingerprint, Fingerprint::of(&one));
+            let DistrustCause::OtherRecorded(recorded) = refusal.cause else {
+                panic!("{:?}", refusal.cause);
+            };
+            assert_eq!(recorded.fingerprint, Fingerprint::of(&one));
             assert!(refusal.reason.contains("on 2026-01-02 in /pins, sha256:"));
         }
         let other_process = FirstUse::new(SharedPinStore::new(store));
@@ -235,8 +241,12 @@ mod tests {
         let (store, first_use) = in_use();
         first_use.confirm(&one).unwrap();
         store.set(Some(&[]));
-        assert!(first_use.judge(&two).is_err());
+        let refusal = first_use.judge(&two).unwrap_err();
+        assert_eq!(refusal.cause, DistrustCause::OnlyConfirmed);
+        first_use.judge(&one).unwrap();
         store.set(Some(&[&two]));
+        // The record was replaced, even if the server still shows the old certificate.
+        assert!(first_use.judge(&one).is_err());
         first_use.judge(&two).unwrap();
         first_use.confirm(&two).unwrap();
         assert!(first_use.judge(&one).is_err());
@@ -249,6 +259,7 @@ mod tests {
         store.set(None);
         let refusal = first_use.judge(&one).unwrap_err();
         assert!(refusal.reason.contains("the store is damaged"));
+        assert_eq!(refusal.cause, DistrustCause::StoreFailed);
         assert!(first_use.confirm(&two).is_err());
     }
 }

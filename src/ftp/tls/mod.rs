@@ -28,7 +28,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
-pub use distrust::Distrust;
+pub use distrust::{Distrust, DistrustCause};
 pub use first_use::{PinStore, PinStoreError, PinnedCertificate, SharedPinStore};
 pub use trust::Trust;
 

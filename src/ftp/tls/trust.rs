@@ -16,7 +16,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::day;
-use super::distrust::Distrust;
+use super::distrust::{Distrust, DistrustCause};
 use super::first_use::{FirstUse, Refusal, SharedPinStore};
 use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA_BITS, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
@@ -342,8 +342,10 @@ fn distrusted(rule: &Rule, reason: String, leaf: &[u8]) -> rustls::Error {
     to_rustls(Distrust {
         reason,
         certificate: Certificate::read(leaf),
-        is_other_pinned: matches!(rule, Rule::Pin(_)),
-        recorded: None,
+        cause: match rule {
+            Rule::Pin(_) => DistrustCause::OtherPinned,
+            _ => DistrustCause::Unverified,
+        },
     })
 }
 
@@ -351,8 +353,7 @@ fn refused(refusal: Refusal, leaf: &[u8]) -> rustls::Error {
     to_rustls(Distrust {
         reason: refusal.reason,
         certificate: Certificate::read(leaf),
-        is_other_pinned: refusal.pinned.is_some(),
-        recorded: refusal.pinned,
+        cause: refusal.cause,
     })
 }
 
