@@ -107,7 +107,16 @@ pub(super) fn unmount(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             )
             .into());
         }
-        found => found?,
+        // Its socket may be gone, too.
+        Err(error) => {
+            let directory = std::path::absolute(typed)?;
+            if !mount::is_dead(&directory) {
+                return Err(error.into());
+            }
+            mount::unmount(&directory)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(mount) => mount,
     };
     let mountpoint = mount.mountpoint().to_owned();
     if !command::is_set(matches, WAIT) {

@@ -39,7 +39,7 @@ use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
 use control::{ControlSocket, Sockets};
 pub(crate) use hang_up::HangUp;
 pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing, unmount_idle as unmount};
-pub(crate) use mountpoint::{Mountpoint, MountpointError};
+pub(crate) use mountpoint::{Mountpoint, MountpointError, is_dead};
 pub(crate) use privileged::Privileged;
 use progress::Progress;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
@@ -300,9 +300,8 @@ impl Mount {
             let stored = outcome.as_ref().map_err(ToString::to_string);
             socket.ended(stored.copied(), &self.vfs);
         }
-        if let (Some(supervision), Err(error)) = (self.supervision.take(), &outcome) {
-            supervision.failed(&error.to_string());
-        }
+        // No later look replaces the outcome as the last status.
+        self.supervision = None;
         outcome
     }
 

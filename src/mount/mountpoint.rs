@@ -126,6 +126,11 @@ fn busy(path: &Path, mounted: mountinfo::Mounted) -> MountpointError {
     }
 }
 
+/// Whether a mount of an ftpfs that was killed is at `path`, which is absolute.
+pub(crate) fn is_dead(path: &Path) -> bool {
+    mountinfo::at(path).is_some_and(|mounted| mounted.kind.starts_with("fuse.")) && is_stale(path)
+}
+
 fn is_stale(path: &Path) -> bool {
     let outcome = fs::metadata(path);
     outcome.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))

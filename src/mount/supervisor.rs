@@ -122,13 +122,6 @@ impl Supervision {
     pub(super) fn extend(&self) {
         self.supervisor.send(&extension());
     }
-
-    /// Reports why the mount ended.
-    pub(super) fn failed(self, reason: &str) {
-        // No later look replaces this status.
-        drop(self.look);
-        self.supervisor.status(reason);
-    }
 }
 
 /// Returns a message with this status, as one line that is not too long.

@@ -166,8 +166,8 @@ fn another_certificate_is_refused_until_the_pin_is_removed() {
     let home = Home::new();
     let first = printed(home.check(&server, "trust=first"));
     assert!(first.contains("trusting the certificate"), "{first}");
-    let (_, old) = first.split_once('(').unwrap();
-    let old = old.trim_end().trim_end_matches(')');
+    let (_, old) = first.split_once("from now on: ").unwrap();
+    let (old, _) = old.split_once(": ").unwrap();
 
     let certificate = certificate();
     let new = certificate.fingerprint();
