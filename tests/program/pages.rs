@@ -1,6 +1,7 @@
 //! Every command of the pages for users runs as it is written, in the order of its page, on a
 //! machine of its own: with the servers that the pages name, an /etc and a home directory.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,25 +10,34 @@ use std::process::{Command, Stdio};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// The first words of commands that a page shows and this test does not run, with what does.
-const ELSEWHERE: [(&str, &str); 20] = [
-    ("scripts/demo", "a stage of scripts/test"),
-    ("scripts/test", "itself"),
+/// The first words of commands that a page shows and this test does not run, with the file that
+/// does, or the reason why none can.
+const ELSEWHERE: [(&str, &str); 17] = [
+    ("scripts/demo", "scripts/test"),
+    ("scripts/test", ".ci/run"),
     ("scripts/bench", "tests/program/bench.rs"),
-    ("scripts/resources", "tests/program/resources.rs"),
     ("sudo scripts/resources", "tests/program/resources.rs"),
-    ("sudo apt-get install ./ftpfs", "scripts/package"),
-    ("sudo apt-get remove ftpfs", "scripts/package"),
+    ("sudo apt-get install", "scripts/roots-story"),
+    ("sudo apt-get remove", "scripts/roots-story"),
+    ("cargo install --path", "this one would change the machine"),
+    ("sudo install -m 755", "this one would change the machine"),
+    ("cargo uninstall", "this one would change the machine"),
     (
-        "sudo systemctl enable --now ftpfs@",
-        "tests/program/service.rs",
+        "sudo systemctl enable",
+        "no systemd runs here; scripts/test verifies the units",
     ),
     (
-        "systemctl --user enable --now ftpfs@",
-        "tests/program/service.rs",
+        "systemctl --user enable",
+        "no systemd runs here; scripts/test verifies the units",
     ),
-    ("systemctl status ftpfs@", "tests/program/service.rs"),
-    ("sudo systemctl reload ftpfs@", "tests/program/service.rs"),
+    (
+        "systemctl status",
+        "no systemd runs here; scripts/test verifies the units",
+    ),
+    (
+        "sudo systemctl reload",
+        "no systemd runs here; scripts/test verifies the units",
+    ),
     ("ftpfs -o proxy=socks5h", "tests/stories/proxy.rs"),
     (
         "ftpfs web: /mnt/web -o allow_other",
@@ -41,52 +51,67 @@ const ELSEWHERE: [(&str, &str); 20] = [
         "podman run --rm -v /mnt:/mnt:rslave",
         "no engine for containers here",
     ),
-    ("cargo ", "scripts/test"),
-    ("sudo scripts/test", "itself"),
-    ("scripts/fuzz", "scripts/fuzz"),
-    ("scripts/check", "a stage of scripts/test"),
-    ("scripts/soak", "tests/soak"),
 ];
 
 /// The machine of the pages. `$1` is ftpfs.
 const MACHINE: &str = r#"
 umount --all --lazy --types fuse.ftpfs 2>/dev/null || :
 ip link set lo up
-for place in /mnt /run /var/lib /usr/local/bin; do mount -t tmpfs tmpfs "$place"; done
-ln -s "$1" /usr/local/bin/ftpfs
+mkdir local && cp "$1" local/ftpfs
+mount --bind local /usr/local/bin
+for place in /mnt /run /var/lib /var/backups; do mount -t tmpfs tmpfs "$place"; done
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cp -a /etc etc && mount --bind etc /etc
-echo '127.0.0.1 localhost ftp.example.org nas.example.org' > /etc/hosts
-[ -e /etc/updatedb.conf ] || echo 'PRUNEFS="NFS nfs nfs4"' > /etc/updatedb.conf
-for host in ftp nas; do echo "machine $host.example.org login anna password secret"; done > /etc/ftpfs.netrc
-chmod 600 /etc/ftpfs.netrc
+cp -a /etc etc && chmod 700 etc && mount --bind etc /etc && chmod 755 /etc
+printf '127.0.0.1 localhost ftp.example.org\n127.0.0.2 nas.example.org\n' > /etc/hosts
+echo 'PRUNEFS="NFS nfs nfs4"' > /etc/updatedb.conf
+: > /etc/fstab
 
-# An authority that the machine trusts, with a certificate for both hosts; one of its own at port 2121.
-quietly() { "$@" 2>/dev/null; }
-quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=authority' -keyout ca.key -out ca.pem
-quietly openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=web' -keyout web.key -out web.csr
-echo 'subjectAltName=DNS:ftp.example.org,DNS:nas.example.org' > names
-quietly openssl x509 -req -in web.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out web.pem
-quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=nas' \
-    -addext 'subjectAltName=DNS:nas.example.org' -keyout nas.key -out nas.pem
+# An authority that the machine trusts, with a certificate for the web host; one of its own for the NAS.
+certificate() { openssl "$@" >> openssl.log 2>&1 || { cat openssl.log >&2; exit 1; }; }
+key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+certificate req -x509 $key -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+certificate req $key -subj /CN=web -keyout web.key -out web.csr
+echo 'subjectAltName=DNS:ftp.example.org' > names
+certificate x509 -req -in web.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out web.pem
+certificate req -x509 $key -days 2 -subj /CN=nas -addext subjectAltName=DNS:nas.example.org -keyout nas.key -out nas.pem
 mkdir -p /etc/ssl/certs && cat ca.pem >> /etc/ssl/certs/ca-certificates.crt
-
-mkdir -p served/pub served/photos served/volume1 && echo hello > served/pub/greeting
-export FTPFS_PASSWORD=secret FTPFS_CONFIG=none
-serve() { ftpfs serve served --user anna --listen "127.0.0.1:$1" "${@:2}" & }
-{
-    serve 21 --tls=offered --tls-cert web.pem --tls-key web.key
-    serve 990 --tls=implicit --tls-cert web.pem --tls-key web.key
-    serve 2121 --tls=offered --tls-cert nas.pem --tls-key nas.key
-} > servers.log 2>&1
-for port in 21 990 2121; do
-    for _ in $(seq 200); do (exec 3<> /dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.05; done
-done
-unset FTPFS_CONFIG XDG_CONFIG_HOME XDG_STATE_HOME
 # The authority is trusted by way of /etc here.
 unset SSL_CERT_FILE SSL_CERT_DIR
+
+mkdir -p served/pub served/photos served/volume1 && echo hello > served/pub/greeting
+export FTPFS_CONFIG=none
+serve() { FTPFS_PASSWORD=secret ftpfs serve served --user anna --listen "$@" & }
+{
+    serve 127.0.0.1:21 --tls=offered --tls-cert web.pem --tls-key web.key
+    serve 127.0.0.1:990 --tls=implicit --tls-cert web.pem --tls-key web.key
+    serve 127.0.0.1:2121 --tls=offered --tls-cert web.pem --tls-key web.key
+    serve 127.0.0.2:21 --tls=offered --tls-cert nas.pem --tls-key nas.key
+} > servers.log 2>&1
+# The jobs of a page are numbered from 1.
+disown -a
+for server in 127.0.0.1/21 127.0.0.1/990 127.0.0.1/2121 127.0.0.2/21; do
+    for _ in $(seq 400); do (exec 3<> "/dev/tcp/$server") 2>/dev/null && continue 2; sleep 0.05; done
+    echo "no server at $server" >&2
+    exit 1
+done
+unset FTPFS_CONFIG XDG_CONFIG_HOME XDG_STATE_HOME FTPFS_PASSWORD
 mkdir home && cp nas.pem home/ && export HOME=$PWD/home && cd home
 "#;
+
+/// What the machine knows besides: a password that is not asked for, since there is no terminal.
+const PASSWORD: &str = "export FTPFS_PASSWORD=secret\n";
+
+/// The same, where a page needs passwords of files.
+const NETRC: &str = "
+for host in ftp nas; do echo \"machine $host.example.org login anna password secret\"; done > ~/.netrc
+chmod 600 ~/.netrc
+";
+
+/// The file that README shows in fstab, and another page explains.
+const SYSTEM_NETRC: &str = "cp ~/.netrc /etc/ftpfs.netrc\n";
+
+/// Maximum time for a page in seconds.
+const LIMIT: &str = "300";
 
 /// A fenced block of a page.
 struct Block {
@@ -150,7 +175,15 @@ fn script(page: &str) -> Option<String> {
         match kind.as_str() {
             "sh" => {
                 has_commands = true;
+                assert!(
+                    !text.contains("> /etc/fstab"),
+                    "{page} line {line} would overwrite the reader's file"
+                );
                 script.push_str(&text);
+                // From here on, the file is the only place of the password.
+                if text.contains(">> ~/.netrc") {
+                    script.push_str("unset FTPFS_PASSWORD\n");
+                }
             }
             "toml" => {
                 let path = text.strip_prefix("# ").unwrap_or_default();
@@ -182,10 +215,16 @@ fn runs_as_written(page: &str) {
     let script = script(page).unwrap_or_else(|| panic!("{page} shows no commands"));
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let secrets = match page {
+        "README.md" => [NETRC, SYSTEM_NETRC].concat(),
+        "doc/recipes.md" => NETRC.to_owned(),
+        _ => PASSWORD.to_owned(),
+    };
     let whole = format!(
-        "{MACHINE}\n{script}\nif grep -F fuse.ftpfs /proc/self/mounts >&2; then echo 'still mounted' >&2; exit 1; fi\n"
+        "{MACHINE}\n{secrets}\n{script}\nif grep -F fuse.ftpfs /proc/self/mounts >&2; then echo 'still mounted' >&2; exit 1; fi\n"
     );
-    let output = Command::new("unshare")
+    let output = Command::new("timeout")
+        .args(["--kill-after=10", LIMIT, "unshare"])
         .args([
             "--mount",
             "--net",
@@ -245,6 +284,11 @@ fn the_page_on_operating_runs_as_written() {
 }
 
 #[test]
+fn the_page_on_serving_runs_as_written() {
+    runs_as_written("doc/serve.md");
+}
+
+#[test]
 fn the_recipes_run_as_written() {
     runs_as_written("doc/recipes.md");
 }
@@ -259,8 +303,10 @@ fn every_page_with_commands_is_run() {
         "doc/operating.md",
         "doc/options.md",
         "doc/recipes.md",
+        "doc/serve.md",
         "doc/tutorial.md",
     ];
+    let mut shown = BTreeSet::new();
     for page in pages() {
         let shows_commands = script(&page).is_some();
         assert_eq!(shows_commands, run.contains(&page.as_str()), "{page}");
@@ -269,10 +315,24 @@ fn every_page_with_commands_is_run() {
                 continue;
             }
             for line in block.text.lines() {
-                let is_known = ELSEWHERE.iter().any(|(words, _)| line.starts_with(words));
-                assert!(is_known, "{page} line {}: {line}", block.line);
+                let known = ELSEWHERE.iter().find(|(words, _)| line.starts_with(words));
+                let known = known.unwrap_or_else(|| panic!("{page} line {}: {line}", block.line));
+                shown.insert(known.0);
             }
         }
+    }
+    for (words, _) in ELSEWHERE {
+        assert!(shown.contains(words), "no page shows {words}");
+    }
+}
+
+#[test]
+fn what_runs_other_commands_is_there() {
+    for (words, place) in ELSEWHERE {
+        assert!(
+            place.contains(' ') || root().join(place).exists(),
+            "{words}: {place}"
+        );
     }
 }
 
