@@ -48,8 +48,8 @@ impl AsFd for ProcessHandle {
     }
 }
 
-/// Makes the kernel send SIGTERM to the process of `command` when this one ends, however that happens
-/// (PR_SET_PDEATHSIG(2const)).
+/// Makes the kernel send SIGTERM to the process of `command` when this one ends, however that
+/// happens (PR_SET_PDEATHSIG(2const)).
 pub(crate) fn end_with_this_process(command: &mut Command) {
     let in_child = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
     // SAFETY: between fork and exec, the closure makes one system call, which is async-signal-safe.

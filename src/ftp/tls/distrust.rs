@@ -1,7 +1,7 @@
 //! Why a certificate is not trusted.
 
 use super::certificate::Certificate;
-use super::first_use::PinnedCertificate;
+use super::pinned_certificate::PinnedCertificate;
 
 /// A certificate that is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

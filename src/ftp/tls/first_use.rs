@@ -7,12 +7,11 @@
 //! another process has recorded another certificate in the meantime, that one counts.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Certificate, DistrustCause, Fingerprint};
+use super::{Certificate, DistrustCause, Fingerprint, PinnedCertificate};
 
 /// Records the certificate of one server.
 pub trait PinStore: fmt::Debug + Send + Sync {
@@ -31,17 +30,6 @@ pub trait PinStore: fmt::Debug + Send + Sync {
 
 /// The error of a [`PinStore`], whose text names the place of the record.
 pub type PinStoreError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The recorded certificate of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinnedCertificate {
-    /// Its digest.
-    pub fingerprint: Fingerprint,
-    /// The day on which it was recorded, for messages.
-    pub since: String,
-    /// The file with the record. Without it, the next connection is the first again.
-    pub file: PathBuf,
-}
 
 /// A shared [`PinStore`]. Two are equal if they are the same one.
 #[derive(Debug, Clone)]
@@ -153,6 +141,8 @@ fn compare(shown: Fingerprint, pinned: PinnedCertificate) -> Result<PinnedCertif
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A store in memory; `None` is damaged.

@@ -6,6 +6,7 @@
 mod certificate;
 pub(super) mod distrust;
 mod first_use;
+mod pinned_certificate;
 mod signature;
 mod stream;
 mod tickets;
@@ -29,7 +30,8 @@ use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
 pub use distrust::{Distrust, DistrustCause};
-pub use first_use::{PinStore, PinStoreError, PinnedCertificate, SharedPinStore};
+pub use first_use::{PinStore, PinStoreError, SharedPinStore};
+pub use pinned_certificate::PinnedCertificate;
 pub use trust::Trust;
 
 pub(super) use stream::TlsStream;
