@@ -2,7 +2,7 @@
 //! `umount`.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use clap::ArgMatches;
 use log::LevelFilter;
 
 use super::control_args::{LEVEL, LIMIT, PATH, WAIT};
-use super::{Failure, build, command, fail, print};
+use super::{Failure, build, command, fail, named_mountpoint, print};
 use crate::mount;
 use crate::mount::control::{
     self, AskError, ControlRequest, LimitChange, RequestStep, RunningRequest, Sockets,
@@ -24,7 +24,7 @@ const EXIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// No mount of this user contains it, or it does not respond.
 pub(super) fn refresh(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let (mount, below) = control::mount_of(&sockets(), path(matches)?)?;
+    let (mount, below) = control::mount_of(&sockets(), &path(matches)?)?;
     done(mount.request(&ControlRequest::Refresh(below))?)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn refresh(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 /// A file could not be stored, or a mount does not respond.
 pub(super) fn flush(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if matches.contains_id(PATH) {
-        let (mount, below) = control::mount_of(&sockets(), path(matches)?)?;
+        let (mount, below) = control::mount_of(&sockets(), &path(matches)?)?;
         return done(mount.request(&ControlRequest::Flush(below))?);
     }
     let mounts = control::all_mounts(&sockets())?;
@@ -60,7 +60,7 @@ pub(super) fn flush(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 /// # Errors
 /// A directory could not be listed, or the mount does not respond.
 pub(super) fn warm_up(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let (mount, below) = control::mount_of(&sockets(), path(matches)?)?;
+    let (mount, below) = control::mount_of(&sockets(), &path(matches)?)?;
     done(mount.request(&ControlRequest::Warmup(below))?)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn limit(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         change.down = one.down.or(change.down);
         change.up = one.up.or(change.up);
     }
-    let mount = control::mount_at(&sockets(), mountpoint(matches)?)?;
+    let mount = control::mount_at(&sockets(), &mountpoint(matches)?)?;
     done(mount.request(&ControlRequest::Limit(change))?)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn limit(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 pub(super) fn log(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let level = matches.get_one::<LevelFilter>(LEVEL);
     let level = level.copied().ok_or("LEVEL is missing")?;
-    let mount = control::mount_at(&sockets(), mountpoint(matches)?)?;
+    let mount = control::mount_at(&sockets(), &mountpoint(matches)?)?;
     done(mount.request(&ControlRequest::Log(level))?)
 }
 
@@ -94,7 +94,7 @@ pub(super) fn log(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 /// # Errors
 /// It is in use or no mount, or files could not be stored.
 pub(super) fn unmount(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let typed = mountpoint(matches)?;
+    let typed = &mountpoint(matches)?;
     let mount = match control::mount_at(&sockets(), typed) {
         // A dead mount is in the way, and nothing answers for it.
         Err(gone @ AskError::Gone(_)) => {
@@ -191,12 +191,12 @@ fn sockets() -> Sockets {
     build::sockets(build::state_home().as_deref())
 }
 
-fn path(matches: &ArgMatches) -> Result<&Path, Failure> {
+fn path(matches: &ArgMatches) -> Result<PathBuf, Failure> {
     let path = matches.get_one::<PathBuf>(PATH);
-    Ok(path.ok_or("PATH is missing")?)
+    named_mountpoint::resolve(path.ok_or("PATH is missing")?)
 }
 
-fn mountpoint(matches: &ArgMatches) -> Result<&Path, Failure> {
+fn mountpoint(matches: &ArgMatches) -> Result<PathBuf, Failure> {
     let mountpoint = matches.get_one::<PathBuf>(command::MOUNTPOINT);
-    Ok(mountpoint.ok_or("MOUNTPOINT is missing")?)
+    named_mountpoint::resolve(mountpoint.ok_or("MOUNTPOINT is missing")?)
 }

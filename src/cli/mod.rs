@@ -23,6 +23,7 @@ mod logging;
 mod login;
 mod man;
 mod mount;
+mod named_mountpoint;
 mod old_source;
 mod option_error;
 mod option_list;

@@ -1,7 +1,7 @@
 //! `ftpfs status [MOUNTPOINT]`: what running mounts are doing.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::screen::Screen;
-use super::{Failure, build, command, fail, print};
+use super::{Failure, build, command, fail, named_mountpoint, print};
 use crate::mount::control::{self, Answers, AskError, ControlRequest, Sockets};
 use crate::mount::status::{self, StatusForm};
 
 /// Which mounts to report, and where to find them.
-struct Asked<'a> {
+struct Asked {
     sockets: Sockets,
     /// `None` for all mounts of this user.
-    mountpoint: Option<&'a Path>,
+    mountpoint: Option<PathBuf>,
 }
 
 /// Prints the status of one mount, or of all mounts of this user.
@@ -29,7 +29,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         sockets: build::sockets(build::state_home().as_deref()),
         mountpoint: matches
             .get_one::<PathBuf>(command::MOUNTPOINT)
-            .map(PathBuf::as_path),
+            .map(|typed| named_mountpoint::resolve(typed))
+            .transpose()?,
     };
     let form = if command::is_set(matches, command::JSON) {
         StatusForm::Json
@@ -48,7 +49,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 
 /// Shows the status every `interval` until the program is interrupted, the output is closed, or the
 /// mount has ended.
-fn watch(asked: &Asked<'_>, form: StatusForm, interval: Duration) -> Result<ExitCode, Failure> {
+fn watch(asked: &Asked, form: StatusForm, interval: Duration) -> Result<ExitCode, Failure> {
     let mut screen = Screen::new();
     let mut has_shown = false;
     loop {
@@ -88,11 +89,11 @@ fn warn_of(failures: &[AskError]) -> ExitCode {
     }
 }
 
-impl Asked<'_> {
+impl Asked {
     /// Returns the report, and why some mounts did not reply.
     fn report(&self, form: StatusForm) -> Result<(String, Vec<AskError>), AskError> {
         let request = ControlRequest::Status(form);
-        if let Some(mountpoint) = self.mountpoint {
+        if let Some(mountpoint) = &self.mountpoint {
             let answer = control::at(&self.sockets, mountpoint, &request)?;
             return Ok((answer, Vec::new()));
         }

@@ -134,7 +134,19 @@ fn a_name_mounts_its_source_on_its_mountpoint() {
     );
     // What the first field of fstab says, so that a second `mount -a` recognizes it.
     assert_eq!(home.mounted()[0], "nas:");
-    home.unmount();
+    // The name also stands for the mountpoint.
+    assert!(wait_for(LIMIT, || home
+        .run(&["status", "nas:"])
+        .status
+        .success()));
+    assert_eq!(
+        home.done(&["limit", "nas:", "down=2M"]),
+        "down=2.0 MiB/s, up=off\n"
+    );
+    let report = home.done(&["refresh", "nas:photos"]);
+    assert!(report.contains("/photos"), "{report}");
+    home.done(&["umount", "--wait", "nas:"]);
+    assert!(!is_mounted(&home.mountpoint));
 
     // A path is below the source's directory, and a typed option wins.
     home.done(&["nas:photos/2026", "nas", "-o", "file_mode=600"]);

@@ -183,6 +183,22 @@ impl Configuration {
         })
     }
 
+    /// Returns the mountpoint of the source with this name, if it has one.
+    ///
+    /// # Errors
+    /// The source's section has a fault.
+    pub(super) fn mountpoint_of(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<PathBuf>, ConfigurationError> {
+        match self.take_source(name) {
+            Some(mut source) if !source.section.faults.is_empty() => {
+                Err(source.section.faults.remove(0))
+            }
+            source => Ok(source.and_then(|source| source.mountpoint)),
+        }
+    }
+
     /// Removes and returns the source with this name; the user's file is searched first.
     fn take_source(&mut self, name: &str) -> Option<NamedSource> {
         self.files.iter_mut().rev().find_map(|file| {
