@@ -46,8 +46,8 @@ fn titled(name: &str, section: &str, manual: &str, about: &str) -> Roff {
     roff
 }
 
-/// Returns the date that `SOURCE_DATE_EPOCH` gives, such as 2026-02-28. Without one there is none: a
-/// build is the same on every day.
+/// Returns the date that `SOURCE_DATE_EPOCH` gives, such as 2026-02-28. Without one there is none:
+/// a build is the same on every day.
 fn date(epoch: Option<&OsStr>) -> Option<String> {
     let seconds = epoch?.to_str()?.parse().ok()?;
     let time = jiff::Timestamp::from_second(seconds).ok()?;
@@ -208,8 +208,8 @@ fn generated_flags(roff: &mut Roff, help: &str) {
     }
 }
 
-/// Adds the options of each group as a list, with the term and the description that `entry` gives to
-/// an option; None leaves it out.
+/// Adds the options of each group as a list, with the term and the description that `entry` gives
+/// to an option; None leaves it out.
 fn options(roff: &mut Roff, entry: impl Fn(&Spec) -> Option<(Vec<Inline>, &'static str)>) {
     for group in Group::ALL {
         subheading(roff, group.title());
