@@ -118,6 +118,10 @@ fn the_example_of_a_configuration_is_correct() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("ftpfs.conf");
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples/ftpfs.conf");
+    // A user who copies it has no file of root's to name.
+    let text = fs::read_to_string(example).unwrap();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    assert!(!lines.any(|line| line.contains("/etc/")), "{text}");
     // The tree may be one that a group can write, where ftpfs reads no configuration.
     fs::write(&copy, fs::read(example).unwrap()).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();

@@ -55,8 +55,8 @@ const EXIT_STATUS: [(&str, &str); 4] = [
     ),
     (
         "ftpfs check, config, status, refresh, flush, warmup, limit, log",
-        "0 if all is done and all is right; 1 if anything is not: an error in the configuration, a mount that does not answer, a \
-         file that is not stored, a directory that cannot be listed.",
+        "0 if everything is done; 1 if anything is not: the configuration has an error, a mount does not answer, a file is not \
+         stored, a directory cannot be listed.",
     ),
     (
         "ftpfs umount",
