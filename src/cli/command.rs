@@ -53,6 +53,8 @@ pub(super) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 const SOURCE_HELP: &str = "NAME: of the configuration, [user@]host:[path], or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
 
+const MOUNTPOINT_HELP: &str = "Directory to mount on; it must exist and be empty";
+
 /// Whether the program was called as `mount.ftpfs`, as mount(8) does for type `ftpfs`.
 pub(super) fn is_mount_helper(arguments: &[OsString]) -> bool {
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
@@ -140,7 +142,7 @@ pub(super) fn mount_helper() -> Command {
         .version(clap::crate_version!())
         .about("Mount an FTP server for mount(8)")
         .arg(source().required(true))
-        .arg(mountpoint().required(true))
+        .arg(mountpoint().required(true).help(MOUNTPOINT_HELP))
         .arg(options())
         .arg(flag(SLOPPY, 's', "Skip unknown options"))
         .arg(flag(FAKE, 'f', "Check the arguments, mount nothing"))
@@ -342,7 +344,7 @@ fn status() -> Command {
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
-                .value_hint(ValueHint::DirPath)
+                .value_hint(ValueHint::Other)
                 .help("Mountpoint [default: all mounts of this user]"),
         )
         .arg(
@@ -382,7 +384,7 @@ fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::DirPath)
-        .help("Directory to mount on; it must exist and be empty [default: the configured one]")
+        .help(format!("{MOUNTPOINT_HELP} [default: the configured one]"))
 }
 
 fn options() -> Arg {

@@ -7,7 +7,7 @@ mod zsh;
 
 use std::io;
 
-use clap::Command;
+use clap::{Arg, Command, ValueHint};
 use clap_complete::{Generator, Shell, generate};
 
 use super::command;
@@ -47,12 +47,20 @@ fn offered() -> impl Iterator<Item = &'static Spec> {
 
 /// Returns the subcommands whose first argument is a directory.
 fn commands_with_directory() -> Vec<String> {
+    commands_whose_first(|argument| argument.get_value_hint() == ValueHint::DirPath)
+}
+
+/// Returns the subcommands whose first argument is the mountpoint of a running mount.
+fn commands_on_mounts() -> Vec<String> {
+    commands_whose_first(|argument| {
+        argument.get_id() == command::MOUNTPOINT && argument.get_value_hint() == ValueHint::Other
+    })
+}
+
+fn commands_whose_first(is_right: impl Fn(&Arg) -> bool) -> Vec<String> {
     let program = command::ftpfs();
-    let has_directory = |command: &&Command| {
-        let first = command.get_positionals().next();
-        first.is_some_and(|argument| argument.get_value_hint() == clap::ValueHint::DirPath)
-    };
-    let found = program.get_subcommands().filter(has_directory);
+    let has_it = |command: &&Command| command.get_positionals().next().is_some_and(&is_right);
+    let found = program.get_subcommands().filter(has_it);
     found.map(|command| command.get_name().to_owned()).collect()
 }
 
@@ -77,20 +85,15 @@ mod tests {
             for command in commands() {
                 assert!(script.contains(&command), "{shell}: {command}");
             }
-            for placeholder in ["@NAMES@", "@VALUES@", "@COMMANDS@", "@OPTIONS@"] {
+            for placeholder in ["@NAMES@", "@VALUES@", "COMMANDS@", "@OPTIONS@"] {
                 assert!(!script.contains(placeholder), "{shell}: {placeholder}");
             }
         }
     }
 
     #[test]
-    fn subcommands_for_mounts_take_directories() {
-        let commands = commands_with_directory();
-        for command in [
-            "umount", "status", "limit", "log", "warmup", "serve", "demo",
-        ] {
-            assert!(commands.iter().any(|name| name == command), "{command}");
-        }
-        assert!(!commands.iter().any(|name| name == "check"));
+    fn subcommands_take_directories_or_running_mounts() {
+        assert_eq!(commands_with_directory(), ["demo", "serve", "warmup"]);
+        assert_eq!(commands_on_mounts(), ["status", "limit", "log", "umount"]);
     }
 }

@@ -83,6 +83,7 @@ fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .required(true)
         .value_parser(value_parser!(PathBuf))
-        .value_hint(ValueHint::DirPath)
+        // Not any directory: the shells offer the mounts that are running.
+        .value_hint(ValueHint::Other)
         .help("Mountpoint of the running mount")
 }

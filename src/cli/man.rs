@@ -5,6 +5,7 @@ mod config;
 mod helper;
 mod program;
 
+use std::ffi::OsStr;
 use std::io;
 
 use clap::builder::PossibleValue;
@@ -34,14 +35,23 @@ pub(super) fn page(name: &str) -> io::Result<Vec<u8>> {
 fn titled(name: &str, section: &str, manual: &str, about: &str) -> Roff {
     let mut roff = Roff::new();
     let version = format!("ftpfs {}", clap::crate_version!());
-    // The date is left out: a build is the same on every day.
+    let date = date(std::env::var_os("SOURCE_DATE_EPOCH").as_deref());
+    let date = date.unwrap_or_else(|| "\"\"".to_owned());
     roff.control(
         "TH",
-        [&name.to_uppercase(), section, "\"\"", &version, manual],
+        [&name.to_uppercase(), section, &date, &version, manual],
     );
     heading(&mut roff, "NAME");
     roff.text([roman(format!("{name} - {about}"))]);
     roff
+}
+
+/// Returns the date that `SOURCE_DATE_EPOCH` gives, such as 2026-02-28. Without one there is none:
+/// a build is the same on every day.
+fn date(epoch: Option<&OsStr>) -> Option<String> {
+    let seconds = epoch?.to_str()?.parse().ok()?;
+    let time = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(time.strftime("%Y-%m-%d").to_string())
 }
 
 fn heading(roff: &mut Roff, title: &str) {
@@ -70,7 +80,14 @@ fn next_paragraph(roff: &mut Roff, text: &str) {
 }
 
 fn text_lines(roff: &mut Roff, text: &str) {
-    roff.text([roman(wrapped(text))]);
+    // What is in backticks is typed as it is. A break in it would be one in the page's source only.
+    let wrapped = wrapped(text);
+    let parts = wrapped.split('`').enumerate();
+    let inlines = parts.map(|(index, part)| match index % 2 {
+        0 => roman(part),
+        _ => bold(part),
+    });
+    roff.text(inlines.collect::<Vec<_>>());
 }
 
 /// Adds lines of a synopsis.
@@ -106,6 +123,13 @@ fn item(roff: &mut Roff, term: Vec<Inline>, description: &str) {
     roff.control("TP", []);
     roff.text(term);
     text_lines(roff, description);
+}
+
+/// Adds a list of terms with their descriptions.
+fn terms(roff: &mut Roff, items: &[(&str, &str)]) {
+    for (term, description) in items {
+        item(roff, vec![bold(*term)], description);
+    }
 }
 
 /// Adds the arguments of a command, flags last.
@@ -174,9 +198,19 @@ fn help(argument: &Arg) -> String {
     text
 }
 
-/// Adds the options of each group as a list, with `term` as the term of an option; None leaves it
-/// out.
-fn options(roff: &mut Roff, term: impl Fn(&Spec) -> Option<Vec<Inline>>) {
+/// Adds the flags that clap adds to the program by itself.
+fn generated_flags(roff: &mut Roff, help: &str) {
+    for (short, long, text) in [
+        ("-h", "--help", help),
+        ("-V", "--version", "Print the version"),
+    ] {
+        item(roff, vec![bold(short), roman(", "), bold(long)], text);
+    }
+}
+
+/// Adds the options of each group as a list, with the term and the description that `entry` gives
+/// to an option; None leaves it out.
+fn options(roff: &mut Roff, entry: impl Fn(&Spec) -> Option<(Vec<Inline>, &'static str)>) {
     for group in Group::ALL {
         subheading(roff, group.title());
         if group == Group::Elsewhere {
@@ -184,8 +218,8 @@ fn options(roff: &mut Roff, term: impl Fn(&Spec) -> Option<Vec<Inline>>) {
             continue;
         }
         for spec in super::help::of(group) {
-            let description = format!("{}{}", spec.help, super::help::default_in_brackets(spec));
-            if let Some(term) = term(spec) {
+            if let Some((term, help)) = entry(spec) {
+                let description = format!("{help}{}", super::help::default_in_brackets(spec));
                 item(roff, term, &description);
             }
         }
@@ -257,6 +291,26 @@ mod tests {
                 assert!(see_also.contains(other), "{name}: {other}");
             }
         }
+    }
+
+    #[test]
+    fn no_page_shows_markdown() {
+        for name in super::super::command::PAGES {
+            assert!(!plain(name).contains('`'), "{name}");
+        }
+        let mut roff = Roff::new();
+        text_lines(&mut roff, "It is `user` of mount(8)");
+        assert_eq!(roff.to_roff(), "It is \\fBuser\\fR of mount(8)\n");
+    }
+
+    #[test]
+    fn a_page_has_the_date_of_the_source_or_none() {
+        let date = |text: &str| date(Some(OsStr::new(text)));
+        assert_eq!(date("1772236800").as_deref(), Some("2026-02-28"));
+        for wrong in ["", "today", "99999999999999999"] {
+            assert_eq!(date(wrong), None, "{wrong}");
+        }
+        assert_eq!(super::date(None), None);
     }
 
     #[test]

@@ -37,7 +37,8 @@ zpty -w -n shell "$3"$'\t'
 while zpty -r shell line; do :; done
 "#;
 
-/// A directory with a few names, and the completions of a shell.
+/// A directory with a few names, and the completions of a shell. One of the names is a running
+/// mount in the table that the completions read.
 struct Desk {
     directory: TempDir,
 }
@@ -50,6 +51,7 @@ impl Desk {
             .unwrap();
         let root = directory.path();
         fs::create_dir(root.join("mounts")).unwrap();
+        fs::create_dir(root.join("others")).unwrap();
         fs::create_dir(root.join("functions")).unwrap();
         fs::write(root.join("monday.pem"), "").unwrap();
         let settings = root.join("ftpfs");
@@ -65,25 +67,37 @@ impl Desk {
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
-        fs::write(root.join(script), output.stdout).unwrap();
+        let completions = String::from_utf8(output.stdout).unwrap();
+        assert!(completions.contains("/proc/self/mounts"));
+        let table = root.join("table");
+        let mounts = format!(
+            "proc /proc proc rw 0 0\n\
+             ftp://h/ {}/mounts fuse.ftpfs rw 0 0\n\
+             ftp://h/ /srv/my\\040disk fuse.ftpfs rw 0 0\n\
+             you@h: /srv/sshfs fuse.sshfs rw 0 0\n",
+            root.canonicalize().unwrap().display()
+        );
+        fs::write(&table, mounts).unwrap();
+        let completions = completions.replace("/proc/self/mounts", table.to_str().unwrap());
+        fs::write(root.join(script), completions).unwrap();
         Self { directory }
     }
 
     /// Runs a shell here, with nobody's settings, and returns what it prints.
     fn run(&self, arguments: &[&str]) -> String {
-        let root = self.directory.path();
+        let root = self.directory.path().canonicalize().unwrap();
         let mut path = Path::new(FTPFS).parent().unwrap().as_os_str().to_owned();
         path.push(":/usr/local/bin:/usr/bin:/bin");
         // A shell that waits for input is an error, not a wait.
         let output = Command::new("timeout")
             .arg("60")
             .args(arguments)
-            .current_dir(root)
+            .current_dir(&root)
             .env("PATH", &path)
-            .env("HOME", root)
+            .env("HOME", &root)
             .env_remove("FTPFS_CONFIG")
-            .env("XDG_CONFIG_HOME", root)
-            .env("XDG_DATA_HOME", root)
+            .env("XDG_CONFIG_HOME", &root)
+            .env("XDG_DATA_HOME", &root)
             .env("LC_ALL", "C.UTF-8")
             .env("TERM", "dumb")
             .env_remove("ZDOTDIR")
@@ -103,7 +117,7 @@ fn sorted(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn bash_completes_options_values_subcommands_and_directories() {
+fn bash_completes_options_values_subcommands_sources_and_mounts() {
     let desk = Desk::new("bash", "ftpfs.bash");
     // A bar is where bash begins a new word within a word: at = and :.
     for (typed, expected) in [
@@ -124,9 +138,22 @@ fn bash_completes_options_values_subcommands_and_directories() {
         ("ftpfs sta", vec!["status"]),
         ("ftpfs nau", vec!["nautilus:"]),
         ("ftpfs check nau", vec!["nautilus:"]),
+        ("ftpfs -o trust|=", vec!["first"]),
+        ("ftpfs -o ro,tls|=|r", vec!["require"]),
+        ("ftpfs -o log_level|=|o", vec!["off"]),
+        ("ftpfs config show ", vec!["nautilus:"]),
         ("ftpfs status --pro", vec!["--prometheus"]),
         ("ftpfs umount mo", vec!["mounts"]),
+        ("ftpfs umount ~/", vec!["~/mounts"]),
+        ("ftpfs umount --wait /srv/", vec![r"/srv/my\ disk"]),
+        ("ftpfs status /srv/", vec![r"/srv/my\ disk"]),
+        ("ftpfs umount o", vec![]),
+        ("ftpfs warmup mo", vec!["mounts"]),
         ("ftpfs h|:| mo", vec!["mounts"]),
+        ("ftpfs limit m", vec!["mounts"]),
+        ("ftpfs limit mounts ", vec!["down=", "up="]),
+        ("ftpfs limit mounts down|=", vec!["off"]),
+        ("ftpfs log m", vec!["mounts"]),
         ("ftpfs log mounts tr", vec!["trace"]),
         ("ftpfs man m", vec!["mount.ftpfs"]),
         ("ftpfs completions ", vec!["bash", "fish", "zsh"]),
@@ -144,7 +171,7 @@ fn bash_completes_options_values_subcommands_and_directories() {
 }
 
 #[test]
-fn zsh_completes_options_values_subcommands_and_directories() {
+fn zsh_completes_options_values_subcommands_sources_and_mounts() {
     let desk = Desk::new("zsh", "functions/_ftpfs");
     for (typed, completed) in [
         ("ftpfs -o atom", "ftpfs -o atomic="),
@@ -163,8 +190,24 @@ fn zsh_completes_options_values_subcommands_and_directories() {
         ("ftpfs sta", "ftpfs status"),
         ("ftpfs nau", "ftpfs nautilus:"),
         ("ftpfs -o ro nau", "ftpfs -o ro nautilus:"),
+        ("ftpfs -o trust=", "ftpfs -o trust=first"),
+        ("ftpfs -o ro,tls=", "ftpfs -o ro,tls=require"),
+        ("ftpfs -o log_level=o", "ftpfs -o log_level=off"),
+        ("ftpfs check nau", "ftpfs check nautilus:"),
+        ("ftpfs config show n", "ftpfs config show nautilus:"),
         ("ftpfs status --pro", "ftpfs status --prometheus"),
-        ("ftpfs umount mou", "ftpfs umount mounts/"),
+        ("ftpfs umount m", "ftpfs umount mounts"),
+        ("ftpfs umount ~/", "ftpfs umount ~/mounts"),
+        (
+            "ftpfs umount --wait /s",
+            r"ftpfs umount --wait /srv/my\ disk",
+        ),
+        ("ftpfs status /s", r"ftpfs status /srv/my\ disk"),
+        ("ftpfs umount o", "ftpfs umount o"),
+        ("ftpfs limit m", "ftpfs limit mounts"),
+        ("ftpfs limit mounts d", "ftpfs limit mounts down="),
+        ("ftpfs limit mounts up=", "ftpfs limit mounts up=off"),
+        ("ftpfs log m", "ftpfs log mounts"),
         ("ftpfs h: mou", "ftpfs h: mounts/"),
         ("ftpfs log mounts tra", "ftpfs log mounts trace"),
         ("ftpfs man m", "ftpfs man mount.ftpfs"),
@@ -185,7 +228,7 @@ fn zsh_completes_options_values_subcommands_and_directories() {
 }
 
 #[test]
-fn fish_completes_options_values_subcommands_and_directories() {
+fn fish_completes_options_values_subcommands_sources_and_mounts() {
     let desk = Desk::new("fish", "ftpfs.fish");
     for (typed, expected) in [
         ("ftpfs -o atom", vec!["atomic="]),
@@ -202,8 +245,26 @@ fn fish_completes_options_values_subcommands_and_directories() {
         ("ftpfs stat", vec!["status"]),
         ("ftpfs nau", vec!["nautilus:"]),
         ("ftpfs check nau", vec!["nautilus:"]),
+        ("ftpfs check h:mo", vec![]),
+        ("ftpfs config check mon", vec!["monday.pem"]),
+        ("ftpfs config show ", vec!["nautilus:"]),
+        ("ftpfs -o trust=", vec!["trust=first"]),
+        ("ftpfs -o ro,tls=", vec!["ro,tls=require"]),
+        ("ftpfs -o log_level=o", vec!["log_level=off"]),
         ("ftpfs status --pro", vec!["--prometheus"]),
-        ("ftpfs umount mo", vec!["mounts/"]),
+        ("ftpfs umount mo", vec!["mounts"]),
+        ("ftpfs umount ~/", vec!["~/mounts"]),
+        ("ftpfs umount --wait /srv/", vec!["/srv/my disk"]),
+        ("ftpfs status /srv/", vec!["/srv/my disk"]),
+        ("ftpfs umount oth", vec![]),
+        ("ftpfs warmup mo", vec!["mounts/"]),
+        ("ftpfs limit m", vec!["mounts"]),
+        ("ftpfs limit mounts ", vec!["down=", "up="]),
+        ("ftpfs log m", vec!["mounts"]),
+        (
+            "ftpfs log mounts ",
+            vec!["debug", "error", "info", "off", "trace", "warn"],
+        ),
         ("ftpfs man m", vec!["mount.ftpfs"]),
         ("ftpfs completions ", vec!["bash", "fish", "zsh"]),
     ] {

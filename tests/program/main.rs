@@ -23,6 +23,7 @@ mod fstab;
 mod health;
 mod log;
 mod man;
+mod notices;
 mod old_lines;
 mod pages;
 mod process;

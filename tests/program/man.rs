@@ -61,6 +61,52 @@ fn each_page_is_read_without_a_warning_and_found_by_what_it_says() {
     }
 }
 
+/// A package gives the date of its source.
+#[test]
+fn a_page_has_a_date_if_the_build_gives_one() {
+    let page = |epoch: Option<&str>| {
+        let mut command = Command::new(FTPFS);
+        command.arg("man").env_remove("SOURCE_DATE_EPOCH");
+        command.envs(epoch.map(|epoch| ("SOURCE_DATE_EPOCH", epoch)));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let title = |page: &str| {
+        page.lines()
+            .find(|line| line.starts_with(".TH"))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(title(&page(Some("1772236800"))).contains(" 2026-02-28 "));
+    assert!(title(&page(None)).starts_with(".TH FTPFS 1 \"\" "));
+}
+
+/// What `mount.ftpfs` requires has no default.
+#[test]
+fn the_page_of_the_helper_names_no_default_for_what_is_required() {
+    let page = |name| printed(FTPFS, &["man", name]).replace('\n', " ");
+    assert!(!page("mount.ftpfs").contains("the configured one"));
+    assert!(page("ftpfs").contains("the configured one"));
+}
+
+/// The synopsis names each flag of `ftpfs serve`.
+#[test]
+fn the_synopsis_of_serve_is_complete() {
+    let page = printed(FTPFS, &["man"]).replace('\\', "");
+    let (synopsis, _) = page.split_once(".SH DESCRIPTION").unwrap();
+    let help = printed(FTPFS, &["serve", "--help"]);
+    let flags = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    let flags: Vec<&str> = flags
+        .map(|word| word.split(['=', '[', ',']).next().unwrap())
+        .filter(|flag| *flag != "--help" && flag.len() > 2)
+        .collect();
+    assert!(flags.len() > 10, "{flags:?}");
+    for flag in flags {
+        assert!(synopsis.contains(flag), "{flag}");
+    }
+}
+
 #[test]
 fn the_page_of_the_program_is_the_default() {
     assert_eq!(printed(FTPFS, &["man"]), printed(FTPFS, &["man", "ftpfs"]));
@@ -72,6 +118,10 @@ fn the_example_of_a_configuration_is_correct() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("ftpfs.conf");
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/examples/ftpfs.conf");
+    // A user who copies it has no file of root's to name.
+    let text = fs::read_to_string(example).unwrap();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    assert!(!lines.any(|line| line.contains("/etc/")), "{text}");
     // The tree may be one that a group can write, where ftpfs reads no configuration.
     fs::write(&copy, fs::read(example).unwrap()).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();

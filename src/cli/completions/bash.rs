@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{commands, commands_with_directory, offered};
+use super::{commands, commands_on_mounts, commands_with_directory, offered};
 use crate::cli::options::candidates::Candidates;
 
 /// A function around clap's, which is registered in its place.
@@ -26,6 +26,7 @@ pub(super) fn extend(generated: &str) -> String {
         .replace("@NAMES@", &names.join(" "))
         .replace("@VALUES@\n", &values)
         .replace("@COMMANDS@", &commands().join("|"))
+        .replace("@MOUNT_COMMANDS@", &commands_on_mounts().join("|"))
         .replace("@DIRECTORY_COMMANDS@", &commands_with_directory().join("|"));
     format!("{generated}\n{wrapper}")
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::builder::PossibleValue;
 
-use super::{commands_with_directory, offered};
+use super::{commands_on_mounts, commands_with_directory, offered};
 use crate::cli::options::candidates::Candidates;
 
 /// The function that prints what may follow `-o`, and its registration.
@@ -42,22 +42,31 @@ pub(super) fn extend(generated: &str) -> String {
 fn arguments() -> String {
     let mut text = String::new();
     let directories = commands_with_directory();
+    let mounts = commands_on_mounts();
     for command in crate::cli::command::ftpfs().get_subcommands() {
         let name = command.get_name();
-        let mut offer = |candidates: &str| {
+        let mut offer = |place: &str, candidates: &str| {
+            let condition = format!("__fish_ftpfs_using_subcommand {name}{place}");
             let _ = writeln!(
                 text,
-                "complete -c ftpfs -n '__fish_seen_subcommand_from {name}' -f -a '{candidates}'"
+                "complete -c ftpfs -n '{condition}' -f -a '{candidates}'"
             );
         };
         if directories.iter().any(|directory| directory == name) {
-            offer("(__fish_complete_directories (commandline -ct) \"\")");
+            let found = "(__fish_complete_directories (commandline -ct) \"\")";
+            offer("", found);
         }
-        for argument in command.get_positionals() {
+        if mounts.iter().any(|mount| mount == name) {
+            // No other argument is a file, either.
+            offer("", "");
+            offer("; and __ftpfs_argument 1", "(__ftpfs_mounts)");
+        }
+        for (index, argument) in command.get_positionals().enumerate() {
             let values = argument.get_possible_values();
             let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
             if !names.is_empty() {
-                offer(&names.join(" "));
+                let place = format!("; and __ftpfs_argument {}", index + 1);
+                offer(&place, &names.join(" "));
             }
         }
     }
@@ -68,10 +77,10 @@ fn arguments() -> String {
 fn offer(candidates: &Candidates) -> Option<String> {
     match candidates {
         Candidates::Unknown => None,
-        Candidates::Words(words) => Some(format!("printf '%s\\n' $start{{{}}}", words.join(","))),
+        Candidates::Words(words) => Some(format!("printf '%s\\n' $start{}", each(words))),
         Candidates::Joined(words) => Some(format!(
-            "printf '%s\\n' $start(string replace -r '[^+]*$' '' -- $value){{{}}}",
-            words.join(",")
+            "printf '%s\\n' $start(string replace -r '[^+]*$' '' -- $value){}",
+            each(words)
         )),
         Candidates::Files => {
             Some("string replace -r '^' -- $start (__fish_complete_path $value)".to_owned())
@@ -86,6 +95,13 @@ fn offer(candidates: &Candidates) -> Option<String> {
             Some("string replace -r '^' -- $start (__fish_complete_groups)".to_owned())
         }
     }
+}
+
+/// Returns a list that fish joins, item by item, to what precedes it. Braces around one word would
+/// stay as they are.
+fn each(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("(printf '%s\\n' {})", words.join(" "))
 }
 
 fn quoted(text: &str) -> String {

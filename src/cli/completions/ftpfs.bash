@@ -19,9 +19,33 @@ _ftpfs_paths() {
     done
 }
 
+# Replies with the lines of $2, each after $1, for the word $3.
+_ftpfs_reply() {
+    local candidate cut='' breaks=${COMP_WORDBREAKS//[^=:]/}
+    # Readline replaces only what follows the last of its word breaks.
+    if [[ -n $breaks && $3 == *[$breaks]* ]]; then
+        cut=${3%"${3##*[$breaks]}"}
+    fi
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        [[ -n $candidate ]] || continue
+        candidate=$1$candidate
+        COMPREPLY+=("${candidate#"$cut"}")
+    done <<<"$2"
+    _ftpfs_nothing_else
+    compopt -o nospace 2>/dev/null
+    return 0
+}
+
+# Keeps bash from offering files when there is no reply.
+_ftpfs_nothing_else() {
+    compopt +o default +o bashdefault 2>/dev/null
+    return 0
+}
+
 # Completes the last item of $1, a list of options, which follows $2 in its word.
 _ftpfs_mount_options() {
-    local list=$1 typed=$2$1 item kept candidates candidate cut='' breaks=${COMP_WORDBREAKS//[^=:]/}
+    local list=$1 typed=$2$1 item kept candidates
     item=${list##*,}
     kept=${typed%"$item"}
     if [[ $item == *=* ]]; then
@@ -30,19 +54,44 @@ _ftpfs_mount_options() {
     else
         candidates=$(compgen -W '@NAMES@' -- "$item")
     fi
-    # Readline replaces only what follows the last of its word breaks.
-    if [[ -n $breaks && $typed == *[$breaks]* ]]; then
-        cut=${typed%"${typed##*[$breaks]}"}
-    fi
+    _ftpfs_reply "$kept" "$candidates" "$typed"
+}
+
+# Completes $1, the mountpoint of a running mount. It reads only the table of mounts: a mount whose server is away can block.
+_ftpfs_mounts() {
+    local mountpoint type start rest
     COMPREPLY=()
-    while IFS= read -r candidate; do
-        [[ -n $candidate ]] || continue
-        candidate=$kept$candidate
-        COMPREPLY+=("${candidate#"$cut"}")
-    done <<<"$candidates"
-    # Another option may follow, and a file that matches is no option.
-    compopt -o nospace +o default +o bashdefault 2>/dev/null
+    while read -r _ mountpoint type _; do
+        [[ $type == fuse.ftpfs ]] || continue
+        printf -v mountpoint '%b' "$mountpoint"
+        # In the form that is typed: absolute, below the home directory, or relative.
+        start='' rest=$mountpoint
+        case $1 in
+            '~/'*) [[ $mountpoint == "$HOME"/* ]] || continue; start='~/' rest=${mountpoint#"$HOME"/} ;;
+            '' | /*) ;;
+            *) [[ $mountpoint == "$PWD"/* ]] || continue; rest=${mountpoint#"$PWD"/} ;;
+        esac
+        printf -v rest '%q' "$rest"
+        [[ $start$rest == "$1"* ]] && COMPREPLY+=("$start$rest")
+    done </proc/self/mounts
+    _ftpfs_nothing_else
+}
+
+# Adds the sources of the configuration that start with $2, by the program $1.
+_ftpfs_sources() {
+    local name
+    while IFS=$'\t' read -r name _; do
+        [[ $name == "$2"* ]] && COMPREPLY+=("$name")
+    done < <("$1" config show 2>/dev/null)
     return 0
+}
+
+# Completes $1, a limit such as down=5M.
+_ftpfs_limits() {
+    case $1 in
+        *=*) _ftpfs_reply "${1%%=*}=" "$(compgen -W off -- "${1#*=}")" "$1" ;;
+        *) _ftpfs_reply '' "$(compgen -W 'down= up=' -- "$1")" "$1" ;;
+    esac
 }
 
 _ftpfs_directories() {
@@ -53,7 +102,7 @@ _ftpfs_directories() {
 
 _ftpfs_program() {
     # bash splits words at = and :, which are part of an option list.
-    local line=${COMP_LINE:0:COMP_POINT} word before reply replies=()
+    local line=${COMP_LINE:0:COMP_POINT} word before reply replies=() place=0
     word=${line##*[[:space:]]}
     before=${line%"$word"}
     before=${before%"${before##*[![:space:]]}"}
@@ -66,7 +115,13 @@ _ftpfs_program() {
         -*) _ftpfs "$@"; return ;;
     esac
     if ((COMP_CWORD > 1)); then
+        # Flags may come before the mountpoint.
+        for reply in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+            [[ $reply == -* ]] || ((place += 1))
+        done
         case ${COMP_WORDS[1]} in
+            @MOUNT_COMMANDS@) ((place == 1)) && { _ftpfs_mounts "$2"; return; } ;;&
+            limit) _ftpfs_limits "$word"; return ;;
             @DIRECTORY_COMMANDS@) ((COMP_CWORD == 2)) && { _ftpfs_directories "$2"; return; } ;;
             @COMMANDS@) ;;
             *) _ftpfs_directories "$2"; return ;;
@@ -77,13 +132,17 @@ _ftpfs_program() {
     for reply in "${COMPREPLY[@]}"; do
         [[ $reply == [-\<\[]* ]] || replies+=("$reply")
     done
-    # The sources of the configuration.
-    if ((COMP_CWORD == 1)) || [[ ${COMP_WORDS[1]} == check && $COMP_CWORD == 2 ]]; then
-        while IFS=$'\t' read -r reply _; do
-            [[ $reply == "$2"* ]] && replies+=("$reply")
-        done < <("$1" config show 2>/dev/null)
-    fi
     COMPREPLY=("${replies[@]}")
+    if ((COMP_CWORD == 1)); then
+        _ftpfs_sources "$1" "$2"
+    elif [[ ${COMP_WORDS[1]} == check ]]; then
+        _ftpfs_nothing_else
+        ((COMP_CWORD == 2)) && _ftpfs_sources "$1" "$2"
+    elif [[ ${COMP_WORDS[1]} == config && ${COMP_WORDS[2]} == show && ${COMP_WORDS[COMP_CWORD-1]} != --file ]]; then
+        _ftpfs_nothing_else
+        ((COMP_CWORD == 3)) && _ftpfs_sources "$1" "$2"
+    fi
+    return 0
 }
 
 complete -F _ftpfs_program -o bashdefault -o default ftpfs

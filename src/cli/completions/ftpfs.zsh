@@ -20,8 +20,36 @@ _ftpfs_is_mount() {
 # Completes the sources of the configuration.
 _ftpfs_sources() {
     local -a sources
-    sources=(${${(f)"$(_call_program sources $words[1] config show 2>/dev/null)"}%%$'\t'*})
+    sources=(${${(f)"$(_call_program sources $_ftpfs_program config show 2>/dev/null)"}%%$'\t'*})
     compadd -S '' -a sources
+}
+
+# Completes the mountpoint of a running mount. It reads only the table of mounts: a mount whose server is away can block.
+_ftpfs_mounts() {
+    local -a mounts
+    local line start
+    # In the form that is typed: absolute, below the home directory, or relative.
+    if compset -P '\~/'; then
+        start=$HOME/
+    elif [[ -n $PREFIX && $PREFIX != /* ]]; then
+        start=$PWD/
+    fi
+    for line in ${(f)"$(</proc/self/mounts)"}; do
+        [[ $line == *' '*' fuse.ftpfs '* ]] || continue
+        line=${${line#* }%% *}
+        line=${(g:o:)line}
+        [[ $line == $start* ]] && mounts+=("${line#$start}")
+    done
+    compadd -a mounts
+}
+
+# Completes a limit such as down=5M.
+_ftpfs_limits() {
+    if compset -P '*='; then
+        compadd off
+    else
+        compadd -S '' down= up=
+    fi
 }
 
 # Completes the words of a mount.

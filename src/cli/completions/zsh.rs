@@ -5,16 +5,25 @@ use std::fmt::Write;
 use super::{commands, described, offered};
 use crate::cli::options::Spec;
 use crate::cli::options::candidates::Candidates;
+use crate::cli::{command, control_args};
 
 /// The action that clap gives to `-o`.
 const GENERATED_ACTION: &str = ":OPT,...:_default'";
 const ACTION: &str = ":OPT,...:_ftpfs_mount_options'";
+/// Arguments of subcommands: the name, clap's action, and the one that replaces it.
+const ARGUMENTS: [(&str, &str, &str); 3] = [
+    (command::SOURCE, "_default", "_ftpfs_sources"),
+    (command::MOUNTPOINT, "", "_ftpfs_mounts"),
+    (control_args::LIMIT, "_default", "_ftpfs_limits"),
+];
 /// The start of clap's function.
 const START: &str = "_ftpfs() {\n";
 /// The functions that clap's function calls.
 const FUNCTIONS: &str = include_str!("ftpfs.zsh");
 /// What comes first in clap's function.
-const FIRST: &str = "    # A source and a mountpoint are no subcommand.
+const FIRST: &str = "    # Subcommands see other words.
+    local _ftpfs_program=$words[1]
+    # A source and a mountpoint are no subcommand.
     if _ftpfs_is_mount; then
         _ftpfs_mount
         return
@@ -45,11 +54,25 @@ pub(super) fn extend(generated: &str) -> String {
         .replace("@OPTIONS@\n", &options)
         .replace("@FLAGS@\n", &flags)
         .replace("@COMMANDS@", &commands().join("|"));
-    generated.replace(GENERATED_ACTION, ACTION).replacen(
-        START,
-        &format!("{functions}\n{START}{FIRST}"),
-        1,
-    )
+    let lines = generated.lines().map(|line| with_action(line) + "\n");
+    lines
+        .collect::<String>()
+        .replacen(START, &format!("{functions}\n{START}{FIRST}"), 1)
+}
+
+/// Returns a line of clap's function with the action for an argument that clap does not know.
+fn with_action(line: &str) -> String {
+    let line = line.replace(GENERATED_ACTION, ACTION);
+    let argument = line.trim_start_matches(['\'', '*', ':']);
+    let end = |action: &str| format!(":{action}' \\");
+    for (name, generated, action) in ARGUMENTS {
+        if argument.starts_with(&format!("{name} -- "))
+            && let Some(start) = line.strip_suffix(&end(generated))
+        {
+            return format!("{start}{}", end(action));
+        }
+    }
+    line
 }
 
 /// Returns an argument of `_values`.

@@ -3,7 +3,8 @@
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::{
-    arguments, example, heading, item, next_paragraph, paragraphs, subheading, text_lines, titled,
+    arguments, example, generated_flags, heading, item, next_paragraph, paragraphs, subheading,
+    text_lines, titled,
 };
 use crate::cli::command;
 
@@ -99,6 +100,7 @@ pub(super) fn page() -> Roff {
     paragraphs(&mut roff, DESCRIPTION);
     heading(&mut roff, "OPTIONS");
     arguments(&mut roff, &command::mount_helper());
+    generated_flags(&mut roff, "Print help");
     next_paragraph(
         &mut roff,
         "ftpfs(1) lists the options of -o. Those that mount(8) itself handles, such as noauto, nofail, _netdev and all that begin \

@@ -4,7 +4,8 @@ use clap::Command;
 use clap_mangen::roff::{Roff, bold};
 
 use super::{
-    arguments, heading, item, options, paragraphs, subheading, synopsis, text_lines, titled,
+    arguments, generated_flags, heading, item, next_paragraph, options, paragraphs, subheading,
+    synopsis, terms, text_lines, titled,
 };
 use crate::cli::command;
 use crate::cli::help::{PASSWORDS, typed};
@@ -12,8 +13,9 @@ use crate::cli::help::{PASSWORDS, typed};
 const SYNOPSIS: &[&str] = &[
     "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]",
     "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
-    "ftpfs serve DIR [--listen=ADDRESS:PORT] [--user=NAME | --anonymous [--anonymous-writes]] [--read-only] \
-     [--passive-ports=A-B] [--public-address=ADDRESS] [--max-sessions=N] [--tls[=HOW]]",
+    "ftpfs serve DIR [--listen=ADDRESS:PORT] {--user=NAME [--password=PASSWORD] | --anonymous [--anonymous-writes]} [--read-only] \
+     [--passive-ports=A-B] [--public-address=ADDRESS] [--max-sessions=N] [--tls[=HOW] [--tls-cert=FILE --tls-key=FILE] [--tls-reuse] \
+     [--tls-client-ca=FILE]]",
     "ftpfs check SOURCE [-o OPT,...]",
     "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
     "ftpfs config check [FILE]",
@@ -41,19 +43,34 @@ const DESCRIPTION: [&str; 3] = [
 const PASSWORDS_HIDDEN: &str =
     "The password never appears in arguments, environments or logs that others can read.";
 
-const SECTIONS: [(&str, &str); 2] = [
-    (
-        "SIGNALS",
-        "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits immediately. SIGHUP reopens the log \
+const SIGNALS: &str = "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits immediately. SIGHUP reopens the log \
          file, and takes log_level, limit_down and limit_up from the configuration again; for a mount in the foreground of a \
-         terminal, it is like SIGTERM.",
-    ),
+         terminal, it is like SIGTERM.";
+
+const EXIT_STATUS: [(&str, &str); 4] = [
     (
-        "EXIT STATUS",
+        "ftpfs SOURCE",
         "0 when the mount is ready (in the foreground: when it ended without an error), 1 on any failure, with its reason on the \
          standard error and nothing left mounted.",
     ),
+    (
+        "ftpfs check, config, status, refresh, flush, warmup, limit, log",
+        "0 if everything is done; 1 if anything is not: the configuration has an error, a mount does not answer, a file is not \
+         stored, a directory cannot be listed.",
+    ),
+    (
+        "ftpfs umount",
+        "0 if nothing is mounted any more, 1 otherwise. With --wait also 1 if a file is not stored or the ftpfs of the mount has not \
+         ended.",
+    ),
+    (
+        "ftpfs demo -- COMMAND",
+        "The status of COMMAND, or 128 and the number of the signal that ended it; 1 if it could not be run.",
+    ),
 ];
+
+const WRONG_USAGE: &str =
+    "An unknown option or argument is an error with status 1, for every command.";
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
@@ -151,28 +168,31 @@ pub(super) fn page() -> Roff {
     paragraphs(&mut roff, DESCRIPTION);
     heading(&mut roff, "OPTIONS");
     arguments(&mut roff, &program);
+    generated_flags(
+        &mut roff,
+        "Print help; --help also lists the options of -o. Every command has its own",
+    );
     heading(&mut roff, "MOUNT OPTIONS");
     text_lines(
         &mut roff,
         "The options of -o. Times are in seconds. Sizes take the suffixes K, M, G and T.",
     );
-    options(&mut roff, |spec| Some(vec![bold(typed(spec))]));
+    options(&mut roff, |spec| Some((vec![bold(typed(spec))], spec.help)));
     heading(&mut roff, "COMMANDS");
     for command in program.get_subcommands() {
         explain(&mut roff, command, command.get_name());
     }
     heading(&mut roff, "PASSWORDS");
     paragraphs(&mut roff, [PASSWORDS.trim(), PASSWORDS_HIDDEN]);
-    for (title, text) in SECTIONS {
-        heading(&mut roff, title);
-        text_lines(&mut roff, text);
-    }
-    for (title, items) in [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)] {
-        heading(&mut roff, title);
-        for (term, text) in items {
-            item(&mut roff, vec![bold(*term)], text);
-        }
-    }
+    heading(&mut roff, "SIGNALS");
+    text_lines(&mut roff, SIGNALS);
+    heading(&mut roff, "EXIT STATUS");
+    terms(&mut roff, &EXIT_STATUS);
+    next_paragraph(&mut roff, WRONG_USAGE);
+    heading(&mut roff, "ENVIRONMENT");
+    terms(&mut roff, ENVIRONMENT);
+    heading(&mut roff, "FILES");
+    terms(&mut roff, FILES);
     heading(&mut roff, "EXAMPLES");
     for (line, text) in EXAMPLES {
         item(&mut roff, vec![bold(line)], text);

@@ -46,7 +46,9 @@ impl Spec {
             ("limit_down" | "limit_up", _) => Candidates::Words(vec!["off"]),
             ("proxy", _) => Candidates::Words(vec!["none", "socks5://", "socks5h://", "http://"]),
             ("without", _) => Candidates::Joined(Capability::all().map(Capability::name).collect()),
-            (_, "LEVEL") => Candidates::Words(vec!["error", "warn", "info", "debug", "trace"]),
+            (_, "LEVEL") => {
+                Candidates::Words(vec!["error", "warn", "info", "debug", "trace", "off"])
+            }
             (_, "FILE") => Candidates::Files,
             (_, "DIR") => Candidates::Directories,
             (_, "USER") => Candidates::Users,

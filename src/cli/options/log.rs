@@ -9,7 +9,7 @@ pub(super) static SPECS: &[Spec] = &[
         "log_level",
         "LEVEL",
         "warn",
-        "Log level: error, warn, info, debug or trace",
+        "Log level: error, warn, info, debug, trace or off",
         |to, value| {
             to.log_level = value::log_level(value)?;
             Ok(())
