@@ -336,6 +336,25 @@ fn what_runs_other_commands_is_there() {
     }
 }
 
+/// README shows a part of the measured table.
+#[test]
+fn the_comparison_in_the_readme_is_the_measured_one() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let comparison = fs::read_to_string(root().join("doc/comparison.md")).unwrap();
+    let between = |text: &str, name: &str| {
+        let (_, rest) = text.split_once(&format!("<!-- {name} -->")).unwrap();
+        let (inside, _) = rest.split_once(&format!("<!-- /{name} -->")).unwrap();
+        let rows = inside.lines().filter(|line| line.starts_with("| "));
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let measured = between(&comparison, "day");
+    let shown = between(&readme, "day-summary");
+    assert!(shown.len() > 5, "{shown:?}");
+    for row in shown {
+        assert!(measured.contains(&row), "{row}");
+    }
+}
+
 /// Messages of the kernel and the C library, which programs on a mount show.
 const OF_THE_SYSTEM: [&str; 9] = [
     "Transport endpoint is not connected",
