@@ -192,6 +192,7 @@ fn a_second_mount_on_the_first_is_refused() {
 #[test]
 fn a_dead_mount_is_replaced_by_its_source_and_named_to_others() {
     let server = TestServer::start(Kind::Embedded);
+    server.write("file", "");
     let user = User::new();
     let mut program = user
         .command(&["-f", &server.url_with_password(), "mnt"])
@@ -213,7 +214,7 @@ fn a_dead_mount_is_replaced_by_its_source_and_named_to_others() {
         .unwrap();
     assert!(crate::support::wait_for(
         std::time::Duration::from_secs(20),
-        || fs::read_dir(&user.mountpoint).is_ok()
+        || user.mountpoint.join("file").exists()
     ));
     program.kill().unwrap();
     program.wait().unwrap();

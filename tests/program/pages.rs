@@ -87,8 +87,6 @@ serve() { FTPFS_PASSWORD=secret ftpfs serve served --user anna --listen "$@" & }
     serve 127.0.0.1:2121 --tls=offered --tls-cert web.pem --tls-key web.key
     serve 127.0.0.2:21 --tls=offered --tls-cert nas.pem --tls-key nas.key
 } > servers.log 2>&1
-# The jobs of a page are numbered from 1.
-disown -a
 for server in 127.0.0.1/21 127.0.0.1/990 127.0.0.1/2121 127.0.0.2/21; do
     for _ in $(seq 400); do (exec 3<> "/dev/tcp/$server") 2>/dev/null && continue 2; sleep 0.05; done
     echo "no server at $server" >&2
