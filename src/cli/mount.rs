@@ -105,7 +105,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
     }
 }
 
-/// A mount that only has to be started, in the process that serves it.
+/// Everything that the serving process needs to start the mount.
 struct PreparedMount {
     mountpoint: Mountpoint,
     to_mount: MountOptions,

@@ -82,14 +82,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts a signal. Returns whether a thread has to be started.
+/// Records a signal. Returns whether the caller must start a thread for it.
 fn begin(hang_ups: &Mutex<HangUps>) -> bool {
     let mut hang_ups = lock(hang_ups);
     hang_ups.are_pending = true;
     !std::mem::replace(&mut hang_ups.are_handled, true)
 }
 
-/// Takes what has arrived. If nothing has, the thread has to end.
+/// Takes the recorded signals. Returns whether there were any; if not, the thread must end.
 fn take(hang_ups: &Mutex<HangUps>) -> bool {
     let mut hang_ups = lock(hang_ups);
     hang_ups.are_handled = hang_ups.are_pending;

@@ -52,7 +52,7 @@ pub(super) fn ask(
     connect: impl FnOnce() -> Result<ConnectOptions, Failure>,
 ) -> Result<(), Failure> {
     let is_at_terminal = io::stdin().is_terminal();
-    // The background process connects later, when nobody can be asked.
+    // The background process connects later, when it can no longer ask.
     if !options.trust_first || options.delay_connect || !is_at_terminal {
         return Ok(());
     }

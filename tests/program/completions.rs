@@ -83,7 +83,7 @@ impl Desk {
         Self { directory }
     }
 
-    /// Runs a shell here, with nobody's settings, and returns what it prints.
+    /// Runs a shell here, without any user's settings, and returns what it prints.
     fn run(&self, arguments: &[&str]) -> String {
         let root = self.directory.path().canonicalize().unwrap();
         let mut path = Path::new(FTPFS).parent().unwrap().as_os_str().to_owned();

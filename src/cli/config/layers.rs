@@ -102,7 +102,7 @@ const NEEDS: &[(&[&str], &[&str])] = &[
 /// Options with the password of one user.
 const PASSWORDS: [&str; 2] = ["password_file", "password_command"];
 
-/// Returns the options that apply, in the order in which they have to be set. `layers` begin with
+/// Returns the options that apply, in the order in which to set them. `layers` begin with
 /// the most general one.
 pub(in crate::cli) fn merge(
     layers: &[Layer],

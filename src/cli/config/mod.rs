@@ -77,7 +77,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// Returns the options that apply, in the order in which they have to be set.
+    /// Returns the options that apply, in the order in which to set them.
     pub(super) fn merged(&self) -> Vec<ConfiguredOption> {
         layers::merge(&self.layers, &self.circumstances)
     }

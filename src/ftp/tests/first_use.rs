@@ -79,7 +79,7 @@ fn a_data_connection_must_show_the_pinned_certificate() {
     }
 }
 
-/// Whoever shows a certificate without its key must not be able to pin it.
+/// A server that shows a certificate without having its key must not be able to pin it.
 #[test]
 fn a_handshake_that_does_not_end_pins_nothing() {
     let (identity, other) = (Identity::new(), Identity::new());
