@@ -2,15 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::home::MountingHome;
 use crate::support::{
     Kind, Mount, PASSWORD, Process, TestServer, USER, contains, is_mounted, wait_for,
 };
-use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -18,38 +17,23 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// An empty home with a mountpoint in it; on drop, it unmounts whatever is still mounted there.
-struct Home {
-    directory: TempDir,
-    mountpoint: PathBuf,
+struct Home(MountingHome);
+
+impl std::ops::Deref for Home {
+    type Target = MountingHome;
+
+    fn deref(&self) -> &MountingHome {
+        &self.0
+    }
 }
 
 impl Home {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        Self {
-            directory,
-            mountpoint,
-        }
+        Self(MountingHome::new("mnt"))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = crate::support::command(FTPFS);
-        command
-            .args(arguments)
-            .env("HOME", self.directory.path())
-            .env_remove("FTPFS_PASSWORD")
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
-        let path = self.directory.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
+        self.command_here(FTPFS, arguments)
     }
 
     /// Runs a command that must mount, and unmounts afterwards.
@@ -63,17 +47,6 @@ impl Home {
 
     fn unmount(&self) {
         crate::support::run_with("fusermount3", &["-u".as_ref(), self.mountpoint.as_os_str()]);
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if is_mounted(&self.mountpoint) {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(&self.mountpoint)
-                .status();
-        }
     }
 }
 
@@ -165,7 +138,7 @@ fn a_file_still_open_for_writing_at_the_end_is_not_stored_by_half() {
                   [os.write(f, b'n' * 1000000) for _ in range(9)]; print('written', flush=True); sys.stdin.read()";
     let mut writer = Command::new("python3")
         .args(["-c", script])
-        .current_dir(home.directory.path())
+        .current_dir(home.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -264,9 +237,9 @@ fn a_password_can_be_piped_or_typed() {
     let line = format!("{FTPFS} {} mnt", server.url());
     let mut typed = crate::support::command("script")
         .args(["-qefc", &line, "/dev/null"])
-        .env("HOME", home.directory.path())
+        .env("HOME", home.path())
         .env_remove("FTPFS_PASSWORD")
-        .current_dir(home.directory.path())
+        .current_dir(home.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -316,7 +289,7 @@ fn a_log_file_is_written_by_the_background_process() {
     let home = Home::new();
     let url = server.url_with_password();
     home.mounts(&mut home.command(&[&url, "mnt", "-o", "log_file=log,log_level=info"]));
-    let log = home.directory.path().join("log");
+    let log = home.path().join("log");
     let mut text = String::new();
     assert!(
         wait_for(LIMIT, || {

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
+use crate::home::MountingHome;
 use crate::support::{Kind, PASSWORD, TestServer, USER, in_own_namespace, is_mounted, wait_for};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -16,21 +14,20 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A home directory with a configuration, a netrc for the server, and a mountpoint.
-struct Home {
-    directory: TempDir,
-    mountpoint: PathBuf,
+struct Home(MountingHome);
+
+impl std::ops::Deref for Home {
+    type Target = MountingHome;
+
+    fn deref(&self) -> &MountingHome {
+        &self.0
+    }
 }
 
 impl Home {
     /// `configuration` may contain `PORT`, `HOME` and `USER`.
     fn new(server: &TestServer, configuration: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("nas");
-        fs::create_dir(&mountpoint).unwrap();
-        let home = Self {
-            directory,
-            mountpoint,
-        };
+        let home = Self(MountingHome::new("nas"));
         let netrc = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
         home.write(".netrc", &netrc, 0o600);
         home.configure(server, configuration);
@@ -40,31 +37,14 @@ impl Home {
     fn configure(&self, server: &TestServer, configuration: &str) {
         let text = configuration
             .replace("PORT", &server.port().to_string())
-            .replace("HOME", self.directory.path().to_str().unwrap())
+            .replace("HOME", self.path().to_str().unwrap())
             .replace("USER", USER);
         self.write(".config/ftpfs/config", &text, 0o644);
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.directory.path().join(name);
-        let parent = path.parent().unwrap();
-        fs::create_dir_all(parent).unwrap();
-        fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = crate::support::command(FTPFS);
-        command
-            .args(arguments)
-            .env("HOME", self.directory.path())
-            .env_remove("XDG_CONFIG_HOME")
-            .env_remove("XDG_STATE_HOME")
-            .env_remove("FTPFS_PASSWORD")
-            .env_remove("FTPFS_CONFIG")
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null());
+        let mut command = self.command_here(FTPFS, arguments);
+        command.env_remove("FTPFS_CONFIG");
         command
     }
 
@@ -96,17 +76,6 @@ impl Home {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         let line = mounts.lines().find(|line| line.contains(point)).unwrap();
         line.split(' ').map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if is_mounted(&self.mountpoint) {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(&self.mountpoint)
-                .status();
-        }
     }
 }
 
@@ -235,7 +204,7 @@ fn the_check_names_every_fault_with_its_line_and_key() {
     home.configure(&server, faulty);
     let words = home.failed(&["config", "check"]);
     let lines: Vec<&str> = words.lines().collect();
-    let file = home.directory.path().join(".config/ftpfs/config");
+    let file = home.path().join(".config/ftpfs/config");
     let expected = [
         "line 2, [defaults] timeout: timeout=soon: ",
         "line 5, [source.a] url: secrets do not belong",
@@ -267,7 +236,7 @@ fn the_options_of_a_source_are_shown_with_their_origin() {
         home.done(&["config", "show"]),
         format!("nas:\t{url}\t{point}\n")
     );
-    let file = home.directory.path().join(".config/ftpfs/config");
+    let file = home.path().join(".config/ftpfs/config");
     let file = file.display();
     assert_eq!(
         home.done(&["config", "show", "nas:"]),
@@ -295,7 +264,7 @@ fn a_running_mount_takes_log_level_and_limits_again_at_sighup() {
         .success()));
     let status: serde_json::Value = serde_json::from_str(&status()).unwrap();
     let pid = status["pid"].as_u64().unwrap().to_string();
-    let log_text = || fs::read_to_string(home.directory.path().join("log")).unwrap_or_default();
+    let log_text = || fs::read_to_string(home.path().join("log")).unwrap_or_default();
 
     home.configure(
         &server,
@@ -367,7 +336,7 @@ fn contradictions_are_reported_with_their_line() {
         ),
     ] {
         let home = Home::new(&server, &format!("{NAS}{lines}\n"));
-        let file = home.directory.path().join(".config/ftpfs/config");
+        let file = home.path().join(".config/ftpfs/config");
         for arguments in [&["config", "check"][..], &["nas:"]] {
             let message = home.failed(arguments);
             let expected = format!("ftpfs: {} {place}", file.display());
@@ -382,7 +351,7 @@ fn contradictions_are_reported_with_their_line() {
 fn the_home_of_another_user_is_not_searched() {
     let server = TestServer::start(Kind::Embedded);
     let home = Home::new(&server, "[defaults]\nnonsense = true\n");
-    fs::set_permissions(home.directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let script = r#"
         unset FTPFS_CONFIG XDG_CONFIG_HOME
         "$1" config check 2>&1 || echo "own: $?"
@@ -392,7 +361,7 @@ fn the_home_of_another_user_is_not_searched() {
         rm /tmp/ftpfs-of-nobody-$$
         exit "${status:-0}"
     "#;
-    let output = in_own_namespace(home.directory.path(), script, &[FTPFS.as_ref()]);
+    let output = in_own_namespace(home.path(), script, &[FTPFS.as_ref()]);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("unknown option nonsense"), "{text}");
@@ -422,7 +391,7 @@ fn a_reload_finds_a_relative_file_and_misses_a_removed_source() {
             "{NAS}limit_down = \"{limit}\"\nlog_file = \"HOME/log\"\nlog_level = \"info\"\n"
         );
         text.replace("PORT", &server.port().to_string())
-            .replace("HOME", home.directory.path().to_str().unwrap())
+            .replace("HOME", home.path().to_str().unwrap())
             .replace("USER", USER)
     };
     home.write("own.conf", &text("2M"), 0o600);
@@ -436,7 +405,7 @@ fn a_reload_finds_a_relative_file_and_misses_a_removed_source() {
         serde_json::from_str(&home.done(&["status", &point, "--json"])).unwrap();
     let pid = status["pid"].as_u64().unwrap().to_string();
     let hang_up = || crate::support::run_with("kill", &["-HUP".as_ref(), pid.as_ref()]);
-    let log_text = || fs::read_to_string(home.directory.path().join("log")).unwrap_or_default();
+    let log_text = || fs::read_to_string(home.path().join("log")).unwrap_or_default();
     home.write("own.conf", &text("3M"), 0o600);
     hang_up();
     assert!(wait_for(LIMIT, || log_text()
@@ -456,7 +425,7 @@ fn the_machine_has_a_file_of_its_own_also_for_fstab() {
     server.write("file", "hello");
     let home = Home::new(&server, "[defaults]\nfile_mode = 600\n");
     // mount(8) hides the HOME of its caller.
-    let netrc = format!("netrc = \"{}/.netrc\"", home.directory.path().display());
+    let netrc = format!("netrc = \"{}/.netrc\"", home.path().display());
     let system = NAS
         .replace("PORT", &server.port().to_string())
         .replace("USER", USER)
@@ -486,7 +455,7 @@ fn the_machine_has_a_file_of_its_own_also_for_fstab() {
         stat -c '%a' nas nas/file
         umount nas
     "#;
-    let output = in_own_namespace(home.directory.path(), script, &[FTPFS.as_ref()]);
+    let output = in_own_namespace(home.path(), script, &[FTPFS.as_ref()]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     let lines: Vec<&str> = text.lines().collect();

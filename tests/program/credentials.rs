@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
+use crate::home::MountingHome;
 use crate::support::{
     Kind, PASSWORD, Process, Terminal, TestServer, contains, is_mounted, run_with, wait_for,
 };
@@ -18,44 +16,24 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A home with a mountpoint, in which ftpfs runs; what is mounted there is unmounted on drop.
-struct Home {
-    directory: TempDir,
-    mountpoint: PathBuf,
+struct Home(MountingHome);
+
+impl std::ops::Deref for Home {
+    type Target = MountingHome;
+
+    fn deref(&self) -> &MountingHome {
+        &self.0
+    }
 }
 
 impl Home {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        Self {
-            directory,
-            mountpoint,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
-        let mut command = crate::support::command(program);
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env("HOME", self.path())
-            .env("XDG_STATE_HOME", self.path())
-            .env_remove("FTPFS_PASSWORD")
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .stdin(Stdio::null());
-        command
+        Self(MountingHome::new("mnt"))
     }
 
     /// Writes an executable script.
     fn script(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        self.write(name, &format!("#!/bin/sh\n{text}\n"), 0o700);
     }
 
     fn read(&self, name: &str) -> String {
@@ -64,17 +42,6 @@ impl Home {
 
     fn unmount(&self) {
         run_with("umount", &[self.mountpoint.as_os_str()]);
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if is_mounted(&self.mountpoint) {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(&self.mountpoint)
-                .status();
-        }
     }
 }
 
@@ -108,7 +75,7 @@ fn the_first_line_that_a_command_prints_is_the_password() {
     let option =
         r#"password_command="./a store" show 'one\, two' $HOME,log_file=log,log_level=trace"#;
     let output = home
-        .command(FTPFS, &[&server.url(), mountpoint, "-o", option])
+        .command_here(FTPFS, &[&server.url(), mountpoint, "-o", option])
         .env("FTPFS_PASSWORD", "another")
         .stdin(fs::File::open(home.path().join("a store")).unwrap())
         .output()
@@ -146,7 +113,7 @@ fn check_and_the_helper_of_mount_use_the_command_too() {
     home.script("store", &format!("echo {PASSWORD}"));
     let url = server.url();
     let output = home
-        .command(FTPFS, &["check", &url, "-o", "password_command=./store"])
+        .command_here(FTPFS, &["check", &url, "-o", "password_command=./store"])
         .output()
         .unwrap();
     assert_success(&output);
@@ -154,7 +121,7 @@ fn check_and_the_helper_of_mount_use_the_command_too() {
     symlink(FTPFS, &helper).unwrap();
     let options = "rw,_netdev,password_command=./store";
     let output = home
-        .command(helper, &[&url, "mnt", "-o", options])
+        .command_here(helper, &[&url, "mnt", "-o", options])
         .output()
         .unwrap();
     assert_success(&output);
@@ -172,7 +139,7 @@ fn a_command_that_fails_mounts_nothing_and_shows_its_last_words() {
     );
     let url = server.url();
     for arguments in [&[&url, "mnt"][..], &["check", &url]] {
-        let mut command = home.command(FTPFS, arguments);
+        let mut command = home.command_here(FTPFS, arguments);
         command.args(["-o", "password_command=./store show argument"]);
         let message = message(command.output().unwrap());
         assert!(
@@ -197,7 +164,7 @@ fn a_wrong_option_is_explained_without_its_value() {
             "give one of them",
         ),
     ] {
-        let mut command = home.command(FTPFS, &["me@h:", "mnt", "-o", option]);
+        let mut command = home.command_here(FTPFS, &["me@h:", "mnt", "-o", option]);
         let message = message(command.output().unwrap());
         assert!(message.contains(words), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
@@ -207,7 +174,7 @@ fn a_wrong_option_is_explained_without_its_value() {
 /// Starts ftpfs on a terminal of its own.
 fn on_a_terminal(home: &Home, url: &str, option: &str) -> Terminal {
     let line = format!("{FTPFS} {url} mnt -o '{option}'");
-    Terminal::start(home.command("script", &[]), &line)
+    Terminal::start(home.command_here("script", &[]), &line)
 }
 
 /// Password stores ask for a passphrase on the terminal, which only its foreground group may read.
@@ -247,7 +214,7 @@ fn a_credential_of_systemd_is_the_password() {
     fs::create_dir(&credentials).unwrap();
     let file = credentials.join("ftpfs.password");
     let run = |arguments: &[&str]| {
-        home.command(FTPFS, arguments)
+        home.command_here(FTPFS, arguments)
             .env("CREDENTIALS_DIRECTORY", &credentials)
             .output()
             .unwrap()

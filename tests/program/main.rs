@@ -21,6 +21,7 @@ mod docs;
 mod examples;
 mod fstab;
 mod health;
+mod home;
 mod log;
 mod man;
 mod notices;

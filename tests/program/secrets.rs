@@ -2,17 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use crate::home::MountingHome;
 use crate::support::{
     HOST_BEHIND, Kind, Manner, Mount, OPEN_DEVICE, PASSWORD, Process, Speaks, TestProxy,
     TestServer, USER, contains, in_own_namespace, is_mounted, run_with, wait_for,
 };
-use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -49,41 +49,23 @@ fn assert_shows_no_secret(process: &Process) {
 }
 
 /// A home with a mountpoint, in which ftpfs is run; it is removed on drop.
-struct Home {
-    directory: TempDir,
-    mountpoint: PathBuf,
+struct Home(MountingHome);
+
+impl std::ops::Deref for Home {
+    type Target = MountingHome;
+
+    fn deref(&self) -> &MountingHome {
+        &self.0
+    }
 }
 
 impl Home {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        Self {
-            directory,
-            mountpoint,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
+        Self(MountingHome::new("mnt"))
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(self.path())
-            .env("HOME", self.path())
-            .env("XDG_STATE_HOME", self.path())
-            .env_remove("FTPFS_PASSWORD")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self.command_here(program, &[])
     }
 
     /// Returns what a failing `ftpfs ARGUMENTS` prints.
@@ -92,17 +74,6 @@ impl Home {
         assert_eq!(output.status.code(), Some(1));
         assert!(!is_mounted(&self.mountpoint));
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if is_mounted(&self.mountpoint) {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(&self.mountpoint)
-                .status();
-        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use ftpfs::server::Certificate;
-use tempfile::TempDir;
 
+use crate::home::MountingHome;
 use crate::support::{
     Kind, PASSWORD, Terminal, TestServer, Tls, USER, is_mounted, run_with, wait_for,
 };
@@ -20,31 +20,24 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A home with a mountpoint; what is mounted there is unmounted on drop.
-struct Home {
-    directory: TempDir,
-    mountpoint: PathBuf,
+struct Home(MountingHome);
+
+impl std::ops::Deref for Home {
+    type Target = MountingHome;
+
+    fn deref(&self) -> &MountingHome {
+        &self.0
+    }
 }
 
 impl Home {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        Self {
-            directory,
-            mountpoint,
-        }
+        Self(MountingHome::new("mnt"))
     }
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = crate::support::command(program);
-        command
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env("HOME", self.directory.path())
-            .env("XDG_STATE_HOME", self.directory.path().join("state"))
-            .env("FTPFS_PASSWORD", PASSWORD)
-            .stdin(Stdio::null());
+        let mut command = self.command_here(program, arguments);
+        command.env("FTPFS_PASSWORD", PASSWORD);
         command
     }
 
@@ -71,7 +64,7 @@ impl Home {
 
     fn pin(&self, server: &TestServer) -> PathBuf {
         let name = format!("state/ftpfs/certificates/127.0.0.1_{}", server.port());
-        self.directory.path().join(name)
+        self.path().join(name)
     }
 
     /// Starts `ftpfs ARGUMENTS` on a terminal of its own, without a password in the environment.
@@ -79,17 +72,6 @@ impl Home {
         let mut script = self.command("script", &[]);
         script.env_remove("FTPFS_PASSWORD");
         Terminal::start(script, &format!("{FTPFS} {arguments}"))
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if is_mounted(&self.mountpoint) {
-            let _ = Command::new("umount")
-                .arg("-l")
-                .arg(&self.mountpoint)
-                .status();
-        }
     }
 }
 
@@ -206,7 +188,7 @@ fn a_reconnection_accepts_only_the_pinned_certificate() {
     assert_eq!(home.read("file").unwrap(), "over TLS");
     server.change_certificate(certificate());
     assert!(home.read("file").is_err());
-    let log = || fs::read_to_string(home.directory.path().join("log")).unwrap();
+    let log = || fs::read_to_string(home.path().join("log")).unwrap();
     let is_refused = || log().contains("not the one that was pinned");
     assert!(wait_for(LIMIT, is_refused), "{}", log());
     let verbs = verbs(&server);
@@ -230,7 +212,7 @@ fn the_first_access_of_a_delayed_connection_pins() {
     assert_eq!(home.read("file").unwrap(), "over TLS");
     assert!(home.pin(&server).exists());
     home.unmount();
-    let log = fs::read_to_string(home.directory.path().join("log")).unwrap();
+    let log = fs::read_to_string(home.path().join("log")).unwrap();
     assert!(
         log.contains("trusting the certificate of 127.0.0.1:"),
         "{log}"
@@ -342,5 +324,5 @@ fn the_option_needs_tls_and_a_state_directory_and_excludes_other_trust() {
     check.env_remove("XDG_STATE_HOME").env_remove("HOME");
     let message = message(check.output().unwrap());
     assert!(message.contains("set HOME or XDG_STATE_HOME"), "{message}");
-    assert!(!home.directory.path().join("state").exists());
+    assert!(!home.path().join("state").exists());
 }
