@@ -59,6 +59,7 @@ impl<S: PooledConnection> PoolShared<S> {
             cancel,
         })?;
         drop(queued);
+        self.end_monitor_rest();
         self.grow_for_throughput(purpose, &lease);
         Ok(lease)
     }

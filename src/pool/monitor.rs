@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -168,7 +169,9 @@ impl Rounds {
             return next.saturating_duration_since(Instant::now());
         }
         let Some(since) = waiting else {
-            return RESTING_ROUND;
+            shared.is_monitor_resting.store(true, Ordering::SeqCst);
+            let has_leases = shared.lock().stats().leased > 0;
+            return if has_leases { ROUND } else { RESTING_ROUND };
         };
         if !self.silence.left(since, Instant::now()).is_zero() {
             return ROUND;
@@ -205,6 +208,13 @@ fn slept() -> Duration {
 }
 
 impl<S: PooledConnection> PoolShared<S> {
+    /// Ends the rest of the monitor, because there is a lease to watch.
+    pub(super) fn end_monitor_rest(&self) {
+        if self.is_monitor_resting.swap(false, Ordering::SeqCst) {
+            self.wake_monitor();
+        }
+    }
+
     /// Makes the monitor look at the pool, if there is one.
     pub(super) fn wake_monitor(&self) {
         if let Some(monitor) = self.monitor.get() {

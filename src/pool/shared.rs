@@ -1,6 +1,7 @@
 //! The slots behind their lock.
 
 use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -75,6 +76,8 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) waker: Option<Waker>,
     /// `None` if there is no monitor, or it cannot be woken.
     pub(super) monitor: OnceLock<Waker>,
+    /// Whether the monitor waits until there is a lease.
+    pub(super) is_monitor_resting: AtomicBool,
     /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
 }
@@ -105,6 +108,7 @@ impl<S: PooledConnection> PoolShared<S> {
             contended: Condvar::new(),
             waker,
             monitor: OnceLock::new(),
+            is_monitor_resting: AtomicBool::new(false),
             _life: life,
         })
     }

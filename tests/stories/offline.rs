@@ -24,11 +24,13 @@ fn is_offline(mount: &Mount) -> bool {
     !status(mount, "offline").is_null()
 }
 
-/// Kills the server and waits until the mount has given it up, which takes an operation.
+/// Kills the server and waits until the mount has given it up, which takes operations.
 fn lose(server: &TestServer, mount: &Mount) {
     server.kill();
-    let _ = fs::metadata(mount.join("a name to ask for"));
-    assert!(wait_for(NOTICED, || is_offline(mount)));
+    assert!(wait_for(NOTICED, || {
+        let _ = fs::metadata(mount.join("a name to ask for"));
+        is_offline(mount)
+    }));
 }
 
 /// Starts the server again and waits until the mount has found it.
@@ -47,7 +49,8 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Lists the names in a directory of the mount, in order.
 fn names(mount: &Mount, directory: &str) -> String {
-    let listed = shell(&mount.join(directory), "ls").stdout;
+    // A program that starts in a directory of the mount holds the sockets of an embedded server.
+    let listed = shell(mount.path(), &format!("ls {directory}")).stdout;
     String::from_utf8(listed)
         .unwrap()
         .replace('\n', " ")
