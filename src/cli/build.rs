@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::proxy_env::{self, Choice, Variables};
-use super::settings::Settings;
+use super::settings::{CacheChoice, Settings};
 use super::{Failure, security};
 use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
+use crate::disk_cache::{self, CachePlace, DiskCacheLimits, DiskCacheOptions};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, OpenSockets, Password, Proxy,
     ServerProfile, Traffic,
@@ -264,6 +265,13 @@ pub(super) fn mount(
             is_needed: options.writeback && !options.read_only,
             is_read_only: options.read_only,
         },
+        cache: cache_base(options).map(|base| DiskCacheOptions {
+            place: CachePlace::of(&base, &login.user, &source.host, port),
+            limits: DiskCacheLimits {
+                disk: options.cache_disk,
+                free: options.cache_free,
+            },
+        }),
         sockets: Some(sockets(state)),
         hang_up: HangUp::End,
         supervisor: None,
@@ -304,6 +312,20 @@ fn shown_mode(mode: Option<u32>, mask: Option<u32>) -> Option<u32> {
 /// [`state_home`].
 pub(super) fn sockets(state: Option<&Path>) -> Sockets {
     socket_directories(sys::effective_uid(), state, |name| std::env::var_os(name))
+}
+
+/// Returns the directory of the persistent caches. `None` if the user wants none, or has no home
+/// for the usual one.
+pub(super) fn cache_base(options: &Settings) -> Option<PathBuf> {
+    match options.cache_dir.as_ref()? {
+        CacheChoice::Directory(directory) => Some(directory.clone()),
+        CacheChoice::Usual => cache_home(),
+    }
+}
+
+/// Returns the usual directory of the persistent caches of this user.
+pub(super) fn cache_home() -> Option<PathBuf> {
+    disk_cache::cache_home(sys::effective_uid() == 0, |name| std::env::var_os(name))
 }
 
 /// Returns ftpfs's state directory for this user.

@@ -11,6 +11,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::logging::LogFormat;
 use super::proxy_env::Choice;
+use super::settings::CacheChoice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
 use crate::mount::control::LimitChange;
@@ -157,6 +158,14 @@ pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
         return Err("a larger size");
     }
     Ok(size)
+}
+
+/// Parses the directory of the persistent cache, or `default`.
+pub(super) fn cache_place(value: &OsStr) -> Result<CacheChoice, Expected> {
+    if value == "default" {
+        return Ok(CacheChoice::Usual);
+    }
+    path(value).map(CacheChoice::Directory)
 }
 
 /// Parses a rate in bytes per second: a [`size`], or `off` for no limit, which is 0.

@@ -42,6 +42,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
+use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
@@ -146,13 +147,14 @@ pub(crate) struct Vfs {
 }
 
 impl Vfs {
-    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
-    /// Sends nothing.
+    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`. What
+    /// is read is kept in `disk`. Sends nothing.
     pub(crate) fn new(
         remote: RemoteHandle,
         root: MountRoot,
         options: VfsOptions,
         journal: Journal,
+        disk: Option<Arc<DiskCache>>,
     ) -> Arc<Self> {
         let (root, unattached) = match root {
             MountRoot::Known(root) => (Some(root), None),
@@ -179,6 +181,7 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
             locks_uploads: AtomicBool::new(false),
+            disk,
         });
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
