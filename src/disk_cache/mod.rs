@@ -4,17 +4,27 @@
 //! | file | contents |
 //! |---|---|
 //! | `place` | one directory per server and login, private to its user |
+//! | `entry` | one cached file: header, slots, data |
+//! | `header` | which file it is, and in which version |
+//! | `block` | blocks of 64 KiB and their checksums |
+//! | `settled` | which versions can be recognised later |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
 //! one the server has.
 
 #![allow(dead_code, reason = "the reader does not use it yet")]
 
+mod block;
+mod entry;
+mod header;
 mod place;
+mod settled;
 
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use block::BLOCK;
+pub(crate) use entry::{CachedFile, DamagedBlock};
 pub(crate) use place::{CacheDir, CachePlace, cache_home};
 
 use crate::sys::private_files::PrivateFileError;
