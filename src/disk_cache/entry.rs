@@ -99,7 +99,7 @@ impl EntryName {
         self.folder.join(&self.rest)
     }
 
-    fn slots(&self) -> PathBuf {
+    pub(super) fn slots(&self) -> PathBuf {
         self.folder.join(format!("{}{SLOTS_SUFFIX}", self.rest))
     }
 
@@ -402,6 +402,12 @@ impl CachedFile {
 
     fn slot_at(&self, index: u64) -> u64 {
         self.slots_at + index * SLOT
+    }
+
+    /// Sets the time of the last use.
+    #[cfg(test)]
+    pub(super) fn used_at(&self, time: SystemTime) {
+        self.slots.set_modified(time).unwrap();
     }
 
     /// Records that the entry was used: what was used least recently is removed first.
