@@ -163,8 +163,7 @@ mod tests {
     #[test]
     fn it_writes_within_its_limits() {
         let (mut room, now) = (CacheRoom::default(), Instant::now());
-        let advice =
-            |room: &mut CacheRoom, now, free| room.advice(&LIMITS, now, || space(free));
+        let advice = |room: &mut CacheRoom, now, free| room.advice(&LIMITS, now, || space(free));
         assert_eq!(advice(&mut room, now, 100), RoomAdvice::WriteAndCount);
         room.counted(600);
         room.wrote(400);
