@@ -5,6 +5,7 @@
 //! it: the name is cut if it is long, and two logins never share a cache.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -84,7 +85,8 @@ impl CachePlace {
         name.truncate(READABLE);
         name.push('-');
         for byte in Sha256::digest(whole.as_bytes()).iter().take(HASH_BYTES) {
-            name.push_str(&format!("{byte:02x}"));
+            // Writing to a String cannot fail.
+            let _ = write!(name, "{byte:02x}");
         }
         Self {
             base: base.to_owned(),
@@ -195,7 +197,7 @@ fn has_known_format(directory: &Path) -> io::Result<bool> {
         }
         Err(error) => return Err(error),
     };
-    Ok(starts_with(file, FORMAT_TEXT)?)
+    contains_only(file, FORMAT_TEXT)
 }
 
 fn is_file(entry: &DirEntry) -> bool {
@@ -203,7 +205,7 @@ fn is_file(entry: &DirEntry) -> bool {
 }
 
 /// Whether `file` contains exactly `text`.
-fn starts_with(file: File, text: &str) -> io::Result<bool> {
+fn contains_only(file: File, text: &str) -> io::Result<bool> {
     let mut bytes = Vec::new();
     file.take(text.len() as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes == text.as_bytes())

@@ -81,6 +81,9 @@ const STREAMS_PER_FILE: usize = 3;
 /// Maximum time for which a refusal to store a file is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(20);
 
+/// Maximum time for which the end of the mount waits until what was read is in the cache.
+const CACHE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
 #[expect(
@@ -217,6 +220,9 @@ impl Vfs {
         self.housekeeper.stop();
         self.prefetcher.stop();
         self.services.spools.ending();
+        if let Some(disk) = &self.services.disk {
+            disk.finish(CACHE_PATIENCE);
+        }
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {

@@ -12,6 +12,7 @@
 
 mod ahead;
 mod browse;
+mod cached;
 mod claims;
 mod concurrent;
 mod counted;

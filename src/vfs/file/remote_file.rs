@@ -34,7 +34,6 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
     /// What was read, for the next mount.
-    #[allow(dead_code, reason = "the reader does not use it yet")]
     pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
@@ -49,6 +48,7 @@ impl FileServices {
             expected,
             self.read,
             self.parallel.clone(),
+            self.disk.clone(),
         )
     }
 
