@@ -243,6 +243,11 @@ impl Directory {
         }
     }
 
+    /// Adds an old listing below everything that is known, unless there is a listing.
+    pub(super) fn restore(&mut self, listing: Arc<Snapshot>) {
+        self.layers.listing.get_or_insert(listing);
+    }
+
     /// Returns what was last known of `name`, regardless of age, for when the server cannot be
     /// asked.
     pub(super) fn last_answer(&self, name: &[u8]) -> Answer {

@@ -222,7 +222,8 @@ pub(super) fn remote(
 
 /// Whether the mount works without a server that cannot be reached.
 fn works_offline(options: &Settings) -> bool {
-    options.offline.unwrap_or(false)
+    let is_useful = options.cache_dir.is_some() && options.retry == RetryMode::Soft;
+    options.offline.unwrap_or(is_useful)
 }
 
 /// Returns the mount options for the kernel. `label` is the source as typed.

@@ -204,6 +204,11 @@ impl Reach {
     }
 }
 
+/// Whether a session could not be made because the server cannot be reached.
+pub(crate) fn is_out_of_reach(error: &Error) -> bool {
+    Reach::of(error) != Reach::Answered
+}
+
 /// The error for a server that does not answer.
 pub(super) fn no_answer() -> Arc<Error> {
     Arc::new(Error::Timeout(Phase::Connect))

@@ -43,7 +43,7 @@ use crate::ftp::{self, Cause, ConnectOptions, Reply, ServerProfile, Session};
 use crate::guarded;
 
 pub(crate) use connection::PooledConnection;
-pub(crate) use connectivity::OfflineStatus;
+pub(crate) use connectivity::{OfflineStatus, is_out_of_reach};
 pub(crate) use health::{ProblemKind, ServerHealth, ServerProblem};
 pub(crate) use lease::{Lease, Permit};
 
@@ -166,6 +166,16 @@ impl Pool<Session> {
         Ok(pool)
     }
 
+    /// Makes no session: the server cannot be reached because of `error`, and probes look for it.
+    pub(crate) fn offline(options: PoolOptions, error: ftp::Error) -> Self {
+        let pool = Self::unconnected(options);
+        pool.shared
+            .lock()
+            .begin_offline(&Arc::new(error), Instant::now());
+        pool.shared.wake_monitor();
+        pool
+    }
+
     /// Makes no session before the first lease.
     pub(crate) fn unconnected(options: PoolOptions) -> Self {
         let rules = Rules {
@@ -261,7 +271,7 @@ impl<S: PooledConnection> Pool<S> {
     }
 
     /// Why there is no server and since when, while the pool works offline.
-    pub(crate) fn offline(&self) -> Option<OfflineStatus> {
+    pub(crate) fn outage(&self) -> Option<OfflineStatus> {
         self.shared.lock().offline(Instant::now())
     }
 

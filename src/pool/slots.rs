@@ -350,6 +350,13 @@ impl<S: PooledConnection> Slots<S> {
         }
     }
 
+    /// Gives up the server, which could not be reached because of `error`.
+    pub(super) fn begin_offline(&mut self, error: &Arc<ftp::Error>, now: Instant) {
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.give_up(error, now);
+        }
+    }
+
     /// When requests stop waiting for a server that was last heard at `last_heard`, unless it
     /// answers; `None` if they wait as long as they may.
     pub(super) fn suspect_until(&self, last_heard: Instant) -> Option<Instant> {

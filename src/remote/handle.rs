@@ -143,7 +143,7 @@ impl RemoteHandle {
 
     /// Returns why there is no server and since when, while the mount works without it.
     pub(crate) fn offline(&self) -> Option<OfflineStatus> {
-        self.pool().offline()
+        self.pool().outage()
     }
 
     /// Looks for a lost server now.

@@ -139,4 +139,30 @@ stories_on! {
         assert!(wait_for(NOTICED, || !is_offline(mount)));
         assert_eq!(names(mount, "other"), "c.txt");
     }
+
+    /// A later mount starts without the server, and shows and reads what an earlier one has seen.
+    fn a_mount_starts_without_the_server(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        let cache = tempfile::tempdir().unwrap();
+        let option = format!("cache_dir={}", cache.path().join("c").display());
+        let options = [option.as_str(), "dir_ttl=1", "attr_ttl=0"];
+        let seen = Mount::with_options(server, &options);
+        assert_eq!(names(&seen, "docs"), "a.txt b.txt");
+        assert_eq!(names(&seen, "."), "docs other");
+        assert_eq!(read(seen.join("docs/a.txt")), "alpha\n");
+        seen.unmount();
+        server.kill();
+        let mount = Mount::with_options(server, &options);
+        assert!(is_offline(&mount));
+        assert_eq!(names(&mount, "."), "docs other");
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+        assert_eq!(read(mount.join("docs/a.txt")), "alpha\n");
+        unreachable(fs::read(mount.join("docs/b.txt")));
+        assert_errno(fs::metadata(mount.join("docs/nosuch")), libc::ENOENT);
+        unreachable(fs::read_dir(mount.join("other")));
+        find_again(server, &mount);
+        assert_eq!(read(mount.join("docs/b.txt")), "beta\n");
+        assert_eq!(names(&mount, "other"), "c.txt");
+    }
 }

@@ -91,7 +91,7 @@ pub(super) static SPECS: &[Spec] = &[
         Group::Connection,
         "offline",
         "yes|no",
-        "no",
+        "yes with cache_dir",
         "While the server cannot be reached, answer from what is cached, and fail the rest immediately; not with hard",
         |to, value| {
             to.offline = Some(value::yes_or_no(value)?);

@@ -27,7 +27,11 @@ impl Vfs {
         let Err(Errno::NETUNREACH) = asked else {
             return asked;
         };
-        match self.cache.last_answer(directory, name) {
+        let mut answer = self.cache.last_answer(directory, name);
+        if answer == Answer::Unknown && self.restore_listing(directory) {
+            answer = self.cache.last_answer(directory, name);
+        }
+        match answer {
             Answer::Present(value, _) => Ok(WithTtl {
                 value,
                 ttl: Duration::ZERO,
@@ -48,11 +52,24 @@ impl Vfs {
     ) -> Result<Arc<Snapshot>, Errno> {
         match asked {
             Err(Errno::NETUNREACH) => {
+                if self.cache.listed_names(directory).is_none() {
+                    self.restore_listing(directory);
+                }
                 let last = self.cache.last_snapshot(directory);
                 last.ok_or(Errno::NETUNREACH)
             }
             asked => asked,
         }
+    }
+
+    /// Adds the stored listing of `directory` to what is known of it. Returns whether there is one.
+    fn restore_listing(&self, directory: &RemotePath) -> bool {
+        let stored = self.stored_listings.as_ref();
+        let Some(listing) = stored.and_then(|stored| stored.read(directory)) else {
+            return false;
+        };
+        self.cache.restore(directory, listing);
+        true
     }
 
     /// Checks that what is written now is stored, or can wait for the server.
