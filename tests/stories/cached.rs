@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use crate::support::{
-    Kind, Mount, Random, TestServer, assert_same_bytes, in_own_namespace, lines, run, shell,
-    tell_on, wait_for,
+    Kind, Mount, Random, TestServer, assert_same_bytes, in_own_namespace, lines, shell, tell_on,
+    wait_for,
 };
 
 /// Longest that a test waits for what must happen.
@@ -41,10 +41,7 @@ fn mount(server: &TestServer, cache: &Path, options: &[&str]) -> Mount {
 
 /// The files with the contents of remote files.
 fn stored(cache: &Path) -> Vec<PathBuf> {
-    let found = run(&format!(
-        "find {} -path '*/files/*/*' -type f",
-        cache.display()
-    ));
+    let found = shell(cache, "find $PWD -path '*/files/*/*' -type f");
     lines(&found).into_iter().map(PathBuf::from).collect()
 }
 

@@ -17,8 +17,14 @@ pub(super) struct Keeping {
 }
 
 impl ReaderShared {
-    /// Adds to the map what `disk` has of the file.
-    pub(super) fn find_cached(&self, disk: &DiskCache) {
+    /// Adds to the map what the persistent cache has of the file, once. No lock is held meanwhile.
+    pub(super) fn find_cached(&self) {
+        if let Some(disk) = &self.disk {
+            self.has_looked.get_or_init(|| self.add_cached(disk));
+        }
+    }
+
+    fn add_cached(&self, disk: &DiskCache) {
         let Some(file) = disk.find(&self.source.path(), &self.expected.version()) else {
             return;
         };
