@@ -25,17 +25,25 @@ impl ReaderShared {
     }
 
     fn add_cached(&self, disk: &DiskCache) {
-        let Some(file) = disk.find(&self.source.path(), &self.expected.version()) else {
+        let version = self.expected.version();
+        let Some(file) = disk.find(&self.source.path(), &version) else {
             return;
         };
         let Ok(present) = file.present() else {
             return;
         };
+        let is_whole = present
+            .first()
+            .is_some_and(|range| *range == (0..file.size()));
         let place = BlockPlace::Cached(Arc::new(file));
         let mut state = self.lock();
         for range in present {
             let from = range.start;
             state.blocks.insert(range, &place, from, Retention::File);
+        }
+        drop(state);
+        if is_whole {
+            self.source.begin_cached(&version);
         }
     }
 }
