@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use crate::amount;
-use crate::support::{Kind, Mount, Random, TestServer};
+use crate::support::{Kind, Mount, Random, TestServer, wait_for};
 
 /// File lengths: of one block, of exactly one, of some, and of more than a tenth of the cache.
 const LENGTHS: [usize; 12] = [
@@ -89,14 +89,19 @@ fn set_time(path: &Path, time: SystemTime) {
     file.set_modified(time).unwrap();
 }
 
-/// Returns the bytes that came over data connections, as the mount reports.
+/// Returns the bytes that came over data connections, as the mount reports. Its socket opens a
+/// moment after the mount.
 fn received(mount: &Mount) -> u64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
-    let output = command
-        .args(["status", "--json"])
-        .arg(mount.path())
-        .output();
-    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut text = String::new();
+    wait_for(Duration::from_secs(30), || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        let output = command
+            .args(["status", "--json"])
+            .arg(mount.path())
+            .output();
+        text = String::from_utf8(output.unwrap().stdout).unwrap();
+        text.contains("\"bytes_received\":")
+    });
     let (_, after) = text.split_once("\"bytes_received\":").expect(&text);
     let digits: String = after
         .trim_start()
