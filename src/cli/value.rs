@@ -168,6 +168,11 @@ pub(super) fn cache_place(value: &OsStr) -> Result<CacheChoice, Expected> {
     path(value).map(CacheChoice::Directory)
 }
 
+/// Parses the size of a cache.
+pub(super) fn cache_size(text: &str) -> Result<u64, String> {
+    size(OsStr::new(text), 0).map_err(|expected| format!("{expected} is expected"))
+}
+
 /// Parses a rate in bytes per second: a [`size`], or `off` for no limit, which is 0.
 pub(super) fn rate(value: &OsStr) -> Result<u64, Expected> {
     const EXPECTED: Expected = "bytes per second, such as 500K or 5M, at least 1K, or off";

@@ -29,21 +29,16 @@ impl Slot {
 
     /// Returns the stored form: the checksum, and a checksum of that.
     pub(super) fn encode(self, nonce: u64, index: u64) -> [u8; SLOT as usize] {
-        let [a, b, c, d] = self.0.to_le_bytes();
-        let [e, f, g, h] = self.guard(nonce, index).to_le_bytes();
-        [a, b, c, d, e, f, g, h]
+        let stored = u64::from(self.0) | u64::from(self.guard(nonce, index)) << 32;
+        stored.to_le_bytes()
     }
 
     /// Parses the stored form. `None` if the block is absent or the slot is damaged.
     pub(super) fn decode(nonce: u64, index: u64, stored: &[u8]) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h] = *stored else {
-            return None;
-        };
-        if stored.iter().all(|byte| *byte == 0) {
-            return None;
-        }
-        let slot = Self(u32::from_le_bytes([a, b, c, d]));
-        (slot.guard(nonce, index) == u32::from_le_bytes([e, f, g, h])).then_some(slot)
+        let stored = u64::from_le_bytes(stored.try_into().ok()?);
+        let slot = Self(stored as u32);
+        let is_right = slot.guard(nonce, index) == (stored >> 32) as u32;
+        (stored != 0 && is_right).then_some(slot)
     }
 
     fn guard(self, nonce: u64, index: u64) -> u32 {

@@ -114,6 +114,7 @@ impl EntryName {
     }
 
     /// Removes the entry.
+    #[cfg(test)]
     pub(super) fn remove(&self) {
         if let Ok(Some((header, _, _))) = read_header(&self.slots()) {
             let _ = fs::remove_file(self.data(header.nonce));
@@ -247,11 +248,6 @@ impl CachedFile {
     /// Returns the size of the remote file in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.header.size
-    }
-
-    /// Returns the random number of the entry.
-    pub(super) fn nonce(&self) -> u64 {
-        self.header.nonce
     }
 
     /// Returns the bytes that are there, in order. Their checksums are not compared yet.

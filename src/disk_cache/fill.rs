@@ -151,13 +151,12 @@ impl FillShared {
         if !self.cache.has_room() {
             return Ok(None);
         }
-        let entry = match entry {
-            Some(entry) => entry,
-            None => {
-                let opened = self.open_or_create()?;
-                *stored = opened.stored();
-                entry.insert(Arc::new(opened))
-            }
+        let entry = if let Some(entry) = entry {
+            entry
+        } else {
+            let opened = self.open_or_create()?;
+            *stored = opened.stored();
+            entry.insert(Arc::new(opened))
         };
         let length = bytes.len() as u64;
         if *stored + length > self.cache.most_of_one() || entry.has(index)? {
@@ -172,17 +171,15 @@ impl FillShared {
     fn open_or_create(&self) -> io::Result<CachedFile> {
         let directory = &self.cache.directory;
         let version = self.header.version();
-        match CachedFile::open(directory, &self.header.path, &version) {
-            Ok(Some(entry)) => Ok(entry),
-            Ok(None) | Err(_) => {
-                let nonce = new_nonce();
-                let header = EntryHeader {
-                    nonce,
-                    ..self.header.clone()
-                };
-                CachedFile::create(directory, header)
-            }
+        if let Ok(Some(entry)) = CachedFile::open(directory, &self.header.path, &version) {
+            return Ok(entry);
         }
+        let nonce = new_nonce();
+        let header = EntryHeader {
+            nonce,
+            ..self.header.clone()
+        };
+        CachedFile::create(directory, header)
     }
 
     /// Makes the blocks present that were taken so far.

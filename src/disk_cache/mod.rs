@@ -15,8 +15,6 @@
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
 //! one the server has.
 
-#![allow(dead_code, reason = "the reader does not use it yet")]
-
 mod block;
 mod entry;
 mod fill;
@@ -128,6 +126,10 @@ impl DiskCache {
     }
 
     /// The directory of the cache.
+    #[allow(
+        dead_code,
+        reason = "who stores something else beside the files needs it"
+    )]
     pub(crate) fn directory(&self) -> &CacheDir {
         &self.directory
     }

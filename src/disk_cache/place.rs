@@ -100,11 +100,6 @@ impl CachePlace {
         }
     }
 
-    /// The directory for the caches of all servers.
-    pub(crate) fn base(&self) -> &Path {
-        &self.base
-    }
-
     /// Opens the cache, or creates it. Moves one of an unknown format aside and begins with an
     /// empty one.
     ///
@@ -167,6 +162,34 @@ impl CacheDir {
     /// The directory of this server's cache.
     pub(crate) fn path(&self) -> &Path {
         &self.directory
+    }
+
+    /// Returns the caches of all servers in `base`.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or others could have written to it.
+    pub(crate) fn all_in(base: &Path) -> Result<Vec<Self>, DiskCacheError> {
+        let failed = |source| DiskCacheError {
+            path: base.to_owned(),
+            source,
+        };
+        let entries = match fs::read_dir(base) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        check_private(base)?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let directory = entry.map_err(failed)?.path();
+            if directory.join(FORMAT).exists()
+                && check_private(&directory).is_ok()
+                && has_known_format(&directory).unwrap_or(false)
+            {
+                found.push(Self { directory });
+            }
+        }
+        Ok(found)
     }
 
     /// The folder with the contents of files.

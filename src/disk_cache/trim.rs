@@ -129,7 +129,7 @@ pub(super) fn remove(
     Ok(removed)
 }
 
-/// Removes everything.
+/// Removes everything, listings as well. Counts the files.
 ///
 /// # Errors
 /// The local disk failed.
@@ -141,6 +141,17 @@ pub(super) fn clear(directory: &CacheDir) -> io::Result<CacheContents> {
         unlink(&entry);
         true
     })?;
+    for listing in fs::read_dir(directory.listings())?.flatten() {
+        let path = listing.path();
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        if let Err(error) = gone {
+            log::debug!("cannot remove {}: {error}", path.display());
+        }
+    }
     Ok(removed)
 }
 

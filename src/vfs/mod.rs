@@ -53,8 +53,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
-    Report, Stage, Waiting, WarmupCounts,
+    Changes, ContentCounts, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened,
+    PageCache, Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
@@ -177,7 +177,8 @@ impl Vfs {
             ttl: options.dir_ttl,
             max_bytes: options.cache_bytes,
         }));
-        let prefetcher = Prefetcher::new(remote.clone(), Arc::clone(&cache), &options);
+        let prefetcher =
+            Prefetcher::new(remote.clone(), Arc::clone(&cache), disk.clone(), &options);
         let spools = SpoolDir::new(journal, options.spool_size);
         let services = Arc::new(FileServices {
             remote: remote.clone(),

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use crate::support::{
-    Kind, Mount, Random, TestServer, assert_same_bytes, in_own_namespace, lines, run, shell,
-    tell_on, wait_for,
+    Kind, Mount, Random, TestServer, assert_same_bytes, in_own_namespace, lines, shell, tell_on,
+    wait_for,
 };
 
 /// Longest that a test waits for what must happen.
@@ -41,10 +41,7 @@ fn mount(server: &TestServer, cache: &Path, options: &[&str]) -> Mount {
 
 /// The files with the contents of remote files.
 fn stored(cache: &Path) -> Vec<PathBuf> {
-    let found = run(&format!(
-        "find {} -path '*/files/*/*' -type f",
-        cache.display()
-    ));
+    let found = shell(cache, "find $PWD -path '*/files/*/*' -type f");
     lines(&found).into_iter().map(PathBuf::from).collect()
 }
 
@@ -112,12 +109,12 @@ mod what_changes_is_never_stale {
         assert!(stored(cache.path()).is_empty());
         for round in 0..6 {
             let bytes = random.bytes(200_000);
-            write_old(&server, "file", &bytes, 400 * DAY - round * DAY);
+            write_old(&server, "file", &bytes, DAY * (400 - round));
             let mounted = mount(&server, cache.path(), &["open_ttl=0"]);
             assert!(fs::read(mounted.join("file")).unwrap() == bytes, "{round}");
             // Changed while it is mounted.
             let bytes = random.bytes(200_000);
-            write_old(&server, "file", &bytes, 300 * DAY - round * DAY);
+            write_old(&server, "file", &bytes, DAY * (300 - round));
             assert!(fs::read(mounted.join("file")).unwrap() == bytes, "{round}");
         }
     }
@@ -192,7 +189,7 @@ fn damage_is_fetched_again() {
         assert!(fs::read(mounted.join("file")).unwrap() == bytes, "{round}");
         mounted.unmount();
         let files = stored(cache.path());
-        assert_eq!(files.len(), 2, "{round}");
+        assert!(files.len() >= 2, "{round}");
         for path in files {
             let file = File::options().read(true).write(true).open(path).unwrap();
             let length = file.metadata().unwrap().len();
@@ -292,7 +289,7 @@ fn the_cache_is_private() {
     let server = TestServer::start(Kind::Embedded);
     let home = TempDir::new().unwrap();
     write_old(&server, "small", b"hello", DAY);
-    write_old(&server, "large", &[7; 200_000], DAY);
+    write_old(&server, "large", &vec![7; 200_000], DAY);
     let cache = home.path().join("new/cache");
     let mounted = mount(&server, &cache, &[]);
     fs::read(mounted.join("small")).unwrap();
@@ -325,4 +322,105 @@ fn a_part_that_was_read_is_kept() {
     let mut bytes = vec![0; 500_000];
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes == server.read("file")[..500_000]);
+}
+
+/// Runs `ftpfs` with these arguments, and returns what it prints.
+fn ftpfs(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `ftpfs warmup` fetches files, too, and then nothing is read from the server.
+mod a_warm_up_fetches_the_files {
+    use super::*;
+
+    fn tell(kind: Kind) {
+        let server = TestServer::start(kind);
+        let cache = TempDir::new().unwrap();
+        let mut random = Random::new();
+        for (number, size) in SIZES.iter().enumerate() {
+            let name = format!("tree/{}/file {number}", number % 2);
+            write_old(&server, &name, &random.bytes(*size), 400 * DAY);
+        }
+        server.write("tree/new", b"of today");
+        write_old(&server, "other", &random.bytes(1000), 400 * DAY);
+        server.hand_over();
+        let first = mount(&server, cache.path(), &[]);
+        let tree = first.join("tree");
+        let words = ftpfs(&["warmup", tree.to_str().unwrap()]);
+        assert!(
+            words.starts_with("listed 3 directories with 8 names; 5 files with"),
+            "{words}"
+        );
+        first.unmount();
+        let count = stored(cache.path()).len();
+        assert_eq!(
+            count,
+            3 + 2 * 2,
+            "one file for each small one, two for a large one"
+        );
+        let second = mount(&server, cache.path(), &[]);
+        let tree = second.join("tree");
+        for entry in ["0/file 0", "1/file 1", "0/file 2", "1/file 3", "0/file 4"] {
+            assert_same_bytes(tree.join(entry), server.root().join("tree").join(entry));
+        }
+        if kind == Kind::Embedded {
+            let commands = server.commands();
+            let fetched = commands.iter().filter(|it| it.starts_with("RETR")).count();
+            assert_eq!(fetched, SIZES.len(), "{commands:?}");
+        }
+    }
+
+    tell_on! { [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd] }
+}
+
+/// `ftpfs cache` shows, trims and clears, while a mount uses the cache.
+#[test]
+fn the_cache_is_shown_trimmed_and_cleared() {
+    let server = TestServer::start(Kind::Embedded);
+    let home = TempDir::new().unwrap();
+    let cache = home.path().join("cache");
+    let directory = format!("--dir={}", cache.display());
+    let cache_command = |arguments: &[&str]| {
+        let all: Vec<&str> = ["cache"].iter().chain(arguments).copied().collect();
+        ftpfs(&[all.as_slice(), &[directory.as_str()]].concat())
+    };
+    assert!(cache_command(&[]).starts_with("no caches in "));
+    let mut random = Random::new();
+    for name in 0..10 {
+        write_old(&server, &name.to_string(), &random.bytes(300_000), DAY);
+    }
+    let mounted = mount(&server, &cache, &[]);
+    let read_all = || {
+        for name in 0..10 {
+            assert_same_bytes(
+                mounted.join(name.to_string()),
+                server.root().join(name.to_string()),
+            );
+        }
+    };
+    read_all();
+    assert!(wait_for(SOON, || cache_command(&["show"]).contains(": 10 files, ")));
+    assert!(cache_command(&["show", server.user()]).contains("10 files"));
+    let refused = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
+        .args(["cache", "clear", "nobody@nowhere", &directory])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let trimmed = cache_command(&["trim", "--size=1M"]);
+    assert!(
+        trimmed.contains("removed 7 files") && trimmed.contains("left 3 files"),
+        "{trimmed}"
+    );
+    read_all();
+    let cleared = cache_command(&["clear"]);
+    assert!(cleared.contains("removed"), "{cleared}");
+    read_all();
+    mounted.unmount();
+    let second = mount(&server, &cache, &[]);
+    assert_same_bytes(second.join("3"), server.root().join("3"));
 }

@@ -30,7 +30,7 @@ pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{HealthSummary, Report, Stage, Waiting};
-pub(crate) use warmup::WarmupCounts;
+pub(crate) use warmup::{ContentCounts, WarmupCounts};
 
 pub(super) use follow::ReplacedNames;
 pub(super) use statfs::StatfsCache;

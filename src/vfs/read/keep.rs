@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::ReaderShared;
 use super::block_map::{BlockPlace, Retention};
@@ -14,22 +14,44 @@ pub(super) struct Keeping {
     fill: CacheFill,
     /// Whether something was offered that is not confirmed.
     is_open: Cell<bool>,
+    began: Instant,
+    /// How long the transfer has waited for the local disk.
+    waited: Cell<Duration>,
 }
 
+/// How long a transfer that no reader waits for may wait for the local disk.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// A transfer that a reader waits for spends at most one part in this many of its time on that.
+const SHARE: u32 = 20;
+
 impl ReaderShared {
-    /// Adds to the map what `disk` has of the file.
-    pub(super) fn find_cached(&self, disk: &DiskCache) {
-        let Some(file) = disk.find(&self.source.path(), &self.expected.version()) else {
+    /// Adds to the map what the persistent cache has of the file, once. No lock is held meanwhile.
+    pub(super) fn find_cached(&self) {
+        if let Some(disk) = &self.disk {
+            self.has_looked.get_or_init(|| self.add_cached(disk));
+        }
+    }
+
+    fn add_cached(&self, disk: &DiskCache) {
+        let version = self.expected.version();
+        let Some(file) = disk.find(&self.source.path(), &version) else {
             return;
         };
         let Ok(present) = file.present() else {
             return;
         };
+        let is_whole = present
+            .first()
+            .is_some_and(|range| *range == (0..file.size()));
         let place = BlockPlace::Cached(Arc::new(file));
         let mut state = self.lock();
         for range in present {
             let from = range.start;
             state.blocks.insert(range, &place, from, Retention::File);
+        }
+        drop(state);
+        if is_whole {
+            self.source.begin_cached(&version);
         }
     }
 }
@@ -65,13 +87,25 @@ impl Keeping {
         Some(Self {
             fill,
             is_open: Cell::new(false),
+            began: Instant::now(),
+            waited: Cell::new(Duration::ZERO),
         })
     }
 
-    /// Offers the bytes from `offset` on, and waits up to `patience` for the local disk.
-    pub(super) fn offer(&self, offset: u64, piece: impl FillPiece, patience: Duration) {
+    /// Offers the bytes from `offset` on. If the local disk is behind, waits a moment, a shorter one
+    /// if a reader waits for the transfer.
+    pub(super) fn offer(&self, offset: u64, piece: impl FillPiece, is_awaited: bool) {
         self.is_open.set(true);
-        self.fill.offer(offset, piece, patience);
+        let patience = if is_awaited {
+            (self.began.elapsed() / SHARE).saturating_sub(self.waited.get())
+        } else {
+            PATIENCE
+        };
+        let offered = Instant::now();
+        self.fill.offer(offset, piece, patience.min(PATIENCE));
+        if is_awaited {
+            self.waited.set(self.waited.get() + offered.elapsed());
+        }
     }
 
     /// Makes valid what was offered.

@@ -38,7 +38,7 @@ pub(in crate::vfs) mod fake;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
@@ -93,6 +93,8 @@ struct ReaderShared {
     free: Arc<BufferPool>,
     /// What was read stays here.
     disk: Option<Arc<DiskCache>>,
+    /// Set when the first read has looked into it: a reader is created under locks.
+    has_looked: OnceLock<()>,
 }
 
 /// The state of a read.
@@ -115,7 +117,7 @@ impl Reader {
         disk: Option<Arc<DiskCache>>,
     ) -> Self {
         let state = ReaderState::new(expected.size(), Instant::now());
-        let reader = Self {
+        Self {
             shared: Arc::new(ReaderShared {
                 source,
                 expected,
@@ -126,12 +128,9 @@ impl Reader {
                 parts: Condvar::new(),
                 free: Arc::new(BufferPool::new(options.read_ahead)),
                 disk,
+                has_looked: OnceLock::new(),
             }),
-        };
-        if let Some(disk) = &reader.shared.disk {
-            reader.shared.find_cached(disk);
         }
-        reader
     }
 
     /// Returns the `length` bytes at `offset`, fewer at the end of the file, or `None` if the read
@@ -140,6 +139,7 @@ impl Reader {
         if self.has_changed() {
             return None;
         }
+        self.shared.find_cached();
         let mut state = self.shared.lock();
         let end = state.clip(offset, length);
         if end <= offset {
@@ -165,6 +165,7 @@ impl Reader {
             drop(woken.lock());
             woken.arrived.notify_all();
         });
+        shared.find_cached();
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
         loop {

@@ -228,7 +228,7 @@ impl PartsFetch<'_> {
                 from: 0,
                 length: part.range.end - part.range.start,
             };
-            keeping.offer(part.range.start, piece, PATIENCE);
+            keeping.offer(part.range.start, piece, false);
             keeping.confirm();
         }
     }

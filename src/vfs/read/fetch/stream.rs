@@ -2,7 +2,7 @@
 //! transfer or from parts that are fetched in parallel.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::LOOK_AGAIN;
 use crate::cancel::Cancel;
@@ -15,9 +15,6 @@ use crate::vfs::read::parallel::{self, ParallelWatch, PartBytes, PartQueue, Prob
 use crate::vfs::read::steps::StreamStep;
 use crate::vfs::read::stream::StreamProgress;
 use crate::vfs::read::{DownloadStep, ReaderShared, ResumableDownload, Revalidate};
-
-/// How long a transfer that no reader waits for may wait for the local disk.
-const DISK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Fills the stream of the transfer `transfer`, from `position` on.
 pub(super) fn fill(
@@ -213,7 +210,7 @@ impl StreamFetch<'_> {
                 from: bytes.from,
                 length,
             };
-            keeping.offer(bytes.range.start, piece, self.patience());
+            keeping.offer(bytes.range.start, piece, self.is_awaited());
         }
         self.consider_parts();
         Ok(Filled::More)
@@ -277,17 +274,16 @@ impl StreamFetch<'_> {
         if let Some(keeping) = &self.keeping {
             let start = self.resuming.position().saturating_sub(length);
             let bytes = Bytes::slice(&buffer, 0..length as usize);
-            keeping.offer(start, bytes, self.patience());
+            keeping.offer(start, bytes, self.is_awaited());
         }
         is_wanted
     }
 
-    /// Returns how long the transfer may wait for the local disk: not while a reader waits for it.
-    fn patience(&self) -> Duration {
-        match self.shared.lock().filled_by(self.transfer) {
-            Some(stream) if stream.is_awaited() => Duration::ZERO,
-            Some(_) | None => DISK_PATIENCE,
-        }
+    /// Whether a reader waits for the stream.
+    fn is_awaited(&self) -> bool {
+        let mut state = self.shared.lock();
+        let stream = state.filled_by(self.transfer);
+        stream.is_some_and(|stream| stream.is_awaited())
     }
 
     /// Publishes the next `length` bytes to the readers. They are in `place`, from byte `from` on.
