@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Mount, TestServer, assert_errno, shell, stories_on, wait_for};
 
@@ -64,9 +64,16 @@ fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
 }
 
 fn plant(server: &TestServer) {
-    server.write("docs/a.txt", "alpha\n");
-    server.write("docs/b.txt", "beta\n");
-    server.write("other/c.txt", "gamma\n");
+    // What was changed just now is not kept: it may change again without a sign.
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    for (path, text) in [
+        ("docs/a.txt", "alpha\n"),
+        ("docs/b.txt", "beta\n"),
+        ("other/c.txt", "gamma\n"),
+    ] {
+        let file = File::options().write(true).open(server.write(path, text));
+        file.unwrap().set_modified(yesterday).unwrap();
+    }
     server.hand_over();
 }
 
