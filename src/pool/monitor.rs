@@ -152,7 +152,12 @@ impl Rounds {
             Some(offline) if !self.was_offline => {
                 log::warn!("working without the server: {}", offline.reason);
             }
-            None if self.was_offline => log::info!("the server can be reached again"),
+            None if self.was_offline => {
+                log::info!("the server can be reached again");
+                if let Some(on_return) = shared.on_return.get() {
+                    on_return();
+                }
+            }
             Some(_) | None => {}
         }
         self.was_offline = offline.is_some();

@@ -216,6 +216,12 @@ impl Vfs {
             replaced: ReplacedNames::default(),
         });
         vfs.housekeeper.start(&vfs);
+        let waiting = Arc::downgrade(&vfs.writeback);
+        vfs.remote.when_back(move || {
+            if let Some(waiting) = waiting.upgrade() {
+                waiting.retry_now();
+            }
+        });
         if vfs.options.writeback {
             vfs.writeback.start(&vfs);
         }

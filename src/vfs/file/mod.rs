@@ -499,15 +499,35 @@ impl OpenFile {
         }
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        let length = fill::fill(
-            &spooled.spool,
-            &self.services.source(self.ino),
-            version,
-            cancel,
-        )?;
+        let length = match self.fill_offline(&spooled.spool, &version)? {
+            Some(length) => length,
+            None => fill::fill(
+                &spooled.spool,
+                &self.services.source(self.ino),
+                version,
+                cancel,
+            )?,
+        };
         spooled.store.filled(length);
         self.state().contents.begin_draft(spooled);
         Ok(())
+    }
+
+    /// Fills `spool` from the persistent cache while the server cannot be reached.
+    fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
+        let services = &self.services;
+        if services.remote.offline().is_none() {
+            return Ok(None);
+        }
+        let path = services.inodes.path(self.ino)?;
+        let cached = services
+            .disk
+            .as_ref()
+            .and_then(|disk| disk.find(&path, version));
+        match cached {
+            Some(cached) => Ok(fill::fill_from_cache(spool, &cached)?),
+            None => Ok(None),
+        }
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.

@@ -42,6 +42,7 @@ impl OpenFile {
                 return Ok(false);
             };
             spooled.spool.journal_record().persist(&noted)?;
+            self.note_closed(spooled);
             if !self.seal(spooled, generation, &noted) {
                 spooled.spool.journal_record().done();
                 return Ok(false);

@@ -99,7 +99,7 @@ impl Vfs {
             return self.store(file, cancel);
         }
         let failure = file.take_failure();
-        if file.is_partial() || !self.writeback.has_capacity_for(file) {
+        if file.is_partial() || !self.writeback.has_capacity_for(file, self.is_offline()) {
             return self.store(file, cancel);
         }
         match file.persist() {
