@@ -76,7 +76,7 @@ def proftpd(wanted):
     users.chmod(0o600)
     # Debian 13 has these as modules, Debian 12 in the program.
     loaded = [name for name in ("mod_ls", "mod_xfer") if (modules / f"{name}.so").exists()]
-    loads = "".join(f"LoadModule {name}.c\n" for name in [*loaded, "mod_site_misc"])
+    loads = "".join(f"LoadModule {name}.c\n" for name in [*loaded, "mod_site_misc", "mod_copy"])
     limits = ["LoadModule mod_digest.c", "DigestEngine on"] if wanted.digests else []
     if wanted.max_clients:
         limits.append(f"MaxClients {wanted.max_clients}")

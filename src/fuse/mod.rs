@@ -28,7 +28,7 @@ use fuser::{
 };
 
 use crate::cancel::{Blocking, Cancel};
-use crate::vfs::{Changes, Errno, Opened, Vfs};
+use crate::vfs::{Changes, CopyEnd, Errno, Opened, Vfs};
 
 use dispatch::{forget_entry, release_unused};
 use followers::Followers;
@@ -512,18 +512,31 @@ impl fuser::Filesystem for FuseFs {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         _from: INodeNo,
-        _from_file: FileHandle,
-        _from_offset: u64,
+        from_file: FileHandle,
+        from_offset: u64,
         _to: INodeNo,
-        _to_file: FileHandle,
-        _to_offset: u64,
-        _length: u64,
+        to_file: FileHandle,
+        to_offset: u64,
+        length: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        let end = |file, offset| CopyEnd {
+            handle: handle(file),
+            offset,
+        };
+        let (from, to) = (end(from_file, from_offset), end(to_file, to_offset));
+        // The reply has 32 bits, as has the kernel's length.
+        let length = length.min(u64::from(u32::MAX));
+        let copy = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
+            vfs.copy_range(from, to, length, may)
+        };
+        self.answer(request, reply, b"", copy, |reply, copied| match copied {
+            Ok(count) => reply.written(count as u32),
+            Err(errno) => reply.error(error(errno)),
+        });
     }
 
     fn ioctl(

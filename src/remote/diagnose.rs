@@ -53,7 +53,7 @@ impl Remote {
             Operation::Read | Operation::Store | Operation::Delete if is_directory => {
                 ErrorKind::IsDirectory
             }
-            Operation::MakeDirectory => ErrorKind::AlreadyExists,
+            Operation::MakeDirectory | Operation::MakeLink => ErrorKind::AlreadyExists,
             Operation::RemoveDirectory if there == Kind::File => ErrorKind::NotDirectory,
             Operation::RemoveDirectory if self.is_filled(exchange, path) => ErrorKind::NotEmpty,
             Operation::Home
@@ -65,7 +65,9 @@ impl Remote {
             | Operation::Delete
             | Operation::Rename
             | Operation::SetTime
-            | Operation::SetMode => ErrorKind::PermissionDenied,
+            | Operation::SetMode
+            | Operation::SetGroup
+            | Operation::Copy => ErrorKind::PermissionDenied,
         }
     }
 
@@ -78,7 +80,9 @@ impl Remote {
 /// Returns the meaning of a refusal if nothing exists at the path but its directory does.
 fn kind_if_absent(operation: Operation) -> ErrorKind {
     match operation {
-        Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
+        Operation::Store | Operation::MakeDirectory | Operation::MakeLink => {
+            ErrorKind::PermissionDenied
+        }
         Operation::Home
         | Operation::Stat
         | Operation::List
@@ -88,7 +92,9 @@ fn kind_if_absent(operation: Operation) -> ErrorKind {
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::NotFound,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::Copy => ErrorKind::NotFound,
     }
 }
 
@@ -106,6 +112,9 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::PermissionDenied,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::MakeLink
+        | Operation::Copy => ErrorKind::PermissionDenied,
     }
 }

@@ -41,6 +41,9 @@ pub(super) enum Operation {
     Rename,
     SetTime,
     SetMode,
+    SetGroup,
+    MakeLink,
+    Copy,
 }
 
 impl Cause for Error {
@@ -64,6 +67,9 @@ impl Operation {
             Self::Rename => "rename",
             Self::SetTime => "set the time of",
             Self::SetMode => "set the mode of",
+            Self::SetGroup => "set the group of",
+            Self::MakeLink => "make the link",
+            Self::Copy => "copy",
         }
     }
 }

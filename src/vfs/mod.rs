@@ -51,7 +51,7 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
+    Changes, CopyEnd, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
     Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;

@@ -18,8 +18,9 @@ mod naming;
 mod partial;
 pub(super) mod remote_file;
 mod sealed;
+mod server_copy;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,6 +43,10 @@ use left::ClosedBy;
 pub(super) use left::LeftContents;
 use naming::Naming;
 use remote_file::FileServices;
+use server_copy::ServerCopy;
+
+/// What an open file contains, and its upload.
+type FileContents = WriteState<Arc<Reader>, Spooled, ServerCopy>;
 
 /// An open file.
 #[derive(Debug)]
@@ -58,12 +63,14 @@ pub(super) struct OpenFile {
     /// Shared by threads that change the spool, exclusive for replacing the spool; held only for
     /// local I/O.
     changing: RwLock<()>,
+    /// Whether the server is copying another file to this one.
+    copying: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    contents: WriteState<Arc<Reader>, Spooled>,
+    contents: FileContents,
     /// The spool being filled from the server.
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
@@ -141,7 +148,7 @@ impl OpenFile {
     fn new(
         services: &Arc<FileServices>,
         ino: Ino,
-        contents: WriteState<Arc<Reader>, Spooled>,
+        contents: FileContents,
         attributes: Attributes,
         base: Option<Version>,
     ) -> Self {
@@ -165,6 +172,7 @@ impl OpenFile {
             gate: Gate::default(),
             append: Mutex::new(()),
             changing: RwLock::new(()),
+            copying: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -203,7 +211,7 @@ impl OpenFile {
     /// program may still write to always does, because all programs must see what is written.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
-        if state.is_spooled() || state.naming.is_unlinked() {
+        if state.holds_contents() || state.naming.is_unlinked() {
             return true;
         }
         let version = Version::from(attributes);
@@ -225,13 +233,15 @@ impl OpenFile {
     pub(super) fn attributes(&self) -> Option<Attributes> {
         let state = self.state();
         let attributes = state.attributes.clone();
-        match state.contents.local() {
-            Some(spooled) => Some(Attributes {
-                size: Some(spooled.spool.len()),
-                ..attributes
-            }),
-            None => state.naming.is_unlinked().then_some(attributes),
-        }
+        let size = match state.contents.visible() {
+            Visible::Local(spooled) => spooled.spool.len(),
+            Visible::Copied(copy) => copy.shown(),
+            Visible::Remote(_) => return state.naming.is_unlinked().then_some(attributes),
+        };
+        Some(Attributes {
+            size: Some(size),
+            ..attributes
+        })
     }
 
     /// Returns the size that programs see, if it is known.
@@ -293,6 +303,10 @@ impl OpenFile {
                 let bytes = self.read_local(&spooled, offset, length, may)?;
                 self.note_local_end(&spooled, offset, &bytes);
                 Ok(bytes)
+            }
+            Visible::Copied(_) => {
+                self.make_changeable(Needed::All, may.cancel()?)?;
+                self.read(offset, length, may)
             }
         }
     }
@@ -364,9 +378,16 @@ impl OpenFile {
         };
         let progress = |copy: Option<Spooled>| copy.map_or(0, |copy| copy.store.progress());
         let filled = filling.map_or(0, |spool| spool.len());
+        // The server does not say how far it is. The deadline of its reply ends the wait.
+        let copied = if self.copying.load(Ordering::Relaxed) {
+            to_seconds(SystemTime::now()).unsigned_abs()
+        } else {
+            0
+        };
         progress(local)
             .wrapping_add(progress(sealed))
             .wrapping_add(filled)
+            .wrapping_add(copied)
     }
 
     /// Updates attributes after the server accepted new ones under the file's name.
@@ -389,6 +410,7 @@ impl OpenFile {
                 reader.forget_idle(bytes);
             }
             Visible::Local(spooled) => spooled.store.release_idle(transfers),
+            Visible::Copied(_) => {}
         }
     }
 
@@ -482,6 +504,9 @@ impl OpenFile {
         if self.is_spooled() {
             return Ok(());
         }
+        if let Some(copy) = self.copied() {
+            return self.fetch_copy(&copy, cancel);
+        }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         if let Some(size) = version.size {
@@ -506,8 +531,12 @@ impl OpenFile {
         // An upload of the file must end first.
         let _pass = self.enter(cancel)?;
         if !self.is_spooled() {
+            let copy = self.copied();
             let spooled = empty_spool(&self.services, self.ino)?;
             self.state().contents.begin_draft(spooled);
+            if let Some(copy) = copy {
+                copy.discard();
+            }
         }
         Ok(())
     }
@@ -523,10 +552,11 @@ impl OpenFile {
     }
 
     /// Returns the contents that programs see.
-    fn visible(&self) -> Visible<Arc<Reader>, Spooled> {
+    fn visible(&self) -> Visible<Arc<Reader>, Spooled, ServerCopy> {
         match self.state().contents.visible() {
             Visible::Remote(reader) => Visible::Remote(Arc::clone(reader)),
             Visible::Local(spooled) => Visible::Local(spooled.clone()),
+            Visible::Copied(copy) => Visible::Copied(copy.clone()),
         }
     }
 
@@ -544,6 +574,11 @@ impl OpenFile {
 impl State {
     fn is_spooled(&self) -> bool {
         self.contents.local().is_some()
+    }
+
+    /// Whether these contents are newer than the server's file of this name.
+    fn holds_contents(&self) -> bool {
+        self.is_spooled() || self.contents.copied().is_some()
     }
 
     fn is_dirty(&self) -> bool {

@@ -3,6 +3,7 @@
 mod adopt;
 mod case;
 mod close;
+mod copy;
 mod directories;
 mod flush;
 mod follow;
@@ -23,6 +24,7 @@ mod unlink;
 mod warmup;
 mod write;
 
+pub(crate) use copy::CopyEnd;
 pub(crate) use flush::FlushOutcome;
 pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
