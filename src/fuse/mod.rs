@@ -28,7 +28,7 @@ use fuser::{
 };
 
 use crate::cancel::{Blocking, Cancel};
-use crate::vfs::{Changes, CopyEnd, Errno, Opened, Vfs};
+use crate::vfs::{Changes, CopyEnd, Errno, ExtendedAttribute, Opened, Vfs};
 
 use dispatch::{forget_entry, release_unused};
 use followers::Followers;
@@ -36,7 +36,7 @@ use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
     GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
-    open_flags, open_mode, opened, statfs, written,
+    open_flags, open_mode, opened, sized, statfs, written,
 };
 use workers::Workers;
 
@@ -132,6 +132,8 @@ impl fuser::Filesystem for FuseFs {
             uid,
             gid,
             modified,
+            // fuser does not pass on the flag by which the kernel says so.
+            drops_modes: size.is_some() && request.uid() != 0,
         };
         let (number, file) = (ino(number), file.map(handle));
         self.wait(
@@ -212,13 +214,17 @@ impl fuser::Filesystem for FuseFs {
 
     fn symlink(
         &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _link: &OsStr,
-        _target: &std::path::Path,
+        request: &Request,
+        parent: INodeNo,
+        link: &OsStr,
+        target: &std::path::Path,
         reply: ReplyEntry,
     ) {
-        reply.error(error(Errno::PERM));
+        let (parent, link) = (ino(parent), link.to_owned());
+        let target = target.as_os_str().as_bytes().to_vec();
+        self.wait_for_entry(request, reply, move |vfs, cancel| {
+            vfs.make_link(parent, link.as_bytes(), &target, cancel)
+        });
     }
 
     fn rename(
@@ -303,17 +309,24 @@ impl fuser::Filesystem for FuseFs {
         file: FileHandle,
         offset: u64,
         bytes: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let (file, length, thread) = (handle(file), bytes.len(), request.pid());
+        let drops_modes = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.answer(
             request,
             reply,
             bytes,
-            move |vfs, bytes, may| vfs.write(file, offset, bytes, thread, may),
+            move |vfs, bytes, may| {
+                vfs.write(file, offset, bytes, thread, may)?;
+                if drops_modes {
+                    vfs.drop_privileged_mode(file);
+                }
+                Ok(())
+            },
             move |reply, answer| written(reply, answer, length),
         );
     }
@@ -451,8 +464,7 @@ impl fuser::Filesystem for FuseFs {
         self.answer(request, reply, b"", |vfs, _, may| vfs.space(may), statfs);
     }
 
-    // FTP has no extended attributes, holes, ranges to copy or events. The kernel remembers an
-    // ENOSYS.
+    // Extended attributes cannot be set. The kernel remembers an ENOSYS, and answers by itself.
     fn setxattr(
         &self,
         _request: &Request,
@@ -468,23 +480,43 @@ impl fuser::Filesystem for FuseFs {
 
     fn getxattr(
         &self,
-        _request: &Request,
-        _number: INodeNo,
-        _name: &OsStr,
-        _size: u32,
+        request: &Request,
+        number: INodeNo,
+        name: &OsStr,
+        size: u32,
         reply: ReplyXattr,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        let Some(attribute) = ExtendedAttribute::named(name.as_bytes()) else {
+            self.vfs.counts().request();
+            return reply.error(error(ExtendedAttribute::absent(name.as_bytes())));
+        };
+        let number = ino(number);
+        let get = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
+            vfs.extended_attribute(number, attribute, may)
+        };
+        self.answer(request, reply, b"", get, move |reply, value| {
+            sized(reply, size, value.as_deref());
+        });
     }
 
-    fn listxattr(&self, _request: &Request, _number: INodeNo, _size: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
+    fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        self.vfs.counts().request();
+        sized(
+            reply,
+            size,
+            self.vfs.extended_attributes(ino(number)).as_deref(),
+        );
     }
 
-    fn removexattr(&self, _request: &Request, _number: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENOSYS);
+    fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.vfs.counts().request();
+        let removed = self
+            .vfs
+            .remove_extended_attribute(ino(number), name.as_bytes());
+        empty(reply, removed);
     }
 
+    // FTP has no holes or events. The kernel remembers an ENOSYS.
     fn lseek(
         &self,
         _request: &Request,

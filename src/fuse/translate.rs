@@ -3,7 +3,7 @@
 
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, ReplyAttr,
-    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
 use crate::ftp::Kind;
@@ -133,15 +133,33 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
     }
 }
 
+/// Sends the value or the names of extended attributes, or their length if the program has room
+/// for `size` bytes and that is 0 (getxattr(2)).
+pub(super) fn sized<'a>(
+    reply: ReplyXattr,
+    size: u32,
+    answer: Result<&'a [u8], impl Into<&'a Errno>>,
+) {
+    match answer {
+        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+        Ok(value) if value.len() > size as usize => reply.error(fuser::Errno::ERANGE),
+        Ok(value) => reply.data(value),
+        Err(errno) => reply.error(error(*errno.into())),
+    }
+}
+
 pub(super) fn statfs(reply: ReplyStatfs, answer: Result<FreeSpace, Errno>) {
-    let free = match answer {
-        Ok(FreeSpace(free)) => free,
+    let space = match answer {
+        Ok(FreeSpace(space)) => space,
         Err(errno) => return reply.error(error(errno)),
     };
-    let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
+    let in_blocks = |bytes: u64| bytes / u64::from(BLOCK);
+    let free = space.map_or(UNKNOWN_SPACE, |space| in_blocks(space.available));
+    let total = space.and_then(|space| space.total);
+    let blocks = total.map_or(free, |total| in_blocks(total).max(free));
     // FTP cannot count files. A million free ones satisfy every tool.
     let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);
-    reply.statfs(blocks, blocks, blocks, files, files, BLOCK, name_max, BLOCK);
+    reply.statfs(blocks, free, free, files, files, BLOCK, name_max, BLOCK);
 }
 
 #[cfg(test)]

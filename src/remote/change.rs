@@ -302,7 +302,9 @@ impl Remote {
 pub(super) fn make_link(remote: &Remote, target: &[u8], link: &RemotePath) -> Result<(), Error> {
     let context = ErrorContext::new(Operation::MakeLink, link);
     let profile = remote.profile();
-    let directory = link.parent().filter(|_| profile.has(Capability::SiteSymlink));
+    let directory = link
+        .parent()
+        .filter(|_| profile.has(Capability::SiteSymlink));
     let Some(directory) = directory else {
         let reason = "the server has no command for this";
         return Err(context.error(ErrorKind::Unsupported, reason));

@@ -60,6 +60,7 @@ impl Remote {
             | Operation::Stat
             | Operation::ReadLink
             | Operation::Read
+            | Operation::Digest
             | Operation::Store
             | Operation::RemoveDirectory
             | Operation::Delete
@@ -88,6 +89,7 @@ fn kind_if_absent(operation: Operation) -> ErrorKind {
         | Operation::List
         | Operation::ReadLink
         | Operation::Read
+        | Operation::Digest
         | Operation::RemoveDirectory
         | Operation::Delete
         | Operation::Rename
@@ -105,7 +107,8 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Stat
         | Operation::List
         | Operation::ReadLink
-        | Operation::Read => ErrorKind::NotFound,
+        | Operation::Read
+        | Operation::Digest => ErrorKind::NotFound,
         Operation::Store
         | Operation::MakeDirectory
         | Operation::RemoveDirectory

@@ -44,6 +44,7 @@ pub(super) enum Operation {
     SetGroup,
     MakeLink,
     Copy,
+    Digest,
 }
 
 impl Cause for Error {
@@ -70,6 +71,7 @@ impl Operation {
             Self::SetGroup => "set the group of",
             Self::MakeLink => "make the link",
             Self::Copy => "copy",
+            Self::Digest => "get the digest of",
         }
     }
 }

@@ -47,6 +47,7 @@ mod temporary_name;
 mod transience;
 mod upload;
 mod upload_start;
+mod url;
 mod version;
 
 use std::convert::Infallible;

@@ -141,7 +141,9 @@ impl Default for ProfileInner {
 impl ServerProfile {
     /// Creates a profile of an unknown server with the capabilities `without` disabled.
     pub fn without(without: &[Capability]) -> Self {
-        let bits = without.iter().fold(0_u128, |bits, it| bits | 1 << it.index());
+        let bits = without
+            .iter()
+            .fold(0_u128, |bits, it| bits | 1 << it.index());
         let inner = ProfileInner {
             without: bits,
             ..ProfileInner::default()
@@ -460,7 +462,10 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
         (C::MffMode, fact("unix.mode")),
         (C::MffGroup, fact("unix.group")),
         // mod_copy announces its three commands by this one.
-        (C::CopyPair, features.has("SITE COPY") || features.has("SITE CPFR")),
+        (
+            C::CopyPair,
+            features.has("SITE COPY") || features.has("SITE CPFR"),
+        ),
         (C::SiteCopy, features.has("SITE COPY")),
         (C::SiteSymlink, features.has("SITE SYMLINK")),
         (C::Xquota, features.has("XQUOTA")),

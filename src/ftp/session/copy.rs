@@ -57,7 +57,9 @@ impl Session {
     ) -> Result<Vec<u8>, Error> {
         let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
         if first.is_empty() || first.iter().chain(second.as_bytes()).any(is_blank) {
-            return Err(Error::Unrepresentable("a path with blanks before another one"));
+            return Err(Error::Unrepresentable(
+                "a path with blanks before another one",
+            ));
         }
         let first = crate::ftp::charset::encode(first, self.charset())?;
         let before = [command.as_bytes(), b" ", &first, b" "].concat();

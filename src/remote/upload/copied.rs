@@ -49,13 +49,19 @@ impl Remote {
     ) -> Result<RemoteCopy, Error> {
         let context = ErrorContext::new(Operation::Copy, from);
         let unsupported = |reason: &str| context.error(ErrorKind::Unsupported, reason);
-        let size = version.size.ok_or_else(|| unsupported("its size is unknown"))?;
+        let size = version
+            .size
+            .ok_or_else(|| unsupported("its size is unknown"))?;
         let first = self.steps().first(self.profile(), to, Instant::now());
         if self.atomic() == Atomic::Never || first == UploadName::Final {
             return Err(unsupported("the copy would have no temporary name"));
         }
         let mut exchange = self.begin(&context)?;
-        self.confirm_name(&mut exchange, &ErrorContext::new(Operation::Store, to), true)?;
+        self.confirm_name(
+            &mut exchange,
+            &ErrorContext::new(Operation::Store, to),
+            true,
+        )?;
         let temporary = self.new_part(to, first == UploadName::Hidden);
         let temporary = temporary.ok_or_else(|| unsupported("the root is a directory"))?;
         let temporary = self.copy_to(&mut exchange, &context, temporary, size)?;
@@ -172,7 +178,9 @@ impl RemoteCopy {
     ) -> Result<StoredFacts, Error> {
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
-        let stored = self.upload.verify_and_place(&mut exchange, target, commit)?;
+        let stored = self
+            .upload
+            .verify_and_place(&mut exchange, target, commit)?;
         self.upload.state = State::Ended;
         self.upload.leave_place();
         Ok(stored)

@@ -18,7 +18,8 @@ mod naming;
 mod partial;
 pub(super) mod remote_file;
 mod sealed;
-mod server_copy;
+pub(super) mod server_copy;
+mod status;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

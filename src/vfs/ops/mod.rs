@@ -23,6 +23,7 @@ mod symlink;
 mod unlink;
 mod warmup;
 mod write;
+mod xattr;
 
 pub(crate) use copy::CopyEnd;
 pub(crate) use flush::FlushOutcome;
@@ -31,6 +32,8 @@ pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{HealthSummary, Report, Stage, Waiting};
 pub(crate) use warmup::WarmupCounts;
+pub(crate) use xattr::{CachedShare, ExtendedAttribute};
 
 pub(super) use follow::ReplacedNames;
 pub(super) use statfs::StatfsCache;
+pub(super) use xattr::RecentDigests;

@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::remote::{Error, ErrorKind};
+use crate::vfs::CachedShare;
 
 pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
@@ -195,6 +196,17 @@ impl Reader {
     /// Whether the server has another version. Bytes read so far may belong to either.
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.expected.has_changed()
+    }
+
+    /// Returns how much of the file was fetched and is kept.
+    pub(in crate::vfs) fn cached_share(&self) -> CachedShare {
+        let size = self.size();
+        let state = self.shared.lock();
+        match size {
+            Some(size) if size > 0 && state.blocks.has(0..size) => CachedShare::Whole,
+            _ if state.blocks.is_empty() => CachedShare::None,
+            _ => CachedShare::Part,
+        }
     }
 
     /// Returns the size of the file if the server listed a wrong one.

@@ -53,7 +53,10 @@ enum Contents<R, C, K> {
     Copied(K),
     Draft(C),
     Sealed(Sealed<C>),
-    Superseded { sealed: Sealed<C>, draft: C },
+    Superseded {
+        sealed: Sealed<C>,
+        draft: C,
+    },
 }
 
 /// The contents that programs see.
