@@ -4,6 +4,8 @@
 //! A callback replies from memory if the vfs can. Otherwise the request and its reply go to a
 //! worker, and the FUSE loop takes the next request ([`dispatch`]).
 
+mod copy;
+mod directories;
 mod dispatch;
 mod fatal_signal;
 mod followers;
@@ -12,6 +14,7 @@ mod interrupts;
 mod kernel;
 mod translate;
 mod workers;
+mod xattr;
 
 use std::ffi::OsStr;
 use std::io;
@@ -28,15 +31,15 @@ use fuser::{
 };
 
 use crate::cancel::{Blocking, Cancel};
-use crate::vfs::{Changes, CopyEnd, Errno, ExtendedAttribute, Opened, Vfs};
+use crate::vfs::{Changes, Errno, Opened, Vfs};
 
 use dispatch::{forget_entry, release_unused};
 use followers::Followers;
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
-    GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
-    open_flags, open_mode, opened, sized, statfs, written,
+    GENERATION, attributes, data, empty, entry, error, file_attr, handle, ino, open_flags,
+    open_mode, opened, statfs, written,
 };
 use workers::Workers;
 
@@ -391,25 +394,9 @@ impl fuser::Filesystem for FuseFs {
         _number: INodeNo,
         directory: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        self.vfs.counts().request();
-        let result = self
-            .vfs
-            .read_directory(handle(directory), offset, |listed| {
-                let name = OsStr::from_bytes(listed.name);
-                let attr = listed.attr;
-                let full = reply.add(INodeNo(attr.ino.0), listed.next, file_type(attr.kind), name);
-                // The kernel does not count a lookup for a plain readdir.
-                if !full && !is_dots(listed.name) {
-                    self.vfs.forget(attr.ino, 1);
-                }
-                !full
-            });
-        match result {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(error(errno)),
-        }
+        self.list(directory, offset, reply);
     }
 
     fn readdirplus(
@@ -418,20 +405,9 @@ impl fuser::Filesystem for FuseFs {
         _number: INodeNo,
         directory: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        self.vfs.counts().request();
-        let result = self
-            .vfs
-            .read_directory(handle(directory), offset, |listed| {
-                let name = OsStr::from_bytes(listed.name);
-                let attr = file_attr(&listed.attr);
-                !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, GENERATION)
-            });
-        match result {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(error(errno)),
-        }
+        self.list_with_attributes(directory, offset, reply);
     }
 
     fn releasedir(
@@ -486,34 +462,15 @@ impl fuser::Filesystem for FuseFs {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let Some(attribute) = ExtendedAttribute::named(name.as_bytes()) else {
-            self.vfs.counts().request();
-            return reply.error(error(ExtendedAttribute::absent(name.as_bytes())));
-        };
-        let number = ino(number);
-        let get = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
-            vfs.extended_attribute(number, attribute, may)
-        };
-        self.answer(request, reply, b"", get, move |reply, value| {
-            sized(reply, size, value.as_deref());
-        });
+        self.get_attribute(request, number, name, size, reply);
     }
 
     fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        self.vfs.counts().request();
-        sized(
-            reply,
-            size,
-            self.vfs.extended_attributes(ino(number)).as_deref(),
-        );
+        self.list_attributes(number, size, reply);
     }
 
     fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.vfs.counts().request();
-        let removed = self
-            .vfs
-            .remove_extended_attribute(ino(number), name.as_bytes());
-        empty(reply, removed);
+        self.remove_attribute(number, name, reply);
     }
 
     // FTP has no holes or events. The kernel remembers an ENOSYS.
@@ -555,20 +512,8 @@ impl fuser::Filesystem for FuseFs {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let end = |file, offset| CopyEnd {
-            handle: handle(file),
-            offset,
-        };
-        let (from, to) = (end(from_file, from_offset), end(to_file, to_offset));
-        // The reply has 32 bits, as has the kernel's length.
-        let length = length.min(u64::from(u32::MAX));
-        let copy = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
-            vfs.copy_range(from, to, length, may)
-        };
-        self.answer(request, reply, b"", copy, |reply, copied| match copied {
-            Ok(count) => reply.written(count as u32),
-            Err(errno) => reply.error(error(errno)),
-        });
+        let (from, to) = ((from_file, from_offset), (to_file, to_offset));
+        self.copy_range(request, from, to, length, reply);
     }
 
     fn ioctl(

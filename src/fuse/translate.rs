@@ -3,7 +3,7 @@
 
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, ReplyAttr,
-    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
 };
 
 use crate::ftp::Kind;
@@ -130,21 +130,6 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
     match answer {
         Ok(()) => reply.written(length as u32),
         Err(errno) => reply.error(error(errno)),
-    }
-}
-
-/// Sends the value or the names of extended attributes, or their length if the program has room
-/// for `size` bytes and that is 0 (getxattr(2)).
-pub(super) fn sized<'a>(
-    reply: ReplyXattr,
-    size: u32,
-    answer: Result<&'a [u8], impl Into<&'a Errno>>,
-) {
-    match answer {
-        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-        Ok(value) if value.len() > size as usize => reply.error(fuser::Errno::ERANGE),
-        Ok(value) => reply.data(value),
-        Err(errno) => reply.error(error(*errno.into())),
     }
 }
 

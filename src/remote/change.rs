@@ -361,9 +361,8 @@ pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
                     remote.profile().fails(way.capability(), &fault);
                 }
                 log::debug!("cannot get the free space at {path}: {fault}");
-                if refusal(&fault).is_none() {
-                    return None;
-                }
+                // Only after a refusal is another question worth it.
+                refusal(&fault)?;
             }
         }
     }

@@ -46,8 +46,8 @@ impl Remote {
         Err(context.error(ErrorKind::Truncated, &reason))
     }
 
-    /// Returns the digest of the file at `path` by this algorithm, which the server computes; `size`
-    /// is that of the file.
+    /// Returns the digest of the file at `path` by this algorithm, which the server computes.
+    /// `size` is the size of the file.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the server does not compute it.

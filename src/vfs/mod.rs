@@ -24,6 +24,7 @@
 
 mod attach;
 mod attr;
+mod cached_share;
 mod counters;
 pub(crate) mod errno;
 mod file;
@@ -51,8 +52,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    CachedShare, Changes, CopyEnd, ExtendedAttribute, FlushOutcome, FreeSpace, HealthSummary,
-    OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting, WarmupCounts,
+    Changes, CopyEnd, ExtendedAttribute, FlushOutcome, FreeSpace, HealthSummary, OpenAccess,
+    OpenMode, Opened, PageCache, Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;

@@ -88,7 +88,7 @@ fn cp_stays_on_the_server_proftpd() {
 
 /// Each case is a program that copies parts and wholes, and writes and reads around that. `big` has
 /// 300,000 bytes, `small` 1,000, and `old` others.
-const CASES: &str = r#"
+const CASES: &str = r"
 import os, sys
 def opened(name, flags): return os.open(name, flags, 0o644)
 new = os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -143,7 +143,7 @@ target = opened('of stored', new); source = opened('grown', os.O_RDONLY); copy(s
 try: copy(source, source, 1000, 0, 500); assert False
 except OSError: pass
 target = opened('grown', os.O_RDWR); copy(source, target, 1000, 0, 50000); os.close(target)
-"#;
+";
 
 /// Runs the cases in `directory`, where `big` and the others are.
 fn run_cases(directory: &Path) {

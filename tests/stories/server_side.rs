@@ -45,7 +45,7 @@ stories! {
         server.hand_over();
         shell(server.root(), "touch -d '2020-02-02 02:02:02 UTC' 'd/a file'; chmod 640 'd/a file'");
         let file = mount.join("d/a file");
-        let listed = shell(&mount.join("d"), "getfattr 'a file' | grep user");
+        let listed = shell(mount.join("d"), "getfattr 'a file' | grep user");
         assert_eq!(lines(&listed), ["user.ftpfs.cached", "user.ftpfs.facts", "user.ftpfs.upload", "user.ftpfs.url"]);
         assert_eq!(lines(&shell(mount.path(), "getfattr d | grep user")), ["user.ftpfs.facts", "user.ftpfs.url"]);
         let get = |name: &str| attribute(&file, name);
@@ -60,7 +60,7 @@ stories! {
         assert_no_attribute(&file, "security.capability", "not supported");
         assert_no_attribute(&mount.join("d"), "user.ftpfs.sha256", "No such attribute");
         // No program can set one.
-        let set = shell(&mount.join("d"), "! setfattr -n user.ftpfs.url -v x b 2>&1; ! setfattr -n user.x -v x b 2>&1");
+        let set = shell(mount.join("d"), "! setfattr -n user.ftpfs.url -v x b 2>&1; ! setfattr -n user.x -v x b 2>&1");
         assert!(lines(&set).iter().all(|line| line.contains("not supported")), "{set:?}");
     }
 

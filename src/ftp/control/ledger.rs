@@ -1,10 +1,10 @@
 //! The ledger of outstanding replies: which command each reply answers, and whether it can.
 //!
 //! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to few commands:
-//! 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST, RNFR and SITE CPFR. A reply that cannot answer its
-//! command shows that client and server are out of step. Some servers send a completion twice,
-//! after an aborted transfer or always. Such a [stray](Fit::Stray) reply is recognised by the reply
-//! before it.
+//! 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST, RNFR and SITE CPFR. A reply that cannot
+//! answer its command shows that client and server are out of step. Some servers send a completion
+//! twice, after an aborted transfer or always. Such a [stray](Fit::Stray) reply is recognised by
+//! the reply before it.
 
 use std::collections::VecDeque;
 

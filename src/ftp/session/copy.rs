@@ -45,8 +45,8 @@ impl Session {
     /// # Errors
     /// [`Error::Unrepresentable`] if a path has a blank, which ends it in this command.
     pub fn make_link(&mut self, target: &[u8], link: &RemotePath) -> Result<(), Error> {
-        let line = self.line_of_two("SITE SYMLINK", target, link)?;
-        self.completed("SITE SYMLINK", &line).map(drop)
+        let command = self.line_of_two("SITE SYMLINK", target, link)?;
+        self.completed("SITE SYMLINK", &command).map(drop)
     }
 
     fn line_of_two(

@@ -1,7 +1,7 @@
 //! Quotas as servers show them to their users: SITE QUOTA of ProFTPD's mod_quotatab, and XQUOTA of
 //! WS_FTP Server. Neither is in a standard.
 
-use super::{Session, malformed};
+use super::Session;
 use crate::ftp::error::Error;
 use crate::ftp::reply::Reply;
 
@@ -24,7 +24,7 @@ impl Session {
     /// Returns the quota of this user in bytes (XQUOTA), or `None` if there is no limit.
     pub fn xquota(&mut self) -> Result<Option<QuotaUsage>, Error> {
         let reply = self.completed("XQUOTA", b"XQUOTA")?;
-        parse_xquota(&reply).ok_or_else(|| malformed(&reply, "a disk usage"))
+        Ok(parse_xquota(&reply))
     }
 }
 
@@ -54,19 +54,20 @@ fn parse_site_quota(reply: &Reply) -> Option<QuotaUsage> {
     })
 }
 
-/// Parses the lines `Disk usage: 1024` and `Disk limit: 4096`. The inner `None` means that there is
-/// no limit, the outer one that the reply has neither.
-fn parse_xquota(reply: &Reply) -> Option<Option<QuotaUsage>> {
+/// Parses the lines `Disk usage: 1024` and `Disk limit: 4096`. Without a limit, there is no number.
+fn parse_xquota(reply: &Reply) -> Option<QuotaUsage> {
     let value = |name: &str| {
         reply.lines().iter().find_map(|line| {
             let line = String::from_utf8_lossy(line).to_ascii_lowercase();
             let (label, value) = line.split_once(':')?;
-            (label.trim() == name).then(|| value.trim().to_owned())
+            let is_named = label.trim() == name;
+            value.trim().parse().ok().filter(|_| is_named)
         })
     };
-    let used = value("disk usage")?.parse().ok()?;
-    let limit = value("disk limit").and_then(|limit| limit.parse().ok());
-    Some(limit.map(|limit| QuotaUsage { used, limit }))
+    Some(QuotaUsage {
+        used: value("disk usage")?,
+        limit: value("disk limit")?,
+    })
 }
 
 #[cfg(test)]
@@ -103,9 +104,9 @@ mod tests {
     fn disk_usage_and_limit_are_the_quota() {
         let text = "File and disk usage\n  File count: 5\n  File limit: 10000\n  \
             Disk usage: 1024\n  Disk limit: 4096\nFile and disk usage end";
-        assert_eq!(parse_xquota(&reply(text)), Some(quota(1024, 4096)));
+        assert_eq!(parse_xquota(&reply(text)), quota(1024, 4096));
         let unlimited = text.replace("4096", "unlimited");
-        assert_eq!(parse_xquota(&reply(&unlimited)), Some(None));
+        assert_eq!(parse_xquota(&reply(&unlimited)), None);
         assert_eq!(parse_xquota(&reply("File count: 5")), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Changing properties of a file: modification time (MFMT and MFF of draft-somers-ftp-mfxx, SITE
-//! UTIME, MDTM), mode (SITE CHMOD, MFF), group (SITE CHGRP, MFF) and name (RNFR and RNTO, RFC 959 §4.1.3), in one write if
-//! the server supports pipelining.
+//! UTIME, MDTM), mode (SITE CHMOD, MFF), group (SITE CHGRP, MFF) and name (RNFR and RNTO, RFC 959
+//! §4.1.3), in one write if the server supports pipelining.
 
 use super::Session;
 use crate::ftp::error::Error;

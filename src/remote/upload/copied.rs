@@ -1,6 +1,6 @@
-//! Uploads of which no byte is sent, because the server copies another of its files to the temporary
-//! name. The rest is as for any upload: the journal has the name before the server does, the size
-//! is checked, and the rename is atomic.
+//! Uploads of which no byte is sent, because the server copies another of its files to the
+//! temporary name. The rest is as for any upload: the journal has the name before the server does,
+//! the size is checked, and the rename is atomic.
 
 use std::time::{Duration, Instant};
 

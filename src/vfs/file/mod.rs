@@ -9,6 +9,7 @@
 //! close, `naming` handles files that lose their name, and `follow` files that grow while they are
 //! read.
 
+mod attributes;
 mod commit;
 pub(super) mod fill;
 mod follow;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{Precision, Version};
+use crate::ftp::Version;
 use crate::guarded::OnDrop;
 
 use super::attr::to_seconds;
@@ -230,27 +231,6 @@ impl OpenFile {
         true
     }
 
-    /// Returns the attributes to show, if they are newer than the server's.
-    pub(super) fn attributes(&self) -> Option<Attributes> {
-        let state = self.state();
-        let attributes = state.attributes.clone();
-        let size = match state.contents.visible() {
-            Visible::Local(spooled) => spooled.spool.len(),
-            Visible::Copied(copy) => copy.shown(),
-            Visible::Remote(_) => return state.naming.is_unlinked().then_some(attributes),
-        };
-        Some(Attributes {
-            size: Some(size),
-            ..attributes
-        })
-    }
-
-    /// Returns the size that programs see, if it is known.
-    pub(super) fn visible_size(&self) -> Option<u64> {
-        let local = self.attributes().and_then(|local| local.size);
-        local.or_else(|| self.base()?.size)
-    }
-
     /// Returns the version that the server has under this file's name, or `None` if it has no file.
     pub(super) fn base(&self) -> Option<Version> {
         self.state().base
@@ -391,17 +371,6 @@ impl OpenFile {
             .wrapping_add(copied)
     }
 
-    /// Updates attributes after the server accepted new ones under the file's name.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
-        let mut state = self.state();
-        let before = state.attributes.modified;
-        change(&mut state.attributes);
-        let now = state.attributes.modified;
-        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
-            base.modified = now;
-        }
-    }
-
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that
     /// were not read for `bytes`.
     pub(super) fn release_idle(&self, transfers: Duration, bytes: Duration) {
@@ -413,34 +382,6 @@ impl OpenFile {
             Visible::Local(spooled) => spooled.store.release_idle(transfers),
             Visible::Copied(_) => {}
         }
-    }
-
-    /// Records a time that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.contents.set_late_modified(Some(seconds));
-        state.attributes.modified = Some((seconds, Precision::Second));
-        drop(state);
-        self.record_attributes();
-        true
-    }
-
-    /// Records a mode that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_mode_later(&self, mode: u32) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.attributes.mode = Some(mode);
-        state.contents.set_late_mode(mode);
-        drop(state);
-        self.record_attributes();
-        true
     }
 
     /// Applies `change` to a spool that may be changed. A file that was only read so far is fetched
@@ -540,16 +481,6 @@ impl OpenFile {
             }
         }
         Ok(())
-    }
-
-    fn touch(&self) {
-        let now = to_seconds(SystemTime::now());
-        let mut state = self.state();
-        state.contents.set_late_modified(None);
-        state.attributes.modified = Some((now, Precision::Second));
-        if state.failure == UploadFailure::Reported {
-            state.failure = UploadFailure::None;
-        }
     }
 
     /// Returns the contents that programs see.

@@ -1,13 +1,13 @@
 //! A new file whose contents the server copies from another of its files, so that they are not
 //! transferred.
 //!
-//! 1. [`OpenFile::copy_on_server`]: the server copies a whole file to a temporary name. Programs see
-//!    the file with its size.
+//! 1. [`OpenFile::copy_on_server`]: the server copies a whole file to a temporary name. Programs
+//!    see the file with its size.
 //! 2. [`OpenFile::store_copy`], at close: the copy is renamed to the file's name.
 //!
 //! A program that reads the file before, or changes it, needs its bytes here:
-//! [`OpenFile::fetch_copy`] downloads the copy, and the file is an ordinary draft from then on. That
-//! also happens if the server cannot give the copy its name.
+//! [`OpenFile::fetch_copy`] downloads the copy, and the file is an ordinary draft from then on.
+//! That also happens if the server cannot give the copy its name.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,8 +116,8 @@ impl OpenFile {
     /// first `length` bytes from then on. Returns that length.
     ///
     /// # Errors
-    /// `OPNOTSUPP` if the server cannot copy it, or the file is no longer empty. Nothing has changed
-    /// then.
+    /// `OPNOTSUPP` if the server cannot copy it, or the file is no longer empty. Nothing has
+    /// changed then.
     pub(in crate::vfs) fn copy_on_server(
         &self,
         source: CopySource,

@@ -32,7 +32,7 @@ pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{HealthSummary, Report, Stage, Waiting};
 pub(crate) use warmup::WarmupCounts;
-pub(crate) use xattr::{CachedShare, ExtendedAttribute};
+pub(crate) use xattr::ExtendedAttribute;
 
 pub(super) use follow::ReplacedNames;
 pub(super) use statfs::StatfsCache;

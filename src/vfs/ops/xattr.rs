@@ -11,6 +11,7 @@ use crate::cancel::Blocking;
 use crate::ftp::time::timestamp;
 use crate::ftp::{Algorithm, Kind, Version};
 use crate::vfs::Vfs;
+use crate::vfs::cached_share::CachedShare;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
@@ -35,27 +36,6 @@ pub(crate) enum ExtendedAttribute {
     Upload,
     /// `user.ftpfs.sha256` and others: a digest, computed by the server.
     Digest(Algorithm),
-}
-
-/// How much of a file is on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CachedShare {
-    /// Nothing.
-    None,
-    /// Some of its bytes.
-    Part,
-    /// All bytes.
-    Whole,
-}
-
-impl CachedShare {
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Part => "part",
-            Self::Whole => "whole",
-        }
-    }
 }
 
 impl ExtendedAttribute {

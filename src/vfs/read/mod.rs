@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::remote::{Error, ErrorKind};
-use crate::vfs::CachedShare;
+use crate::vfs::cached_share::CachedShare;
 
 pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
