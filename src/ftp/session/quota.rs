@@ -80,8 +80,8 @@ mod tests {
         Reply::new(ReplyCode(200), lines)
     }
 
-    fn quota(used: u64, limit: u64) -> Option<QuotaUsage> {
-        Some(QuotaUsage { used, limit })
+    fn quota(used: u64, limit: u64) -> QuotaUsage {
+        QuotaUsage { used, limit }
     }
 
     #[test]
@@ -90,9 +90,12 @@ mod tests {
             Name: bob\nQuota Type: User\nPer Session: False\nLimit Type: Soft\n  \
             Uploaded Mb:\t1.50/10.00\n  Downloaded Mb:\tunlimited\n  Uploaded files:\t3/10\n\
             Please contact root@host if these entries are inaccurate";
-        assert_eq!(parse_site_quota(&reply(text)), quota(3 << 19, 10 << 20));
+        assert_eq!(
+            parse_site_quota(&reply(text)),
+            Some(quota(3 << 19, 10 << 20))
+        );
         let bytes = text.replace("Uploaded Mb:\t1.50/10.00", "Uploaded bytes:\t7.00/9.00");
-        assert_eq!(parse_site_quota(&reply(&bytes)), quota(7, 9));
+        assert_eq!(parse_site_quota(&reply(&bytes)), Some(quota(7, 9)));
         for none in ["unlimited", "-1.00/10.00", "x/y", "NaN/inf"] {
             let text = text.replace("1.50/10.00", none);
             assert_eq!(parse_site_quota(&reply(&text)), None, "{none}");
@@ -104,7 +107,7 @@ mod tests {
     fn disk_usage_and_limit_are_the_quota() {
         let text = "File and disk usage\n  File count: 5\n  File limit: 10000\n  \
             Disk usage: 1024\n  Disk limit: 4096\nFile and disk usage end";
-        assert_eq!(parse_xquota(&reply(text)), quota(1024, 4096));
+        assert_eq!(parse_xquota(&reply(text)), Some(quota(1024, 4096)));
         let unlimited = text.replace("4096", "unlimited");
         assert_eq!(parse_xquota(&reply(&unlimited)), None);
         assert_eq!(parse_xquota(&reply("File count: 5")), None);
