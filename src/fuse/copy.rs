@@ -29,9 +29,16 @@ impl FuseFs {
         let copy = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
             vfs.copy_range(from, to, length, may)
         };
-        self.answer(request, reply, b"", copy, |reply, copied| match copied {
-            Ok(count) => reply.written(count as u32),
-            Err(errno) => reply.error(error(errno)),
-        });
+        self.answer_or_undo(
+            request,
+            reply,
+            b"",
+            copy,
+            |reply, copied| match copied {
+                Ok(count) => reply.written(count as u32),
+                Err(errno) => reply.error(error(errno)),
+            },
+            move |vfs, _count| vfs.undo_copy(to.handle),
+        );
     }
 }

@@ -336,6 +336,34 @@ fn the_next_mount_deletes_the_copy_of_a_killed_one() {
     );
 }
 
+/// A program that is killed while the server copies has copied nothing.
+#[test]
+fn the_copy_of_a_killed_program_is_undone() {
+    let server = TestServer::start(Kind::Embedded);
+    large_file(&server, "1M");
+    let mount = Mount::new(&server);
+    let late = Fault::on("SITE CPTO", Misdeed::LateReply(Duration::from_secs(4)));
+    server.embedded().unwrap().faults().add(late);
+    let mut child = Command::new("cp")
+        .args(["big", "copy"])
+        .current_dir(mount.path())
+        .spawn()
+        .unwrap();
+    let is_copying = || {
+        server
+            .commands()
+            .iter()
+            .any(|it| it.starts_with("SITE CPTO"))
+    };
+    assert!(wait_for(SOON, is_copying));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What a program leaves that is killed after it has created a file.
+    let is_empty = || fs::read(server.root().join("copy")).is_ok_and(|it| it.is_empty());
+    assert!(wait_for(SOON, is_empty), "{:?}", server.names());
+    assert_no_temporary_files(&server);
+}
+
 /// Readers see the file only under its name, and from the beginning with all its bytes.
 #[test]
 fn a_copy_appears_at_close() {

@@ -137,6 +137,10 @@ impl OpenFile {
             remote.copy(from, &to, &source.version)
         };
         let copy = copied.map_err(|error| refused(&error))?;
+        if cancel.is_cancelled() {
+            // The program believes that nothing was copied.
+            return Err(Errno::INTR);
+        }
         let length = length.min(source.size());
         let copy = ServerCopy(Arc::new(CopyState {
             path: copy.path().clone(),
@@ -150,6 +154,15 @@ impl OpenFile {
         } else {
             copy.discard();
             Err(Errno::OPNOTSUPP)
+        }
+    }
+
+    /// Makes the file empty again after its copy, because the program does not learn of that.
+    pub(in crate::vfs) fn undo_copy(&self) {
+        if self.is_copied()
+            && let Err(errno) = self.truncate(0, &Cancel::never())
+        {
+            log::debug!("cannot undo a copy: {errno:?}");
         }
     }
 

@@ -67,4 +67,11 @@ impl Vfs {
         self.inodes.set_cached(target.file.ino(), None);
         target.file.copy_on_server(version, &path, length, cancel)
     }
+
+    /// Undoes a copy to `handle` whose program was interrupted before it got the result.
+    pub(crate) fn undo_copy(&self, handle: Handle) {
+        if let Ok(target) = self.files.find(handle) {
+            target.file.undo_copy();
+        }
+    }
 }
