@@ -190,6 +190,19 @@ impl<E: Clone> Cache<E> {
         Some(self.merge(directory, &current))
     }
 
+    /// Returns what was last known of `name` in `directory`, however old, for when the server
+    /// cannot be asked. Valid for no time.
+    pub fn last_answer(&self, directory: &RemotePath, name: &[u8]) -> Answer {
+        self.state().last_answer(directory, name)
+    }
+
+    /// Returns the last listing of `directory` with the changes since, however old, for when the
+    /// server cannot be asked.
+    pub fn last_snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
+        let current = self.state().current_or_stale(directory)?;
+        Some(current.merged())
+    }
+
     /// Returns the listing of `directory` from memory or from `fetch`.
     ///
     /// Of concurrent callers one fetches, and the others wait for its outcome; an error goes to all

@@ -60,6 +60,16 @@ impl<T: Clone> State<T> {
         })
     }
 
+    pub(super) fn last_answer(&self, path: &RemotePath, name: &[u8]) -> Answer {
+        self.directories
+            .peek(path)
+            .map_or(Answer::Unknown, |known| known.last_answer(name))
+    }
+
+    pub(super) fn current_or_stale(&self, path: &RemotePath) -> Option<Current> {
+        self.directories.peek(path)?.current_or_stale()
+    }
+
     pub(super) fn completeness(&self, path: &RemotePath, now: Instant) -> Option<Completeness> {
         self.directories.peek(path)?.completeness(now)
     }

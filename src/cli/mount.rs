@@ -51,6 +51,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         spool: options.spool.clone(),
         log_file: options.log_file.clone(),
         state: state.clone(),
+        cache: build::cache_base(&options),
     };
     mount::check(&mountpoint, &kernel, &local)?;
     if command::is_set(matches, command::FAKE) {
@@ -165,6 +166,12 @@ impl PreparedMount {
         }
         if let Some(warning) = sshfs_warning {
             log::warn!("{warning}");
+        }
+        if settings.cache_dir.is_some() && to_mount.cache.is_none() {
+            log::warn!(
+                "cache_dir=default needs a home: set HOME or XDG_CACHE_HOME, or name a directory; nothing is kept for \
+                 the next mount"
+            );
         }
         let in_background = background.is_some();
         to_mount.hang_up = if ends_with_terminal(in_background) {

@@ -23,7 +23,6 @@ pub(crate) mod fuzzing;
 mod log;
 mod mount_journal;
 mod pin_file;
-mod private_files;
 mod profile_file;
 mod record;
 mod state_dir;
@@ -39,6 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::{RemotePath, Version};
+use crate::sys::private_files::{self, PrivateFileError};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
 pub(crate) use pin_file::{PinFile, RecordedPin};
@@ -61,6 +61,12 @@ pub struct JournalError {
     pub path: PathBuf,
     /// The cause.
     pub source: io::Error,
+}
+
+impl From<PrivateFileError> for JournalError {
+    fn from(PrivateFileError { path, source }: PrivateFileError) -> Self {
+        Self { path, source }
+    }
 }
 
 /// The journal of this mount. Clones share it.

@@ -11,8 +11,10 @@ use std::time::SystemTime;
 
 use super::JournalError;
 use super::log::{Log, NEW_LOG, sync_directory};
-use super::private_files::{check_private, is_own_directory, new_directory, new_file, open_lock};
 use super::state_dir::{DIGITS, StateDir};
+use crate::sys::private_files::{
+    check_private, is_own_directory, new_directory, new_file, open_lock,
+};
 
 /// The locked file.
 const LOCK: &str = "lock";

@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::private_files::{new_directories, open_lock, private_directories};
 use super::{JournalError, ProfileFile};
+use crate::sys::private_files::{new_directories, open_lock, private_directories};
 
 /// The file whose lock is the [guard](StateDir::guard).
 const LOCK: &str = "lock";

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use crate::disk_cache::{DiskCache, DiskCacheOptions};
 use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
@@ -72,6 +73,8 @@ pub(crate) struct MountOptions {
     pub vfs: VfsOptions,
     /// What is stored for the next mount.
     pub state: StateOptions,
+    /// Where what is read is kept; `None` keeps it in memory only.
+    pub cache: Option<DiskCacheOptions>,
     /// Where `ftpfs status` connects; `None` disables it.
     pub sockets: Option<Sockets>,
     /// What SIGHUP does.
@@ -208,6 +211,7 @@ impl Mount {
             delay_connect,
             vfs,
             state,
+            cache,
             sockets,
             hang_up: _,
             supervisor,
@@ -225,10 +229,11 @@ impl Mount {
             supervisor.status(&format!("connecting to {}", server.host));
         }
         let journal = state.open()?;
+        let cache = cache.as_ref().and_then(open_cache);
         let vfs = if delay_connect {
             let remote = Remote::unconnected(remote, journal.clone());
             let root = MountRoot::Later(first_access(path, state));
-            Vfs::new(remote.handle().clone(), root, vfs, journal)
+            Vfs::new(remote.handle().clone(), root, vfs, journal, cache)
         } else {
             let for_thread = journal.clone();
             spawn("connect", move || {
@@ -252,7 +257,7 @@ impl Mount {
                 }
             };
             let root = MountRoot::Known(directory);
-            let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal);
+            let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal, cache);
             take_over_what_is_left(&vfs, &state);
             vfs
         };
@@ -457,6 +462,19 @@ fn find_directory(remote: &Remote, path: &StartPath) -> Result<RemotePath, Error
         check_directory(remote, &directory)?;
     }
     Ok(directory)
+}
+
+/// Opens the persistent cache. Without one, the mount works at the server's speed.
+fn open_cache(options: &DiskCacheOptions) -> Option<Arc<DiskCache>> {
+    match DiskCache::open(options) {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(error) => {
+            warn!(
+                "{error}; what is read is not kept for the next mount (cache_dir names another directory)"
+            );
+            None
+        }
+    }
 }
 
 /// Takes over what killed mounts left, or says that something waits.

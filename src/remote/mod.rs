@@ -69,7 +69,7 @@ use crate::pool::{Pool, PoolOptions, Purpose};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
-pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
+pub(crate) use crate::pool::{OfflineStatus, PoolStats, ProblemKind, ServerProblem};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;

@@ -1,12 +1,14 @@
 //! The few system calls that std does not provide: the only `unsafe` code in the crate.
 //!
 //! Hiding secrets in the process's arguments, going to the background, signals, unmounting,
-//! inherited descriptors; in `privilege`, the privileges of the process.
+//! inherited descriptors; in `privilege`, the privileges of the process; in `private_files`, files
+//! that other users cannot write to.
 
 #![allow(unsafe_code)]
 
 mod holders;
 mod memory;
+pub(crate) mod private_files;
 mod privilege;
 mod process;
 

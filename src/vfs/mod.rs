@@ -24,12 +24,12 @@
 
 mod attach;
 mod attr;
-mod cached_share;
 mod counters;
 pub(crate) mod errno;
 mod file;
 mod housekeeper;
 mod local;
+mod local_share;
 mod ops;
 mod prefetch;
 mod read;
@@ -43,6 +43,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
+use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
@@ -80,6 +81,9 @@ const STREAMS_PER_FILE: usize = 3;
 
 /// Maximum time for which a refusal to store a file is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(20);
+
+/// Maximum time for which the end of the mount waits until what was read is in the cache.
+const CACHE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
@@ -151,13 +155,14 @@ pub(crate) struct Vfs {
 }
 
 impl Vfs {
-    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
-    /// Sends nothing.
+    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`. What
+    /// is read is kept in `disk`. Sends nothing.
     pub(crate) fn new(
         remote: RemoteHandle,
         root: MountRoot,
         options: VfsOptions,
         journal: Journal,
+        disk: Option<Arc<DiskCache>>,
     ) -> Arc<Self> {
         let (root, unattached) = match root {
             MountRoot::Known(root) => (Some(root), None),
@@ -184,6 +189,7 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
             locks_uploads: AtomicBool::new(false),
+            disk,
         });
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
@@ -220,6 +226,9 @@ impl Vfs {
         self.housekeeper.stop();
         self.prefetcher.stop();
         self.services.spools.ending();
+        if let Some(disk) = &self.services.disk {
+            disk.finish(CACHE_PATIENCE);
+        }
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {

@@ -12,6 +12,7 @@
 
 mod ahead;
 mod browse;
+mod cached;
 mod claims;
 mod concurrent;
 mod counted;
@@ -27,6 +28,7 @@ mod large;
 mod links;
 mod model;
 mod names;
+mod offline;
 mod open_removed;
 mod options;
 mod profile;

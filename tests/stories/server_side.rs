@@ -130,6 +130,24 @@ fn attributes_cost_nothing() {
     assert_eq!(digests.count(), 1, "{commands:?}");
 }
 
+/// A file that is in the persistent cache is shown as such, also by a mount that has not read it.
+#[test]
+fn cached_files_are_shown() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("file", "content");
+    shell(server.root(), "touch -d 2020-02-02 file");
+    let cache = tempfile::tempdir().unwrap();
+    let option = format!("cache_dir={}", cache.path().display());
+    let mount = Mount::with_options(&server, &[&option]);
+    assert_eq!(attribute(&mount.join("file"), "cached"), "none");
+    fs::read(mount.join("file")).unwrap();
+    let is_whole = |mount: &Mount| attribute(&mount.join("file"), "cached") == "whole";
+    let patience = std::time::Duration::from_secs(30);
+    assert!(crate::support::wait_for(patience, || is_whole(&mount)));
+    drop(mount);
+    assert!(is_whole(&Mount::with_options(&server, &[&option])));
+}
+
 /// A buffer that is too small is refused, and one that is too large is not filled.
 #[test]
 fn values_fit_their_buffers() {

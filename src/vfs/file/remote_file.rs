@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
+use crate::disk_cache::DiskCache;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::{
     self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, RetryMode,
@@ -32,6 +33,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
+    /// What was read, for the next mount.
+    pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
 }
@@ -45,6 +48,7 @@ impl FileServices {
             expected,
             self.read,
             self.parallel.clone(),
+            self.disk.clone(),
         )
     }
 

@@ -1,17 +1,17 @@
 //! What a user can ask about an open file: how much of it is here, and whether it is stored.
 
 use super::{OpenFile, UploadFailure};
-use crate::vfs::cached_share::CachedShare;
+use crate::vfs::local_share::LocalShare;
 use crate::vfs::write::state::Visible;
 
 impl OpenFile {
     /// Returns how much of the contents is on this machine.
-    pub(in crate::vfs) fn cached_share(&self) -> CachedShare {
+    pub(in crate::vfs) fn local_share(&self) -> LocalShare {
         match self.visible() {
-            Visible::Remote(reader) => reader.cached_share(),
-            Visible::Copied(_) => CachedShare::None,
-            Visible::Local(copy) if copy.spool.is_partial() => CachedShare::Part,
-            Visible::Local(_) => CachedShare::Whole,
+            Visible::Remote(reader) => reader.local_share(),
+            Visible::Copied(_) => LocalShare::None,
+            Visible::Local(copy) if copy.spool.is_partial() => LocalShare::Part,
+            Visible::Local(_) => LocalShare::Whole,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The file system operations, one file for each group of calls.
 
 mod adopt;
+mod cached;
 mod case;
 mod close;
 mod copy;
@@ -10,6 +11,7 @@ mod follow;
 mod hidden;
 mod invalidate;
 mod lookup;
+mod offline;
 mod open;
 mod permission;
 mod read;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::cache::Attributes;
 use crate::cancel::Blocking;
+use crate::disk_cache::CachedShare;
 use crate::ftp::time::timestamp;
 use crate::ftp::{Algorithm, Kind, Version};
 use crate::vfs::Vfs;
-use crate::vfs::cached_share::CachedShare;
 use crate::vfs::errno::Errno;
+use crate::vfs::local_share::LocalShare;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
 
@@ -145,7 +146,7 @@ impl Vfs {
             ExtendedAttribute::Url => self.remote.url(&self.inodes.path(ino)?).into_bytes(),
             ExtendedAttribute::Facts => facts(&self.known_attributes(ino, may)?).into_bytes(),
             _ if is_directory => return Err(Errno::NODATA),
-            ExtendedAttribute::Cached => self.cached_share(ino).in_words().into(),
+            ExtendedAttribute::Cached => self.local_share(ino, may)?.in_words().into(),
             ExtendedAttribute::Upload => self.upload_in_words(ino).into_bytes(),
             ExtendedAttribute::Digest(algorithm) => self.digest(ino, algorithm, may)?.into_bytes(),
         })
@@ -161,10 +162,23 @@ impl Vfs {
         }
     }
 
-    /// Returns how much of the contents of `ino` is on this machine.
-    pub(in crate::vfs) fn cached_share(&self, ino: Ino) -> CachedShare {
+    /// Returns how much of the contents of `ino` is on this machine: of an open file in memory and
+    /// in its spool, of any file in the persistent cache.
+    fn local_share(&self, ino: Ino, may: Blocking<'_>) -> Result<LocalShare, Errno> {
         let open = self.inodes.open_file(ino);
-        open.map_or(CachedShare::None, |file| file.cached_share())
+        let held = open.map_or(LocalShare::None, |file| file.local_share());
+        if held == LocalShare::Whole || self.services.disk.is_none() {
+            return Ok(held);
+        }
+        // Looking into the cache takes a moment of the local disk.
+        may.cancel()?;
+        let attributes = self.known_attributes(ino, may)?;
+        let kept = match self.cached_share(&self.inodes.path(ino)?, &attributes) {
+            CachedShare::None => LocalShare::None,
+            CachedShare::Part(_) => LocalShare::Part,
+            CachedShare::Whole => LocalShare::Whole,
+        };
+        Ok(held.max(kept))
     }
 
     /// Returns the attributes that programs see.

@@ -20,6 +20,7 @@
 mod block_map;
 mod bytes;
 mod fetch;
+mod keep;
 pub(super) mod parallel;
 mod pinned_version;
 mod read_end;
@@ -41,8 +42,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::disk_cache::DiskCache;
 use crate::remote::{Error, ErrorKind};
-use crate::vfs::cached_share::CachedShare;
+use crate::vfs::local_share::LocalShare;
 
 pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
@@ -90,6 +92,8 @@ struct ReaderShared {
     /// for one.
     parts: Condvar,
     free: Arc<BufferPool>,
+    /// What was read stays here.
+    disk: Option<Arc<DiskCache>>,
 }
 
 /// The state of a read.
@@ -102,15 +106,17 @@ enum ReadStatus {
 
 impl Reader {
     /// Creates a reader of `source`, which has the version `expected`. It never reads beyond a
-    /// known size, and never returns bytes of another version.
+    /// known size, and never returns bytes of another version. What `disk` has of that version is
+    /// not fetched.
     pub(in crate::vfs) fn new(
         source: Arc<dyn RangeSource>,
         expected: Arc<PinnedVersion>,
         options: ReadOptions,
         parallel: ParallelReads,
+        disk: Option<Arc<DiskCache>>,
     ) -> Self {
         let state = ReaderState::new(expected.size(), Instant::now());
-        Self {
+        let reader = Self {
             shared: Arc::new(ReaderShared {
                 source,
                 expected,
@@ -120,8 +126,13 @@ impl Reader {
                 arrived: Condvar::new(),
                 parts: Condvar::new(),
                 free: Arc::new(BufferPool::new(options.read_ahead)),
+                disk,
             }),
+        };
+        if let Some(disk) = &reader.shared.disk {
+            reader.shared.find_cached(disk);
         }
+        reader
     }
 
     /// Returns the `length` bytes at `offset`, fewer at the end of the file, or `None` if the read
@@ -199,13 +210,13 @@ impl Reader {
     }
 
     /// Returns how much of the file was fetched and is kept.
-    pub(in crate::vfs) fn cached_share(&self) -> CachedShare {
+    pub(in crate::vfs) fn local_share(&self) -> LocalShare {
         let size = self.size();
         let state = self.shared.lock();
         match size {
-            Some(size) if size > 0 && state.blocks.has(0..size) => CachedShare::Whole,
-            _ if state.blocks.is_empty() => CachedShare::None,
-            _ => CachedShare::Part,
+            Some(size) if size > 0 && state.blocks.has(0..size) => LocalShare::Whole,
+            _ if state.blocks.is_empty() => LocalShare::None,
+            _ => LocalShare::Part,
         }
     }
 
@@ -325,10 +336,14 @@ impl ReaderShared {
     fn load(&self, parts: Vec<BlockBytes>) -> Option<Bytes> {
         match Bytes::load(parts, &self.free) {
             Ok(bytes) => Some(bytes),
-            Err(UnreadableBlock { file, error }) => {
+            Err(UnreadableBlock::Local { file, error }) => {
                 log::warn!(path = self.source.path(); "cannot read what was kept: {error}");
                 self.lock().blocks.lose(&file);
                 self.sweep();
+                None
+            }
+            Err(UnreadableBlock::Cached { file, range }) => {
+                self.lock().blocks.lose_cached(&file, &range);
                 None
             }
         }

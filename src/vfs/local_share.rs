@@ -2,7 +2,7 @@
 
 /// How much of the contents of a file is on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CachedShare {
+pub(crate) enum LocalShare {
     /// Nothing.
     None,
     /// Some of its bytes.
@@ -11,7 +11,7 @@ pub(crate) enum CachedShare {
     Whole,
 }
 
-impl CachedShare {
+impl LocalShare {
     /// Returns the value of the extended attribute `user.ftpfs.cached`.
     pub(crate) fn in_words(self) -> &'static str {
         match self {
