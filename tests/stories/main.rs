@@ -38,6 +38,8 @@ mod refusals;
 mod regressions;
 mod reliability;
 mod rename_remove;
+mod server_copy;
+mod server_side;
 mod streaming;
 #[path = "../support/mod.rs"]
 mod support;

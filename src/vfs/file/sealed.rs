@@ -126,6 +126,9 @@ impl OpenFile {
             spooled.store.cancel();
             spooled.store.end_early_upload();
         }
+        if let Some(copy) = self.copied() {
+            copy.discard();
+        }
         left
     }
 
