@@ -57,8 +57,8 @@ impl ReaderShared {
 }
 
 impl Keeping {
-    /// Starts to keep what a transfer brings that began at `began`. `None` if there is no cache, or the
-    /// bytes may belong to more than one version.
+    /// Starts to keep what a transfer brings that began at `began`. `None` if there is no cache, or
+    /// the bytes may belong to more than one version.
     pub(super) fn start(shared: &Arc<ReaderShared>, began: SystemTime) -> Option<Self> {
         let disk = shared.disk.as_ref()?;
         let expected = &shared.expected;
@@ -92,8 +92,8 @@ impl Keeping {
         })
     }
 
-    /// Offers the bytes from `offset` on. If the local disk is behind, waits a moment, a shorter one
-    /// if a reader waits for the transfer.
+    /// Offers the bytes from `offset` on. If the local disk is behind, waits a moment, a shorter
+    /// one if a reader waits for the transfer.
     pub(super) fn offer(&self, offset: u64, piece: impl FillPiece, is_awaited: bool) {
         self.is_open.set(true);
         let patience = if is_awaited {
@@ -119,8 +119,10 @@ impl Keeping {
         if !self.is_open.get() || shared.expected.has_changed() {
             return;
         }
-        match shared.expected.confirm(&*shared.source, &Cancel::never()) {
-            Ok(()) => self.fill.confirm(),
+        // No read depends on the answer, so it does not end those that memory can answer.
+        match shared.source.version(&Cancel::never()) {
+            Ok(now) if now.agrees(&shared.expected.version()) => self.fill.confirm(),
+            Ok(_) => {}
             Err(error) => log::debug!("what was read is not kept: {error}"),
         }
     }
