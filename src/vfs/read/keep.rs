@@ -22,7 +22,7 @@ pub(super) struct Keeping {
 /// How long a transfer that no reader waits for may wait for the local disk.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A transfer that a reader waits for spends at most one part in this many of its time on that.
-const SHARE: u32 = 20;
+const SHARE: u32 = 10;
 
 impl ReaderShared {
     /// Adds to the map what the persistent cache has of the file, once. No lock is held meanwhile.
