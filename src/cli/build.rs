@@ -9,8 +9,8 @@ use super::{Failure, security};
 use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
 use crate::disk_cache::{self, CachePlace, DiskCacheLimits, DiskCacheOptions};
 use crate::ftp::{
-    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
-    Traffic,
+    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, OpenSockets, Password, Proxy,
+    ServerProfile, Traffic,
 };
 use crate::journal::{self, StateDir};
 use crate::mount::control::{Sockets, socket_directories};
@@ -52,6 +52,13 @@ const THREADS: usize = 4;
 pub(super) fn check(source: &Source, options: &Settings) -> Result<(), Failure> {
     security::check(source, options)?;
     local(options)?;
+    if options.offline == Some(true) && options.retry == RetryMode::Hard {
+        return Err(
+            "-o offline=yes fails what a server that is away cannot answer, and -o hard waits for it: leave one of them \
+             out"
+                .into(),
+        );
+    }
     if let Choice::By(proxy) = &options.proxy {
         check_passive(proxy, options)?;
     }
@@ -190,6 +197,7 @@ pub(super) fn remote(
         profile: ServerProfile::without(&options.without),
         login_commands: options.login_commands.clone(),
         listings: ListingBudget::default(),
+        sockets: OpenSockets::default(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {
@@ -199,6 +207,7 @@ pub(super) fn remote(
             keep_alive: KEEP_ALIVE,
             lease_timeout: options.timeout * LEASE_PATIENCE,
             retry: options.retry,
+            works_offline: works_offline(options),
         },
         atomic: options.atomic,
         verify: options.verify,
@@ -209,6 +218,12 @@ pub(super) fn remote(
             .saturating_mul(LISTINGS_IN_CACHES)
             .max(LEAST_FOR_LISTINGS),
     })
+}
+
+/// Whether the mount works without a server that cannot be reached.
+fn works_offline(options: &Settings) -> bool {
+    let is_useful = options.cache_dir.is_some() && options.retry == RetryMode::Soft;
+    options.offline.unwrap_or(is_useful)
 }
 
 /// Returns the mount options for the kernel. `label` is the source as typed.

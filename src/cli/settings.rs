@@ -43,6 +43,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) limits: RateLimits,
     pub(super) retry: RetryMode,
+    /// Whether to work without a server that cannot be reached; `None` decides by other options.
+    pub(super) offline: Option<bool>,
     pub(super) delay_connect: bool,
     pub(super) proxy: Choice,
     pub(super) active: bool,
@@ -118,6 +120,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             limits: RateLimits::default(),
             retry: RetryMode::Soft,
+            offline: None,
             delay_connect: false,
             proxy: Choice::Environment,
             active: false,

@@ -251,6 +251,15 @@ pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
     }
 }
 
+/// Parses a choice.
+pub(super) fn yes_or_no(value: &OsStr) -> Result<bool, Expected> {
+    match value.as_bytes() {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err("yes or no"),
+    }
+}
+
 /// Parses how symbolic links are presented.
 pub(super) fn links(value: &OsStr) -> Result<Links, Expected> {
     match value.as_bytes() {

@@ -73,6 +73,17 @@ pub(crate) struct DamagedBlock {
     pub(crate) range: Range<u64>,
 }
 
+/// Returns the folder and the rest of the name for what is stored of the remote file `path`.
+pub(super) fn hashed_name(path: &RemotePath) -> (String, String) {
+    let mut digits = String::with_capacity(HASH_BYTES * 2);
+    for byte in Sha256::digest(path.as_bytes()).iter().take(HASH_BYTES) {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    let rest = digits.split_off(FOLDER_DIGITS.min(digits.len()));
+    (digits, rest)
+}
+
 /// The paths of an entry.
 #[derive(Debug, Clone)]
 pub(super) struct EntryName {
@@ -83,14 +94,9 @@ pub(super) struct EntryName {
 impl EntryName {
     /// Returns the name of the entry for the remote file `path`.
     pub(super) fn of(directory: &CacheDir, path: &RemotePath) -> Self {
-        let mut digits = String::with_capacity(HASH_BYTES * 2);
-        for byte in Sha256::digest(path.as_bytes()).iter().take(HASH_BYTES) {
-            // Writing to a String cannot fail.
-            let _ = write!(digits, "{byte:02x}");
-        }
-        let rest = digits.split_off(FOLDER_DIGITS.min(digits.len()));
+        let (folder, rest) = hashed_name(path);
         Self {
-            folder: directory.files().join(digits),
+            folder: directory.files().join(folder),
             rest,
         }
     }

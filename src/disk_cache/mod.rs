@@ -9,6 +9,7 @@
 //! | `block` | blocks of 64 KiB and their checksums |
 //! | `settled` | which versions can be recognised later |
 //! | `fill`, `queue` | what transfers bring, and the thread that writes it |
+//! | `listing_file` | the listing of a directory |
 //! | `room`, `trim` | how much may be written, and what is removed |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
@@ -18,6 +19,7 @@ mod block;
 mod entry;
 mod fill;
 mod header;
+mod listing_file;
 mod place;
 mod queue;
 mod room;
@@ -39,6 +41,7 @@ use crate::guarded::{self, OnDrop};
 pub(crate) use block::BLOCK;
 pub(crate) use entry::{CachedFile, DamagedBlock};
 pub(crate) use fill::{CacheFill, FillPiece, OnKept};
+pub(crate) use listing_file::StoredListing;
 pub(crate) use place::{CacheDir, CachePlace, cache_home};
 pub(crate) use trim::CacheContents;
 

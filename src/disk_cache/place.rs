@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::DiskCacheError;
+use crate::ftp::RemotePath;
 use crate::sys::private_files::{
     check_private, new_directories, open_lock, open_to_read, private_directories,
 };
@@ -31,12 +32,17 @@ const FILES: &str = "files";
 const LISTINGS: &str = "listings";
 const TEMPORARY: &str = "tmp";
 
+/// The login directory on the server.
+const HOME: &str = "home";
+
 /// Whose lock keeps other processes from creating or moving a cache in the same place.
 const LOCK: &str = "lock";
 
 /// Follows the name of a cache that another version of ftpfs made.
 const ASIDE: &str = ".unknown-";
 
+/// Maximum length in bytes of a stored path.
+const MOST_PATH: u64 = 64 << 10;
 /// Maximum length in bytes of the readable part of a directory's name.
 const READABLE: usize = 200;
 /// Number of bytes of the hash in a directory's name.
@@ -199,6 +205,28 @@ impl CacheDir {
     /// The folder for files that are not complete yet. It is on the same file system.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.directory.join(TEMPORARY)
+    }
+
+    /// Stores the login directory, for a mount that starts without the server.
+    ///
+    /// # Errors
+    /// Those of the local disk.
+    pub(crate) fn write_home(&self, home: &RemotePath) -> io::Result<()> {
+        if self.read_home().as_ref() == Some(home) {
+            return Ok(());
+        }
+        let mut file = tempfile::NamedTempFile::new_in(self.temporary())?;
+        file.write_all(home.as_bytes())?;
+        file.persist(self.directory.join(HOME))?;
+        Ok(())
+    }
+
+    /// Returns the login directory, as far as it is known.
+    pub(crate) fn read_home(&self) -> Option<RemotePath> {
+        let mut path = Vec::new();
+        let file = open_to_read(&self.directory.join(HOME)).ok()?;
+        file.take(MOST_PATH).read_to_end(&mut path).ok()?;
+        RemotePath::new(&path).ok()
     }
 
     fn check_writable(&self) -> io::Result<()> {

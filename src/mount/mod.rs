@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::disk_cache::{DiskCache, DiskCacheOptions};
+use crate::disk_cache::{CacheDir, DiskCache, DiskCacheOptions};
 use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
@@ -55,6 +55,9 @@ const BUSY_GRACE: Duration = Duration::from_secs(3);
 /// How long a server that responds may take nothing when the mount ends. One that is full answers
 /// each attempt, and might do so for ever.
 const NO_PROGRESS: Duration = Duration::from_secs(300);
+
+/// How long a mount waits for the server when it starts and can work without it.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// If the server has been silent for this long when the mount ends, it is asked for a greeting, for
 /// which it has the same time.
@@ -236,10 +239,14 @@ impl Mount {
             Vfs::new(remote.handle().clone(), root, vfs, journal, cache)
         } else {
             let for_thread = journal.clone();
+            let known = cache.clone().filter(|_| remote.pool.works_offline);
             spawn("connect", move || {
                 // The receiver no longer exists if a signal arrived first, and nothing needs the
                 // result then.
-                let connect = AssertUnwindSafe(|| connect(remote, &path, for_thread));
+                let connect = AssertUnwindSafe(|| match known {
+                    Some(cache) => connect_or_work_offline(remote, &path, for_thread, &cache),
+                    None => connect(remote, &path, for_thread),
+                });
                 let outcome = catch_unwind(connect);
                 let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
                 let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
@@ -447,6 +454,59 @@ fn connect(
     let remote = Remote::connect(options, journal)?;
     let directory = find_directory(&remote, path)?;
     Ok((remote, directory))
+}
+
+/// Like [`connect`]. If the server cannot be reached, but earlier mounts have seen the directory,
+/// the mount starts without it.
+fn connect_or_work_offline(
+    options: RemoteOptions,
+    path: &StartPath,
+    journal: Journal,
+    cache: &DiskCache,
+) -> Result<(Remote, RemotePath), Error> {
+    let directory = cache.directory();
+    let Some(known) = directory_seen(path, directory) else {
+        let connected = connect(options, path, journal)?;
+        remember_home(&connected.0, directory);
+        return Ok(connected);
+    };
+    let (sender, outcome) = mpsc::channel();
+    let (to_connect, to_find, for_thread) = (options.clone(), path.clone(), journal.clone());
+    spawn("connect", move || {
+        // Nothing needs the result once the mount has started without it.
+        let _ = sender.send(connect(to_connect, &to_find, for_thread));
+    })?;
+    let error = match outcome.recv_timeout(START_PATIENCE) {
+        Ok(Err(Error::Connect(error))) if remote::is_out_of_reach(&error) => error,
+        Ok(outcome) => {
+            let connected = outcome?;
+            remember_home(&connected.0, directory);
+            return Ok(connected);
+        }
+        Err(RecvTimeoutError::Timeout) => ftp::Error::Timeout(ftp::Phase::Connect),
+        Err(RecvTimeoutError::Disconnected) => return Err(Error::Start(panicked())),
+    };
+    Ok((Remote::offline(options, journal, error), known))
+}
+
+/// Stores the login directory, for a mount that starts without the server.
+fn remember_home(remote: &Remote, cache: &CacheDir) {
+    if let Ok(home) = remote.home()
+        && let Err(error) = cache.write_home(&home)
+    {
+        log::debug!("cannot store the login directory: {error}");
+    }
+}
+
+/// Returns the directory to mount if earlier mounts have listed it.
+fn directory_seen(path: &StartPath, cache: &CacheDir) -> Option<RemotePath> {
+    let home = match path {
+        StartPath::Absolute(_) => RemotePath::root(),
+        StartPath::Relative(_) => cache.read_home()?,
+    };
+    let directory = path.resolve(&home).ok()?;
+    let listing = cache.read_listing(&directory).ok()?;
+    listing.map(|_| directory)
 }
 
 /// Finds the directory to mount. There was a session.

@@ -1,8 +1,9 @@
 //! The slots behind their lock.
 
 use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct Rules {
     pub(super) timeout: Duration,
     /// Longest wait for a connection.
     pub(super) connect_timeout: Duration,
+    /// Whether requests fail immediately while the server cannot be reached.
+    pub(super) works_offline: bool,
 }
 
 impl Rules {
@@ -71,6 +74,10 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) contended: Condvar,
     /// `None` if the data dialer cannot be woken.
     pub(super) waker: Option<Waker>,
+    /// `None` if there is no monitor, or it cannot be woken.
+    pub(super) monitor: OnceLock<Waker>,
+    /// Whether the monitor waits until there is a lease.
+    pub(super) is_monitor_resting: AtomicBool,
     /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
 }
@@ -85,7 +92,13 @@ impl<S: PooledConnection> PoolShared<S> {
         life: Sender<Infallible>,
     ) -> Arc<Self> {
         let patience = rules.patience();
-        let slots = Slots::new(rules.connections, profile.clone(), patience, Instant::now());
+        let slots = Slots::new(
+            rules.connections,
+            profile.clone(),
+            patience,
+            rules.works_offline,
+            Instant::now(),
+        );
         Arc::new(Self {
             rules,
             dial,
@@ -94,6 +107,8 @@ impl<S: PooledConnection> PoolShared<S> {
             changed: Condvar::new(),
             contended: Condvar::new(),
             waker,
+            monitor: OnceLock::new(),
+            is_monitor_resting: AtomicBool::new(false),
             _life: life,
         })
     }
@@ -177,6 +192,13 @@ impl<S: PooledConnection> PoolShared<S> {
     pub(super) fn evict_idle(&self) {
         let idle = self.lock().evict_idle();
         self.changed.notify_all();
+        drop(idle);
+    }
+
+    /// Tells all waiting requests and the monitor that the server was given up.
+    pub(super) fn gave_up(&self, idle: Vec<IdleSession<S>>) {
+        self.changed.notify_all();
+        self.wake_monitor();
         drop(idle);
     }
 

@@ -110,6 +110,7 @@ pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
             _ => None,
         },
         pool::Error::Unavailable(_)
+        | pool::Error::Offline(_)
         | pool::Error::Exhausted(_)
         | pool::Error::Closed
         | pool::Error::Cancelled => None,
@@ -133,6 +134,7 @@ pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKin
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
         pool::Error::Unavailable(error) => Some(unavailable(error, path)),
+        pool::Error::Offline(_) => Some(ErrorKind::Offline),
         pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
         pool::Error::Closed => Some(ErrorKind::ConnectionLost),
         pool::Error::Cancelled => Some(ErrorKind::Interrupted),

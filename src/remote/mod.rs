@@ -68,7 +68,9 @@ use crate::pool::{Pool, PoolOptions, Purpose};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
-pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
+pub(crate) use crate::pool::{
+    OfflineStatus, PoolStats, ProblemKind, ServerProblem, is_out_of_reach,
+};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
@@ -243,6 +245,14 @@ impl Remote {
     /// Like [`Remote::connect`], but opens the first session when it is needed.
     pub(crate) fn unconnected(options: RemoteOptions, journal: Journal) -> Self {
         let pool = |options| Ok::<_, Infallible>(Pool::unconnected(options));
+        let Ok(remote) = Self::with_pool(options, journal, pool);
+        remote
+    }
+
+    /// Like [`Remote::unconnected`], for a server that cannot be reached because of `error`. Probes
+    /// look for it.
+    pub(crate) fn offline(options: RemoteOptions, journal: Journal, error: ftp::Error) -> Self {
+        let pool = |options| Ok::<_, Infallible>(Pool::offline(options, error));
         let Ok(remote) = Self::with_pool(options, journal, pool);
         remote
     }

@@ -92,6 +92,7 @@ fn is_malformed(fault: &pool::Error) -> bool {
     match fault {
         pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
         pool::Error::Unavailable(_)
+        | pool::Error::Offline(_)
         | pool::Error::Exhausted(_)
         | pool::Error::Closed
         | pool::Error::Cancelled => false,

@@ -48,6 +48,8 @@ impl Errno {
     pub(crate) const BUSY: Self = Self(libc::EBUSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
+    /// The mount works offline, and has no answer.
+    pub(crate) const NETUNREACH: Self = Self(libc::ENETUNREACH);
     /// A deadline passed.
     pub(crate) const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
 
@@ -99,6 +101,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::Unsupported => libc::EOPNOTSUPP,
             ErrorKind::TimedOut | ErrorKind::NoConnection => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
+            ErrorKind::Offline => libc::ENETUNREACH,
             ErrorKind::ConnectionRefused => libc::ECONNREFUSED,
             ErrorKind::Changed => libc::ESTALE,
             ErrorKind::Interrupted => libc::EINTR,
@@ -117,7 +120,7 @@ impl From<ErrorKind> for Errno {
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
-            ErrorKind::NotFound | ErrorKind::Interrupted => {
+            ErrorKind::NotFound | ErrorKind::Interrupted | ErrorKind::Offline => {
                 log::debug!(path = error.path, reply = error.reply; "{error}");
             }
             _ => {

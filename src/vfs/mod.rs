@@ -33,6 +33,7 @@ mod ops;
 mod prefetch;
 mod read;
 mod refusals;
+mod stored_listings;
 mod table;
 mod transfers;
 pub(crate) mod write;
@@ -69,6 +70,7 @@ use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
 use refusals::Refusals;
+use stored_listings::StoredListings;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
@@ -132,6 +134,8 @@ pub(crate) struct Vfs {
     /// The server. What asks it, takes a `Cancel`.
     remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
+    /// Listings of earlier mounts, for when the server cannot be asked.
+    stored_listings: Option<StoredListings>,
     /// Requests listings and files before programs ask for them.
     prefetcher: Prefetcher,
     inodes: Arc<Inodes>,
@@ -187,12 +191,17 @@ impl Vfs {
             locks_uploads: AtomicBool::new(false),
             disk,
         });
+        let stored_listings = services
+            .disk
+            .as_ref()
+            .map(|disk| StoredListings::start(disk.directory().clone(), &cache));
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,
             unattached,
             remote,
             cache,
+            stored_listings,
             prefetcher,
             inodes,
             services,
@@ -220,6 +229,9 @@ impl Vfs {
     pub(crate) fn drain(&self) {
         self.housekeeper.stop();
         self.prefetcher.stop();
+        if let Some(stored) = &self.stored_listings {
+            stored.end();
+        }
         self.services.spools.ending();
         if let Some(disk) = &self.services.disk {
             disk.finish(CACHE_PATIENCE);

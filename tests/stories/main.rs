@@ -28,6 +28,7 @@ mod large;
 mod links;
 mod model;
 mod names;
+mod offline;
 mod open_removed;
 mod options;
 mod profile;

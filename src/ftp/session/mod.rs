@@ -183,6 +183,7 @@ impl Session {
             extended_port_refused: false,
             profile: profile.clone(),
             traffic: options.traffic.clone(),
+            sockets: options.sockets.clone(),
         };
         let peer = control.peer()?.ip();
         let was_asked = control.holds_passive_reply();
@@ -219,6 +220,7 @@ impl Session {
     ) -> Result<(Control, Route, Features), Error> {
         let (stream, route) = control_connection(options, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
+        control.register(&options.sockets);
         control.set_counts(&options.counts);
         let features = log_in(&mut control, options, tls)?;
         control.logged_in();

@@ -321,6 +321,15 @@ impl OpenFile {
         self.change(Needed::All, may.cancel()?, put)
     }
 
+    /// Fetches the contents into a spool, as a write would.
+    pub(super) fn make_local(&self, cancel: &Cancel) -> Result<(), Errno> {
+        if self.is_spooled() {
+            return Ok(());
+        }
+        let _pass = self.enter(cancel)?;
+        self.fetch(cancel)
+    }
+
     /// Truncates the file, or extends it with zeros.
     pub(super) fn truncate(&self, size: u64, cancel: &Cancel) -> Result<(), Errno> {
         let needed = if size == 0 {

@@ -10,6 +10,7 @@ mod follow;
 mod hidden;
 mod invalidate;
 mod lookup;
+mod offline;
 mod open;
 mod permission;
 mod read;

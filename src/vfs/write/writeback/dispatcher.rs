@@ -8,7 +8,7 @@ use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::cancel::{Blocking, Cancel, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
-use crate::remote;
+use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile};
@@ -239,7 +239,7 @@ impl Vfs {
         let was_told = self.writeback.has_failed(file.ino());
         // Failures that only a person can resolve are not retried without a request.
         if error.kind.transience().passes_by_itself() {
-            if was_told {
+            if was_told || error.kind == ErrorKind::Offline {
                 log::debug!("{error}");
             } else {
                 log::warn!(
