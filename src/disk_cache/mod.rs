@@ -37,7 +37,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::ftp::{RemotePath, Version};
 use crate::guarded::{self, OnDrop};
 
-#[cfg(test)]
 pub(crate) use block::BLOCK;
 pub(crate) use entry::{CachedFile, DamagedBlock};
 pub(crate) use fill::{CacheFill, FillPiece, OnKept};

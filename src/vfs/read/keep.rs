@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::ReaderShared;
 use super::block_map::{BlockPlace, Retention};
 use crate::cancel::Cancel;
-use crate::disk_cache::{CacheFill, DiskCache, FillPiece, OnKept};
+use crate::disk_cache::{BLOCK, CacheFill, DiskCache, FillPiece, OnKept};
 
 /// What a transfer adds to the persistent cache.
 pub(super) struct Keeping {
@@ -29,6 +29,15 @@ impl ReaderShared {
     pub(super) fn find_cached(&self) {
         if let Some(disk) = &self.disk {
             self.has_looked.get_or_init(|| self.add_cached(disk));
+        }
+    }
+
+    /// Returns where a transfer for a read at `offset` starts. Only whole blocks are kept, so it
+    /// begins with one where there is a cache.
+    pub(super) fn start_for(&self, offset: u64) -> u64 {
+        match self.disk {
+            Some(_) => offset - offset % BLOCK,
+            None => offset,
         }
     }
 
