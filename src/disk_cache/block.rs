@@ -17,9 +17,9 @@ const OF_SLOT: &[u8] = b"slot";
 /// The checksum of a block that is there. Different blocks and different nonces have different
 /// checksums for the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot(u32);
+pub(super) struct BlockSlot(u32);
 
-impl Slot {
+impl BlockSlot {
     /// Returns the slot of the block `index`, which contains `bytes`.
     pub(super) fn of(nonce: u64, index: u64, bytes: &[u8]) -> Self {
         let mut hasher = seeded(nonce, index);
@@ -138,18 +138,18 @@ mod tests {
 
     #[test]
     fn a_slot_is_of_one_block_one_nonce_and_no_other_bytes() {
-        let slot = Slot::of(7, 3, b"bytes");
+        let slot = BlockSlot::of(7, 3, b"bytes");
         let stored = slot.encode(7, 3);
-        assert_eq!(Slot::decode(7, 3, &stored), Some(slot));
-        assert_eq!(Slot::decode(7, 4, &stored), None);
-        assert_eq!(Slot::decode(8, 3, &stored), None);
-        assert_eq!(Slot::decode(7, 3, &[0; 8]), None);
-        assert_eq!(Slot::decode(7, 3, &stored[..7]), None);
-        assert_ne!(Slot::of(7, 4, b"bytes"), slot);
+        assert_eq!(BlockSlot::decode(7, 3, &stored), Some(slot));
+        assert_eq!(BlockSlot::decode(7, 4, &stored), None);
+        assert_eq!(BlockSlot::decode(8, 3, &stored), None);
+        assert_eq!(BlockSlot::decode(7, 3, &[0; 8]), None);
+        assert_eq!(BlockSlot::decode(7, 3, &stored[..7]), None);
+        assert_ne!(BlockSlot::of(7, 4, b"bytes"), slot);
         for bit in 0..64 {
             let mut flipped = stored;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Slot::decode(7, 3, &flipped), None, "bit {bit}");
+            assert_eq!(BlockSlot::decode(7, 3, &flipped), None, "bit {bit}");
         }
     }
 

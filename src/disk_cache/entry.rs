@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
-use super::block::{self, BLOCK, SLOT, Slot};
+use super::block::{self, BLOCK, BlockSlot, SLOT};
 use super::header::{EntryHeader, MOST_HEADER};
 use super::place::CacheDir;
 use crate::ftp::{RemotePath, Version};
@@ -226,7 +226,7 @@ impl CachedFile {
         new_directories(&name.folder).map_err(|error| error.source)?;
         let mut entry = header.encode();
         let slots_at = entry.len() as u64;
-        entry.extend(Slot::of(header.nonce, 0, bytes).encode(header.nonce, 0));
+        entry.extend(BlockSlot::of(header.nonce, 0, bytes).encode(header.nonce, 0));
         entry.extend(bytes);
         let mut file = tempfile::NamedTempFile::new_in(directory.temporary())?;
         file.write_all(&entry)?;
@@ -265,7 +265,7 @@ impl CachedFile {
             self.read_slots(first, stored)?;
             let indices = stored.chunks(SLOT as usize).zip(first..);
             present.extend(indices.filter_map(|(slot, index)| {
-                Slot::decode(self.header.nonce, index, slot).map(|_| index)
+                BlockSlot::decode(self.header.nonce, index, slot).map(|_| index)
             }));
             first += some;
         }
@@ -279,7 +279,7 @@ impl CachedFile {
     pub(super) fn has(&self, index: u64) -> io::Result<bool> {
         let mut slot = [0; SLOT as usize];
         self.read_slots(index, &mut slot)?;
-        Ok(Slot::decode(self.header.nonce, index, &slot).is_some())
+        Ok(BlockSlot::decode(self.header.nonce, index, &slot).is_some())
     }
 
     /// Reads the bytes at `offset` into `buffer`, all of which must be there. Checks every block.
@@ -310,10 +310,10 @@ impl CachedFile {
                 scratch.resize((block.end - block.start) as usize, 0);
                 scratch.as_mut_slice()
             };
-            let slot = Slot::decode(self.header.nonce, index, slot);
+            let slot = BlockSlot::decode(self.header.nonce, index, slot);
             let is_right = slot.is_some_and(|slot| {
                 self.read_data(block.start, bytes).is_ok()
-                    && Slot::of(self.header.nonce, index, bytes) == slot
+                    && BlockSlot::of(self.header.nonce, index, bytes) == slot
             });
             if !is_right {
                 self.lose(index);
@@ -336,19 +336,19 @@ impl CachedFile {
     ///
     /// # Errors
     /// The local disk failed or is full.
-    pub(super) fn write(&self, index: u64, bytes: &[u8]) -> io::Result<Slot> {
+    pub(super) fn write(&self, index: u64, bytes: &[u8]) -> io::Result<BlockSlot> {
         match &self.data {
             EntryData::Behind(_) => return Err(io::ErrorKind::Unsupported.into()),
             EntryData::Beside(data) => data.write_all_at(bytes, index * BLOCK)?,
         }
-        Ok(Slot::of(self.header.nonce, index, bytes))
+        Ok(BlockSlot::of(self.header.nonce, index, bytes))
     }
 
     /// Makes blocks present, whose bytes were written.
     ///
     /// # Errors
     /// The local disk failed or is full.
-    pub(super) fn confirm(&self, slots: &[(u64, Slot)]) -> io::Result<()> {
+    pub(super) fn confirm(&self, slots: &[(u64, BlockSlot)]) -> io::Result<()> {
         let mut run: Vec<u8> = Vec::new();
         let mut first = 0;
         for (index, slot) in slots {

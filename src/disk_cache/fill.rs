@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::DiskCache;
-use super::block::{self, BLOCK, BlockAssembler, Slot};
+use super::block::{self, BLOCK, BlockAssembler, BlockSlot};
 use super::entry::{CachedFile, new_nonce};
 use super::header::EntryHeader;
 
@@ -46,7 +46,7 @@ struct FillState {
     assembler: BlockAssembler,
     entry: Option<Arc<CachedFile>>,
     /// Blocks that were written and are not confirmed.
-    pending: Vec<(u64, Slot)>,
+    pending: Vec<(u64, BlockSlot)>,
     /// The contents of a file of one block, which are not confirmed.
     small: Option<Vec<u8>>,
     /// Bytes of the entry on the local disk.
@@ -147,7 +147,7 @@ impl FillShared {
         stored: &mut u64,
         index: u64,
         bytes: &[u8],
-    ) -> io::Result<Option<Slot>> {
+    ) -> io::Result<Option<BlockSlot>> {
         if !self.cache.has_room() {
             return Ok(None);
         }

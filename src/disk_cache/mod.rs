@@ -37,7 +37,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::ftp::{RemotePath, Version};
 use crate::guarded::{self, OnDrop};
 
-#[cfg(test)]
 pub(crate) use block::BLOCK;
 pub(crate) use entry::{CachedFile, DamagedBlock};
 pub(crate) use fill::{CacheFill, FillPiece, OnKept};
@@ -241,19 +240,23 @@ impl DiskCache {
 
     /// Records that the local disk failed with `error`.
     fn failed(self: &Arc<Self>, error: &io::Error) {
+        if room::is_full(error) {
+            self.pause("the disk is full");
+        } else {
+            self.pause(&error.to_string());
+        }
+        self.start_trimming();
+    }
+
+    /// Adds nothing for a while, for this reason.
+    fn pause(&self, reason: &str) {
         if self.room().failed(Instant::now()) {
-            let reason = if room::is_full(error) {
-                "the disk is full".to_owned()
-            } else {
-                error.to_string()
-            };
             log::warn!(
                 "cannot write to the cache in {}: {reason}; nothing is added to it for a minute, and what it lacks is \
                  read from the server",
                 self.directory.path().display()
             );
         }
-        self.start_trimming();
     }
 
     /// Starts a thread that counts what is there, and removes what is too much.
@@ -268,6 +271,10 @@ impl DiskCache {
                 Ok((removed, left)) => {
                     log::debug!("removed {removed:?} from the cache, which has {left:?}");
                     cache.room().counted(left.bytes);
+                    let space = room::space_of(cache.directory.path());
+                    if cache.limits.excess(left.bytes, space) > 0 {
+                        cache.pause("too little of the disk is free (cache_free)");
+                    }
                 }
                 Err(error) => log::debug!("cannot trim the cache: {error}"),
             }

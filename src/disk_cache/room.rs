@@ -90,7 +90,8 @@ impl CacheRoom {
         self.looked = None;
     }
 
-    /// Records that the local disk failed at `now`. Returns whether to warn of it.
+    /// Records that the local disk failed at `now`, or is full of other files. Returns whether to
+    /// warn of it.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.paused_until = Some(now + PAUSE);
         !std::mem::replace(&mut self.has_warned, true)
@@ -156,14 +157,15 @@ mod tests {
         free: Some(100),
     };
 
-    fn space(free: u64) -> Option<DiskSpace> {
-        Some(DiskSpace { total: 5000, free })
+    fn space(free: u64) -> DiskSpace {
+        DiskSpace { total: 5000, free }
     }
 
     #[test]
     fn it_writes_within_its_limits() {
         let (mut room, now) = (CacheRoom::default(), Instant::now());
-        let advice = |room: &mut CacheRoom, now, free| room.advice(&LIMITS, now, || space(free));
+        let advice =
+            |room: &mut CacheRoom, now, free| room.advice(&LIMITS, now, || Some(space(free)));
         assert_eq!(advice(&mut room, now, 100), RoomAdvice::WriteAndCount);
         room.counted(600);
         room.wrote(400);
@@ -189,9 +191,9 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_removed_with_a_margin() {
-        assert_eq!(LIMITS.excess(1000, space(100)), 0);
-        assert_eq!(LIMITS.excess(1001, space(100)), 51);
-        assert_eq!(LIMITS.excess(10, space(60)), 45);
+        assert_eq!(LIMITS.excess(1000, Some(space(100))), 0);
+        assert_eq!(LIMITS.excess(1001, Some(space(100))), 51);
+        assert_eq!(LIMITS.excess(10, Some(space(60))), 45);
         assert_eq!(LIMITS.excess(10, None), 0);
         let usual = DiskCacheLimits {
             disk: 1,

@@ -1,11 +1,14 @@
-//! Kills ftpfs with SIGKILL at random moments while it fills and trims a persistent cache, and while
-//! files change on the server. Every byte that the next mount shows is compared.
+//! Kills ftpfs with SIGKILL at random moments while it fills and trims a persistent cache, and
+//! while files change on the server. Every byte that the next mount shows is compared.
+//!
+//! A large cache costs little memory, and no time at the mount.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -74,6 +77,110 @@ fn a_killed_mount_leaves_no_wrong_byte_in_the_cache() {
     }
     println!("{kills} kills, {compared} bytes compared, {cached} of them from the cache, 0 wrong");
     assert!(kills < 5 || cached > 0, "the cache was never used");
+}
+
+/// Number of blocks of 64 KiB in a large cache.
+const BLOCKS: u64 = 1_000_000;
+const BLOCK: u64 = 64 << 10;
+
+/// Maximum memory in KiB of a mount with such a cache.
+const MOST_MEMORY: u64 = 200_000;
+
+/// The slots of the blocks are written here, as `src/disk_cache/block.rs` describes them, because
+/// reading 64 GiB would take too long.
+#[test]
+fn a_cache_of_a_million_blocks_costs_little_memory() {
+    let server = TestServer::start(Kind::Embedded);
+    let cache = TempDir::new().unwrap();
+    let path = server.write("large", []);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(BLOCKS * BLOCK).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(24 * 3600))
+        .unwrap();
+    let option = format!("cache_dir={}", cache.path().display());
+    let first = Mount::with_options(&server, &[&option, "cache_free=0"]);
+    let file = File::open(first.join("large")).unwrap();
+    file.read_exact_at(&mut vec![0; 100_000], 0).unwrap();
+    drop(file);
+    let slots = || {
+        entries(cache.path())
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|it| it == "m"))
+    };
+    assert!(wait_for(Duration::from_secs(30), || slots().is_some()));
+    first.unmount();
+    let path = slots().unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mut nonce = [0; 8];
+    file.read_exact_at(&mut nonce, 48).unwrap();
+    let zeros = vec![0; BLOCK as usize];
+    let mut bytes = Vec::new();
+    for index in 0..BLOCKS {
+        let seeded = |what: &[&[u8]]| {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(&nonce);
+            hasher.update(&index.to_le_bytes());
+            for bytes in what {
+                hasher.update(bytes);
+            }
+            hasher.finalize().to_le_bytes()
+        };
+        // Only the first blocks are read.
+        let sum = if index < 64 {
+            seeded(&[&zeros])
+        } else {
+            [1; 4]
+        };
+        bytes.extend(sum);
+        bytes.extend(seeded(&[b"slot", &sum]));
+    }
+    let at = file.metadata().unwrap().len() - BLOCKS * 8;
+    file.write_all_at(&bytes, at).unwrap();
+    let began = Instant::now();
+    let second = Mount::with_options(&server, &[&option, "cache_free=0"]);
+    let mounted = began.elapsed();
+    let before = received(&second);
+    let file = File::open(second.join("large")).unwrap();
+    let mut found = vec![1; 1 << 20];
+    let began = Instant::now();
+    file.read_exact_at(&mut found, 0).unwrap();
+    println!(
+        "mounted in {mounted:?}, first read in {:?}, {} KiB at most",
+        began.elapsed(),
+        memory(&second)
+    );
+    assert!(found.iter().all(|byte| *byte == 0));
+    assert!(
+        received(&second) - before < 100_000,
+        "it is read from the cache"
+    );
+    assert!(memory(&second) < MOST_MEMORY);
+}
+
+/// Returns the most memory that the mount has had, in KiB.
+fn memory(mount: &Mount) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Returns all files below `directory`.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                entries(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// Writes a file whose time is unlike those of all other versions.

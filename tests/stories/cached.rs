@@ -424,3 +424,39 @@ fn the_cache_is_shown_trimmed_and_cleared() {
     let second = mount(&server, &cache, &[]);
     assert_same_bytes(second.join("3"), server.root().join("3"));
 }
+
+/// Reads at random offsets are kept as well.
+#[test]
+fn random_reads_are_kept() {
+    let server = TestServer::start(Kind::Embedded);
+    let cache = TempDir::new().unwrap();
+    let mut random = Random::new();
+    write_old(&server, "file", &random.bytes(48 << 20), DAY);
+    let offsets: Vec<u64> = (0..12).map(|_| random.below(47 << 20) as u64).collect();
+    let read_all = |mounted: &Mount| {
+        let file = File::open(mounted.join("file")).unwrap();
+        let there = File::open(server.root().join("file")).unwrap();
+        for offset in &offsets {
+            let (mut found, mut expected) = ([0; 3000], [1; 3000]);
+            file.read_exact_at(&mut found, *offset).unwrap();
+            there.read_exact_at(&mut expected, *offset).unwrap();
+            assert_eq!(found, expected);
+        }
+    };
+    // Transfers that were given up are confirmed in the background.
+    let is_kept = |mounted: Mount| {
+        read_all(&mounted);
+        mounted.unmount();
+        let mounted = mount(&server, cache.path(), &[]);
+        server.embedded().unwrap().clear_commands();
+        read_all(&mounted);
+        let commands = server.commands();
+        mounted.unmount();
+        !commands.iter().any(|it| it.starts_with("RETR"))
+    };
+    assert!(wait_for(SOON, || is_kept(mount(
+        &server,
+        cache.path(),
+        &[]
+    ))));
+}

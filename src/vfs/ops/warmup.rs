@@ -34,8 +34,8 @@ pub(crate) struct WarmupCounts {
     pub directories: u64,
     /// Number of names in these listings.
     pub names: u64,
-    /// Number of directories and files that could not be fetched, or were skipped because there were
-    /// too many.
+    /// Number of directories and files that could not be fetched, or were skipped because there
+    /// were too many.
     pub failed: u64,
     /// The first failure.
     pub failure: Option<String>,

@@ -125,6 +125,8 @@ pub(super) struct LocalPiece {
     pub(super) length: u64,
 }
 
+/// One part in this many of the bytes of a local file counts as memory.
+const COUNTED: usize = 8;
 /// Bytes read at a time from a local file for the cache.
 const COPIED: u64 = 256 << 10;
 
@@ -140,9 +142,10 @@ impl FillPiece for Bytes {
 }
 
 impl FillPiece for LocalPiece {
-    /// The bytes are in the page cache, most likely, and their file cannot be closed.
+    /// The bytes are on the local disk. A share of them counts, because their file cannot be closed
+    /// before they are copied.
     fn memory(&self) -> usize {
-        usize::try_from(self.length).unwrap_or(usize::MAX)
+        usize::try_from(self.length).unwrap_or(usize::MAX) / COUNTED
     }
 
     fn read(&self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {

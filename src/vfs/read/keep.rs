@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::ReaderShared;
 use super::block_map::{BlockPlace, Retention};
 use crate::cancel::Cancel;
-use crate::disk_cache::{CacheFill, DiskCache, FillPiece, OnKept};
+use crate::disk_cache::{BLOCK, CacheFill, DiskCache, FillPiece, OnKept};
 
 /// What a transfer adds to the persistent cache.
 pub(super) struct Keeping {
@@ -22,13 +22,22 @@ pub(super) struct Keeping {
 /// How long a transfer that no reader waits for may wait for the local disk.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A transfer that a reader waits for spends at most one part in this many of its time on that.
-const SHARE: u32 = 20;
+const SHARE: u32 = 10;
 
 impl ReaderShared {
     /// Adds to the map what the persistent cache has of the file, once. No lock is held meanwhile.
     pub(super) fn find_cached(&self) {
         if let Some(disk) = &self.disk {
             self.has_looked.get_or_init(|| self.add_cached(disk));
+        }
+    }
+
+    /// Returns where a transfer for a read at `offset` starts. Only whole blocks are kept, so it
+    /// begins with one where there is a cache.
+    pub(super) fn start_for(&self, offset: u64) -> u64 {
+        match self.disk {
+            Some(_) => offset - offset % BLOCK,
+            None => offset,
         }
     }
 
@@ -57,8 +66,8 @@ impl ReaderShared {
 }
 
 impl Keeping {
-    /// Starts to keep what a transfer brings that began at `began`. `None` if there is no cache, or the
-    /// bytes may belong to more than one version.
+    /// Starts to keep what a transfer brings that began at `began`. `None` if there is no cache, or
+    /// the bytes may belong to more than one version.
     pub(super) fn start(shared: &Arc<ReaderShared>, began: SystemTime) -> Option<Self> {
         let disk = shared.disk.as_ref()?;
         let expected = &shared.expected;
@@ -92,8 +101,8 @@ impl Keeping {
         })
     }
 
-    /// Offers the bytes from `offset` on. If the local disk is behind, waits a moment, a shorter one
-    /// if a reader waits for the transfer.
+    /// Offers the bytes from `offset` on. If the local disk is behind, waits a moment, a shorter
+    /// one if a reader waits for the transfer.
     pub(super) fn offer(&self, offset: u64, piece: impl FillPiece, is_awaited: bool) {
         self.is_open.set(true);
         let patience = if is_awaited {
@@ -119,8 +128,10 @@ impl Keeping {
         if !self.is_open.get() || shared.expected.has_changed() {
             return;
         }
-        match shared.expected.confirm(&*shared.source, &Cancel::never()) {
-            Ok(()) => self.fill.confirm(),
+        // No read depends on the answer, so it does not end those that memory can answer.
+        match shared.source.version(&Cancel::never()) {
+            Ok(now) if now.agrees(&shared.expected.version()) => self.fill.confirm(),
+            Ok(_) => {}
             Err(error) => log::debug!("what was read is not kept: {error}"),
         }
     }

@@ -383,7 +383,8 @@ impl ReaderShared {
             Some(StreamChoice::Stopped(id)) => self.begin(state, id, now, Revalidate::Yes),
             Some(StreamChoice::Free) => {
                 ticket.is_jump = state.has_begun();
-                let id = state.open(offset, self.options.read_ahead as u64, now);
+                let start = self.start_for(offset);
+                let id = state.open(start, self.options.read_ahead as u64, now);
                 let trust = if self.expected.is_confirmed() {
                     Revalidate::No
                 } else {
