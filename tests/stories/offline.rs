@@ -20,7 +20,7 @@ fn status(mount: &Mount, key: &str) -> serde_json::Value {
     status[key].clone()
 }
 
-fn is_offline(mount: &Mount) -> bool {
+pub(crate) fn is_offline(mount: &Mount) -> bool {
     !status(mount, "offline").is_null()
 }
 
@@ -48,7 +48,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// Lists the names in a directory of the mount, in order.
-fn names(mount: &Mount, directory: &str) -> String {
+pub(crate) fn names(mount: &Mount, directory: &str) -> String {
     // A program that starts in a directory of the mount holds the sockets of an embedded server.
     let listed = shell(mount.path(), &format!("ls {directory}")).stdout;
     String::from_utf8(listed)
@@ -59,7 +59,7 @@ fn names(mount: &Mount, directory: &str) -> String {
 }
 
 /// Asserts that what `act` asks of the mount fails because the server cannot be reached.
-fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
+pub(crate) fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
     assert_errno(act, libc::ENETUNREACH);
 }
 
