@@ -1,0 +1,132 @@
+use super::*;
+use crate::ftp::Precision;
+
+fn inodes() -> Inodes {
+    Inodes::new(Some(RemotePath::new(b"/srv").unwrap()))
+}
+
+fn count(inodes: &Inodes) -> usize {
+    inodes.lock().nodes.len()
+}
+
+fn path(inodes: &Inodes, ino: Ino) -> String {
+    inodes.path(ino).unwrap().to_string()
+}
+
+#[test]
+fn a_name_keeps_its_number_while_the_kernel_holds_it() {
+    let inodes = inodes();
+    let first = inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf).unwrap();
+    assert_eq!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
+    inodes.forget(first, 1);
+    assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
+    inodes.forget(first, 1);
+    assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
+    assert_ne!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
+}
+
+#[test]
+fn a_directory_outlives_its_lookups_while_something_below_it_lives() {
+    let inodes = inodes();
+    let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+    let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
+    inodes.forget(dir, 1);
+    assert_eq!(path(&inodes, file), "/srv/d/f");
+    inodes.forget(file, 1);
+    assert_eq!(count(&inodes), 1);
+}
+
+#[test]
+fn a_removed_name_leaves_an_inode_without_a_path() {
+    let inodes = inodes();
+    let file = inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+    inodes.remove(Ino::ROOT, b"f");
+    assert_eq!(inodes.path(file), Err(Errno::STALE));
+    assert_eq!(inodes.parent_and_name(file), Err(Errno::STALE));
+    assert_eq!(inodes.parent_and_name(Ino::ROOT), Ok(None));
+    inodes.forget(file, 1);
+    assert_eq!(count(&inodes), 1);
+}
+
+#[test]
+fn a_tree_is_what_the_kernel_knows_below_a_path() {
+    let inodes = inodes();
+    let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+    let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
+    inodes.lookup(Ino::ROOT, b"de", NodeKind::Leaf).unwrap();
+    let tree = inodes.tree(&RemotePath::new(b"/srv/d").unwrap());
+    let found: Vec<_> = tree.iter().map(|node| node.ino).collect();
+    assert_eq!(found, [dir, file]);
+    assert_eq!(tree[0].unused_file, None);
+    assert_eq!(tree[1].unused_file, Some((dir, Arc::from(b"f".as_slice()))));
+    assert_eq!(inodes.tree(&RemotePath::new(b"/srv").unwrap()).len(), 4);
+    assert!(inodes.tree(&RemotePath::new(b"/srv/x").unwrap()).is_empty());
+    assert!(inodes.tree(&RemotePath::root()).is_empty());
+}
+
+#[test]
+fn a_renamed_directory_moves_what_is_below_it() {
+    let inodes = inodes();
+    let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+    let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
+    let other = inodes.lookup(Ino::ROOT, b"e", NodeKind::Directory).unwrap();
+    inodes.rename((Ino::ROOT, b"d"), (other, b"x"));
+    assert_eq!(path(&inodes, file), "/srv/e/x/f");
+}
+
+#[test]
+fn a_rename_onto_a_name_takes_the_name_from_the_replaced_inode() {
+    let inodes = inodes();
+    let new = inodes.lookup(Ino::ROOT, b"new", NodeKind::Leaf).unwrap();
+    let old = inodes.lookup(Ino::ROOT, b"old", NodeKind::Leaf).unwrap();
+    inodes.rename((Ino::ROOT, b"new"), (Ino::ROOT, b"old"));
+    assert_eq!(inodes.known(Ino::ROOT, b"old"), Some(new));
+    assert_eq!(inodes.known(Ino::ROOT, b"new"), None);
+    assert_eq!(inodes.path(old), Err(Errno::STALE));
+}
+
+#[test]
+fn a_file_that_became_a_directory_is_another_inode() {
+    let inodes = inodes();
+    let file = inodes.lookup(Ino::ROOT, b"x", NodeKind::Leaf).unwrap();
+    let dir = inodes.lookup(Ino::ROOT, b"x", NodeKind::Directory).unwrap();
+    assert_ne!(file, dir);
+    assert_eq!(inodes.path(file), Err(Errno::STALE));
+}
+
+#[test]
+fn dropped_inodes_take_no_space() {
+    let inodes = inodes();
+    let names: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
+    let lookup = |name: &String| inodes.lookup(Ino::ROOT, name.as_bytes(), NodeKind::Leaf);
+    let inos: Vec<_> = names.iter().map(|name| lookup(name).unwrap()).collect();
+    for ino in inos {
+        inodes.forget(ino, 1);
+    }
+    assert_eq!(count(&inodes), 1);
+    let table = inodes.lock();
+    assert!(table.nodes.capacity() < 4 * LEAST_CAPACITY);
+    let names = table.nodes[&Ino::ROOT].children.capacity();
+    assert!(names < 4 * LEAST_CAPACITY, "{names}");
+}
+
+#[test]
+fn cached_pages_are_kept_only_for_the_version_they_are_of() {
+    let inodes = inodes();
+    let file = inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+    let version = Some(Version {
+        size: Some(1),
+        modified: Some((2, Precision::Second)),
+        unique: 0,
+    });
+    let changed = Some(Version {
+        size: Some(1),
+        modified: Some((3, Precision::Second)),
+        unique: 0,
+    });
+    assert!(!inodes.set_cached(file, version));
+    assert!(inodes.set_cached(file, version));
+    assert!(!inodes.set_cached(file, changed));
+    assert!(!inodes.set_cached(file, None));
+    assert!(!inodes.set_cached(file, None));
+}
