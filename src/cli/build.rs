@@ -59,6 +59,19 @@ pub(super) fn check(source: &Source, options: &Settings) -> Result<(), Failure> 
                 .into(),
         );
     }
+    if options.exports && options.cache_dir.is_none() {
+        return Err(
+            "-o export keeps inode numbers in the persistent cache: add -o cache_dir=default, or name a directory"
+                .into(),
+        );
+    }
+    if options.exports && options.delay_connect {
+        return Err(
+            "-o export needs the directory on the server when it mounts, and -o delay_connect finds it later: leave one \
+             of them out"
+                .into(),
+        );
+    }
     if let Choice::By(proxy) = &options.proxy {
         check_passive(proxy, options)?;
     }
@@ -273,6 +286,7 @@ pub(super) fn mount(
                 free: options.cache_free,
             },
         }),
+        exports: options.exports,
         sockets: Some(sockets(state)),
         hang_up: HangUp::End,
         supervisor: None,

@@ -46,6 +46,7 @@ pub(super) struct Settings {
     /// Whether to work without a server that cannot be reached; `None` decides by other options.
     pub(super) offline: Option<bool>,
     pub(super) delay_connect: bool,
+    pub(super) exports: bool,
     pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) local: LocalOptions,
@@ -123,6 +124,7 @@ impl Default for Settings {
             retry: RetryMode::Soft,
             offline: None,
             delay_connect: false,
+            exports: false,
             proxy: Choice::Environment,
             active: false,
             local: LocalOptions::default(),

@@ -10,6 +10,7 @@
 //! | `settled` | which versions can be recognised later |
 //! | `fill`, `queue` | what transfers bring, and the thread that writes it |
 //! | `listing_file` | the listing of a directory |
+//! | `numbers` | inode numbers for file handles that survive the mount |
 //! | `room`, `trim` | how much may be written, and what is removed |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
@@ -20,6 +21,7 @@ mod entry;
 mod fill;
 mod header;
 mod listing_file;
+mod numbers;
 mod place;
 mod queue;
 mod room;
@@ -41,6 +43,7 @@ pub(crate) use block::BLOCK;
 pub(crate) use entry::{CachedFile, DamagedBlock};
 pub(crate) use fill::{CacheFill, FillPiece, OnKept};
 pub(crate) use listing_file::StoredListing;
+pub(crate) use numbers::{InodeNumbers, NumbersError};
 pub(crate) use place::{CacheDir, CachePlace, cache_home};
 pub(crate) use trim::CacheContents;
 

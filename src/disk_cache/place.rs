@@ -32,6 +32,9 @@ const FILES: &str = "files";
 const LISTINGS: &str = "listings";
 const TEMPORARY: &str = "tmp";
 
+/// Inode numbers (`-o export`).
+const NUMBERS: &str = "inodes";
+
 /// The login directory on the server.
 const HOME: &str = "home";
 
@@ -200,6 +203,11 @@ impl CacheDir {
     /// The folder with the listings of directories.
     pub(crate) fn listings(&self) -> PathBuf {
         self.directory.join(LISTINGS)
+    }
+
+    /// The folder with the inode numbers of exported mounts.
+    pub(super) fn numbers(&self) -> PathBuf {
+        self.directory.join(NUMBERS)
     }
 
     /// The folder for files that are not complete yet. It is on the same file system.

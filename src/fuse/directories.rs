@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use fuser::{FileHandle, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use super::FuseFs;
-use super::translate::{GENERATION, error, file_attr, file_type, handle, is_dots};
+use super::translate::{error, file_attr, file_type, generation, handle, is_dots};
 
 impl FuseFs {
     /// Sends names from `offset` on.
@@ -43,7 +43,8 @@ impl FuseFs {
             .read_directory(handle(directory), offset, |listed| {
                 let name = OsStr::from_bytes(listed.name);
                 let attr = file_attr(&listed.attr);
-                !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, GENERATION)
+                let generation = generation(&listed.attr);
+                !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, generation)
             });
         match result {
             Ok(()) => reply.ok(),

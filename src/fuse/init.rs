@@ -8,8 +8,9 @@ const MAX_WRITE: u32 = 1 << 20;
 /// connection busy.
 const MAX_BACKGROUND: u16 = 64;
 
-/// Requests everything that makes the mount fast, and accepts what this kernel supports.
-pub(super) fn negotiate(config: &mut KernelConfig) {
+/// Requests everything that makes the mount fast, and accepts what this kernel supports. Without
+/// export, the kernel never looks up inodes by their numbers.
+pub(super) fn negotiate(config: &mut KernelConfig, exports: bool) {
     // Each refusal contains the nearest value that the kernel accepts.
     if let Err(most) = config.set_max_write(MAX_WRITE) {
         let _ = config.set_max_write(most);
@@ -36,5 +37,12 @@ pub(super) fn negotiate(config: &mut KernelConfig) {
         if config.add_capabilities(wanted).is_err() {
             log::debug!("this kernel does not support {wanted:?}");
         }
+    }
+    if exports
+        && config
+            .add_capabilities(InitFlags::FUSE_EXPORT_SUPPORT)
+            .is_err()
+    {
+        log::warn!("this kernel does not support export: file handles become stale");
     }
 }

@@ -38,7 +38,7 @@ use followers::Followers;
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
-    GENERATION, attributes, data, empty, entry, error, file_attr, handle, ino, open_flags,
+    attributes, data, empty, entry, error, file_attr, generation, handle, ino, open_flags,
     open_mode, opened, statfs, written,
 };
 use workers::Workers;
@@ -74,7 +74,7 @@ impl FuseFs {
 
 impl fuser::Filesystem for FuseFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        init::negotiate(config);
+        init::negotiate(config, self.vfs.is_exported());
         Ok(())
     }
 
@@ -576,7 +576,8 @@ impl fuser::Filesystem for FuseFs {
                     let attr = file_attr(&fresh.value);
                     let file = FileHandle(opened.handle.0);
                     let flags = open_flags(opened.pages);
-                    reply.created(&fresh.ttl, &attr, GENERATION, file, flags);
+                    let generation = generation(&fresh.value);
+                    reply.created(&fresh.ttl, &attr, generation, file, flags);
                 }
                 Err(errno) => reply.error(error(errno)),
             },

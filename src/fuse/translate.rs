@@ -16,8 +16,9 @@ const BLOCK: u32 = 4096;
 /// Number of blocks shown if the server does not report its free space: 1 PiB, so that no tool
 /// refuses to copy.
 const UNKNOWN_SPACE: u64 = (1 << 50) / BLOCK as u64;
-/// Inode numbers are never reused, so there is only one generation.
-pub(super) const GENERATION: Generation = Generation(0);
+pub(super) fn generation(attr: &Attr) -> Generation {
+    Generation(attr.generation.into())
+}
 
 pub(super) fn ino(number: INodeNo) -> Ino {
     Ino(number.0)
@@ -85,7 +86,10 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
 /// an error: the vfs decides how long a name stays absent.
 pub(super) fn entry(reply: ReplyEntry, answer: Result<WithTtl<Attr>, Errno>) {
     match answer {
-        Ok(fresh) => reply.entry(&fresh.ttl, &file_attr(&fresh.value), GENERATION),
+        Ok(fresh) => {
+            let attr = file_attr(&fresh.value);
+            reply.entry(&fresh.ttl, &attr, generation(&fresh.value));
+        }
         Err(errno) => reply.error(error(errno)),
     }
 }
@@ -167,6 +171,7 @@ mod tests {
     fn a_size_is_told_in_blocks_of_512_bytes() {
         let attr = Attr {
             ino: Ino(2),
+            generation: 0,
             kind: Kind::File,
             size: 513,
             modified: SystemTime::UNIX_EPOCH,

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::disk_cache::{DiskCache, DiskCacheOptions};
+use crate::disk_cache::{DiskCache, DiskCacheOptions, InodeNumbers, NumbersError};
 use crate::ftp::{self, Cause, ConnectOptions, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
@@ -77,6 +77,8 @@ pub(crate) struct MountOptions {
     pub state: StateOptions,
     /// Where what is read is kept; `None` keeps it in memory only.
     pub cache: Option<DiskCacheOptions>,
+    /// Whether file handles survive the mount. Requires a cache.
+    pub exports: bool,
     /// Where `ftpfs status` connects; `None` disables it.
     pub sockets: Option<Sockets>,
     /// What SIGHUP does.
@@ -104,6 +106,12 @@ pub(crate) enum Error {
         "writeback needs a directory for files that are not stored yet: set HOME or XDG_STATE_HOME, or omit the option"
     )]
     NoState,
+    /// The inode numbers cannot be kept.
+    #[error("cannot export the mount: {0}")]
+    Export(#[from] NumbersError),
+    /// There is no directory for the inode numbers.
+    #[error("cannot export the mount: its cache directory cannot be used (cache_dir)")]
+    NoNumbers,
     /// No session with the server could be opened.
     #[error(transparent)]
     Connect(#[from] ftp::Error),
@@ -214,6 +222,7 @@ impl Mount {
             vfs,
             state,
             cache,
+            exports,
             sockets,
             hang_up: _,
             supervisor,
@@ -230,8 +239,11 @@ impl Mount {
         if let Some(supervisor) = &supervisor {
             supervisor.status(&format!("connecting to {}", server.host));
         }
-        let journal = state.open()?;
         let cache = cache.as_ref().and_then(open_cache);
+        if exports && cache.is_none() {
+            return Err(Error::NoNumbers);
+        }
+        let journal = state.open()?;
         let vfs = if delay_connect {
             let remote = Remote::unconnected(remote, journal.clone());
             let root = MountRoot::Later(first_access(path, state));
@@ -262,7 +274,10 @@ impl Mount {
                     return Err(Error::Interrupted);
                 }
             };
-            let root = MountRoot::Known(directory);
+            let root = match cache.as_ref().filter(|_| exports) {
+                Some(cache) => exported_root(directory, cache).inspect_err(|_| journal.end())?,
+                None => MountRoot::Known(directory),
+            };
             let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal, cache);
             take_over_what_is_left(&vfs, &state);
             vfs
@@ -456,6 +471,12 @@ fn open_cache(options: &DiskCacheOptions) -> Option<Arc<DiskCache>> {
             None
         }
     }
+}
+
+/// Opens the inode numbers of the mounted directory.
+fn exported_root(directory: RemotePath, cache: &DiskCache) -> Result<MountRoot, Error> {
+    let numbers = InodeNumbers::open(cache.directory(), &directory)?;
+    Ok(MountRoot::Exported(directory, numbers))
 }
 
 /// Takes over what killed mounts left, or says that something waits.

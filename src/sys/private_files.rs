@@ -110,6 +110,18 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a file for reading and writing, and creates it for this user only.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .custom_flags(NO_LINK | OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+}
+
 /// Opens a file for locking.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Vfs;
 use super::errno::Errno;
 use crate::cancel::Cancel;
+use crate::disk_cache::InodeNumbers;
 use crate::ftp::RemotePath;
 use crate::remote::Remote;
 
@@ -13,6 +14,8 @@ use crate::remote::Remote;
 pub(crate) enum MountRoot {
     /// This one, which exists.
     Known(RemotePath),
+    /// This one, which exists, with inode numbers that survive the mount.
+    Exported(RemotePath, InodeNumbers),
     /// Found at the first access.
     Later(Unattached),
 }

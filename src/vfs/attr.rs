@@ -20,6 +20,8 @@ const SYMLINK_MODE: u32 = 0o777;
 pub(crate) struct Attr {
     /// Inode number.
     pub ino: Ino,
+    /// Tells it from files that had its number before (`-o export`), otherwise 0.
+    pub generation: u32,
     /// Its kind; an unknown kind is shown as a file.
     pub kind: Kind,
     /// Size in bytes.
@@ -70,6 +72,7 @@ impl Attr {
     ) -> Self {
         Self {
             ino,
+            generation: 0,
             kind: attributes.kind,
             size: shown_size(attributes),
             modified: attributes

@@ -17,8 +17,8 @@
 //! | `table` | inodes and handles |
 //! | `local` | spool files and the disk space that they may take |
 //!
-//! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
-//! state. A handle table, an open listing and the writeback queue are locked alone. No lock is held
+//! Locks, in the order in which they may be taken: a file's append lock, the inode numbers, the
+//! inode table, a file's state. A handle table, an open listing and the writeback queue are locked alone. No lock is held
 //! across the network. A file's gate is not a data lock: its holder may wait for the server, and no
 //! FUSE loop ever waits for it.
 
@@ -168,11 +168,12 @@ impl Vfs {
         journal: Journal,
         disk: Option<Arc<DiskCache>>,
     ) -> Arc<Self> {
-        let (root, unattached) = match root {
-            MountRoot::Known(root) => (Some(root), None),
-            MountRoot::Later(unattached) => (None, Some(unattached)),
+        let (inodes, unattached) = match root {
+            MountRoot::Known(root) => (Inodes::new(Some(root)), None),
+            MountRoot::Exported(root, numbers) => (Inodes::exported(root, numbers), None),
+            MountRoot::Later(unattached) => (Inodes::new(None), Some(unattached)),
         };
-        let inodes = Arc::new(Inodes::new(root));
+        let inodes = Arc::new(inodes);
         let read = ReadOptions {
             read_ahead: options.read_ahead,
             streams: STREAMS_PER_FILE,
@@ -239,6 +240,7 @@ impl Vfs {
     /// A file that a program still has open, neither closed nor synced, is incomplete. It is
     /// discarded, and the server keeps its old contents.
     pub(crate) fn drain(&self) {
+        self.inodes.release_numbers();
         self.housekeeper.stop();
         self.prefetcher.stop();
         if let Some(stored) = &self.stored_listings {

@@ -19,6 +19,7 @@ mod counted;
 mod crash;
 mod downloads;
 mod errors;
+mod export;
 mod fallbacks;
 mod far;
 mod hidden_names;

@@ -56,6 +56,12 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     flag(
         Group::Mount,
+        "export",
+        "Keep inode numbers in cache_dir, so that an NFS server can export the mount",
+        |to| to.exports = true,
+    ),
+    flag(
+        Group::Mount,
         "auto_unmount",
         "Unmount even if ftpfs is killed; requires allow_other or allow_root",
         |to| to.auto_unmount = true,

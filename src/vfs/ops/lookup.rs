@@ -32,6 +32,9 @@ impl Vfs {
         name: &[u8],
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attr>, Errno> {
+        if let Some(found) = self.lookup_dots(parent, name, may) {
+            return found;
+        }
         if let Some(found) = self.open_lookup(parent, name) {
             return found;
         }
@@ -326,7 +329,10 @@ impl Vfs {
 
     pub(in crate::vfs) fn show(&self, ino: Ino, attributes: &Attributes) -> Attr {
         let has_modes = self.remote.has_directory_modes();
-        Attr::new(ino, attributes, &self.options, self.mounted, has_modes)
+        Attr {
+            generation: self.inodes.generation(ino),
+            ..Attr::new(ino, attributes, &self.options, self.mounted, has_modes)
+        }
     }
 
     /// Requests the attributes of this one name with `ask`.
@@ -375,7 +381,12 @@ impl Vfs {
         };
         let counted = self.inodes.lookup(parent, name, NodeKind::Leaf);
         Some(counted.map(|ino| {
-            let value = Attr { ino, ..fresh.value };
+            let generation = self.inodes.generation(ino);
+            let value = Attr {
+                ino,
+                generation,
+                ..fresh.value
+            };
             WithTtl { value, ..fresh }
         }))
     }

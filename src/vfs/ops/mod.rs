@@ -6,6 +6,7 @@ mod case;
 mod close;
 mod copy;
 mod directories;
+mod export;
 mod flush;
 mod follow;
 mod hidden;

@@ -2,7 +2,10 @@
 //!
 //! An inode lives while the kernel's lookup count is above zero or an inode below it lives,
 //! whatever happens to its name. Numbers are never reused within a mount, so no generation is
-//! needed. Nothing here waits, uses the network or reads a clock.
+//! needed. With `-o export`, numbers and generations come from the disk ([`exported`]). Nothing
+//! here waits, uses the network or reads a clock.
+
+mod exported;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,6 +17,7 @@ use crate::ftp::{RemotePath, Version};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::read::ReadEnd;
+use exported::ExportedNumbers;
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub(crate) struct CachedNode {
 #[derive(Debug)]
 pub(in crate::vfs) struct Inodes {
     table: Mutex<InodeTable>,
+    /// Where the numbers come from with `-o export`.
+    numbers: Option<ExportedNumbers>,
 }
 
 #[derive(Debug)]
@@ -62,6 +68,8 @@ struct Node {
     /// it.
     place: Option<ParentAndName>,
     shape: NodeKind,
+    /// Tells it from files that had its number before; 0 without `-o export` and for the root.
+    generation: u32,
     /// Number of lookups that the kernel has not forgotten yet.
     lookups: u64,
     /// Known inodes below it, by name.
@@ -78,11 +86,12 @@ struct Node {
 const LEAST_CAPACITY: usize = 256;
 
 impl Node {
-    fn new(place: Option<ParentAndName>, shape: NodeKind) -> Self {
+    fn new(place: Option<ParentAndName>, shape: NodeKind, generation: u32) -> Self {
         let children = HashMap::new();
         Self {
             place,
             shape,
+            generation,
             lookups: 0,
             children,
             open: Weak::new(),
@@ -95,8 +104,9 @@ impl Node {
 impl Inodes {
     /// Creates the table with only the root, which is `root` on the server if that is known.
     pub(in crate::vfs) fn new(root: Option<RemotePath>) -> Self {
-        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory))]);
+        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory, 0))]);
         Self {
+            numbers: None,
             table: Mutex::new(InodeTable {
                 root,
                 nodes,
@@ -128,24 +138,19 @@ impl Inodes {
         name: &[u8],
         shape: NodeKind,
     ) -> Result<Ino, Errno> {
+        if let Some(numbers) = &self.numbers {
+            return self.lookup_numbered(numbers, parent, name, shape);
+        }
         let mut table = self.lock();
-        let known = table.child(parent, name)?;
-        let ino = match known {
-            Some(ino)
-                if table
-                    .nodes
-                    .get(&ino)
-                    .is_some_and(|node| node.shape == shape) =>
-            {
-                ino
-            }
-            Some(other) => {
-                table.detach(other);
-                table.add(parent, name, shape)?
-            }
-            None => table.add(parent, name, shape)?,
-        };
-        table.node_mut(ino)?.lookups += 1;
+        if let Some(ino) = table.lookup_known(parent, name, shape)? {
+            return Ok(ino);
+        }
+        if let Some(other) = table.child(parent, name)? {
+            table.detach(other);
+        }
+        let ino = Ino(table.next);
+        table.next += 1;
+        table.add((ino, 0), parent, name, shape)?.lookups += 1;
         Ok(ino)
     }
 
@@ -293,6 +298,7 @@ impl Inodes {
 
     /// Removes `name` in `parent`. Its inode lives on while the kernel holds it.
     pub(in crate::vfs) fn remove(&self, parent: Ino, name: &[u8]) {
+        let _changing = self.change_numbers(|numbers| numbers.remove_name(parent.0, name));
         let mut table = self.lock();
         if let Ok(Some(ino)) = table.child(parent, name) {
             table.detach(ino);
@@ -301,23 +307,33 @@ impl Inodes {
 
     /// Removes the name of `ino`, which lives on while the kernel holds it.
     pub(in crate::vfs) fn detach(&self, ino: Ino) {
+        let _changing = self.change_numbers(|numbers| numbers.remove(ino.0));
         self.lock().detach(ino);
     }
 
     /// Like [`Self::detach`], if `file` is what programs that open `ino` get. Returns whether it
     /// is.
     pub(in crate::vfs) fn detach_file(&self, ino: Ino, file: &Arc<OpenFile>) -> bool {
+        let mut numbers = self.change_numbers(|_| {});
         let mut table = self.lock();
         let open = table.nodes.get(&ino).map(|node| &node.open);
         let is_current = open.is_some_and(|open| open.as_ptr() == Arc::as_ptr(file));
         if is_current {
             table.detach(ino);
         }
+        drop(table);
+        if let Some(numbers) = numbers.as_deref_mut().and_then(Option::as_mut)
+            && is_current
+        {
+            numbers.remove(ino.0);
+        }
         is_current
     }
 
     /// Renames `from` to `to`, and removes the previous `to`.
     pub(in crate::vfs) fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8])) {
+        let _changing =
+            self.change_numbers(|numbers| numbers.rename((from.0.0, from.1), (to.0.0, to.1)));
         let mut table = self.lock();
         if let Ok(Some(replaced)) = table.child(to.0, to.1) {
             table.detach(replaced);
@@ -374,13 +390,36 @@ impl InodeTable {
         Ok(path)
     }
 
-    fn add(&mut self, parent: Ino, name: &[u8], shape: NodeKind) -> Result<Ino, Errno> {
+    /// Counts one lookup of `name` in `parent` and returns its inode, if one of this kind is known.
+    fn lookup_known(
+        &mut self,
+        parent: Ino,
+        name: &[u8],
+        shape: NodeKind,
+    ) -> Result<Option<Ino>, Errno> {
+        let Some(ino) = self.child(parent, name)? else {
+            return Ok(None);
+        };
+        let node = self.node_mut(ino)?;
+        if node.shape != shape {
+            return Ok(None);
+        }
+        node.lookups += 1;
+        Ok(Some(ino))
+    }
+
+    /// Adds a new inode with this number and generation.
+    fn add(
+        &mut self,
+        (ino, generation): (Ino, u32),
+        parent: Ino,
+        name: &[u8],
+        shape: NodeKind,
+    ) -> Result<&mut Node, Errno> {
         self.node(parent)?;
-        let ino = Ino(self.next);
-        self.next += 1;
-        self.nodes.insert(ino, Node::new(None, shape));
+        self.nodes.insert(ino, Node::new(None, shape, generation));
         self.link_to_parent(ino, parent, name);
-        Ok(ino)
+        self.node_mut(ino)
     }
 
     fn link_to_parent(&mut self, ino: Ino, parent: Ino, name: &[u8]) {
