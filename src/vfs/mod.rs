@@ -18,8 +18,9 @@
 //! | `local` | spool files and the disk space that they may take |
 //!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode numbers, the
-//! inode table, a file's state. A handle table, an open listing and the writeback queue are locked alone. No lock is held
-//! across the network. A file's gate is not a data lock: its holder may wait for the server, and no
+//! inode table, a file's state. A handle table, an open listing and the writeback queue are locked
+//! alone. No lock is held across the network, and only the lock of the inode numbers while the
+//! local disk works. A file's gate is not a data lock: its holder may wait for the server, and no
 //! FUSE loop ever waits for it.
 
 mod attach;

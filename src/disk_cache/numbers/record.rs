@@ -96,8 +96,8 @@ impl NumbersHeader {
         })
     }
 
-    /// Returns the tag by which `name` in the directory `parent` is found. Nobody who does not
-    /// know the nonce can choose names with equal tags.
+    /// Returns the tag by which `name` in the directory `parent` is found. Names with equal tags
+    /// cannot be chosen without the nonce.
     pub(super) fn tag(&self, parent: u32, name: &[u8]) -> u32 {
         let mut hash = Sha256::new();
         hash.update(self.nonce.to_le_bytes());

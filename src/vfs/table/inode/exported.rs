@@ -1,10 +1,11 @@
 //! Inodes whose numbers survive forget and remount (`-o export`).
 //!
 //! A file handle of an NFS client is a number and a generation. When the kernel no longer knows the
-//! inode, it looks `.` up in that number, and [`Inodes::lookup_number`] finds its place on the disk.
+//! inode, it looks `.` up in that number, and [`Inodes::lookup_number`] finds its directory and name
+//! on the disk.
 //!
 //! The lock of the numbers is taken before that of the table and is held while the disk works, so
-//! that both change together. Whoever finds an inode in the table needs only the table's lock.
+//! that both change together. Looking up an inode that is in the table takes only the table's lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,7 @@ use crate::ftp::RemotePath;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 
-/// Maximum number of directories above a file. Damage cannot lead in a circle for ever.
+/// Maximum number of directories above a file. It ends a circle of damaged records.
 const MOST_DEPTH: usize = 4096;
 
 /// The numbers on the disk; `None` after the end of the mount.
