@@ -56,8 +56,8 @@ pub(in crate::vfs) fn fill(
     }
 }
 
-/// Copies all of `cached` to the start of `spool`, and returns its size. Returns `None` if the cache
-/// does not have all of it.
+/// Copies all of `cached` to the start of `spool`, and returns its size. Returns `None` if the
+/// cache does not have all of it.
 ///
 /// # Errors
 /// Those of the spool.
@@ -66,7 +66,8 @@ pub(in crate::vfs) fn fill_from_cache(
     cached: &CachedFile,
 ) -> Result<Option<u64>, SpoolError> {
     let size = cached.size();
-    let has_all = |present: Vec<Range<u64>>| size == 0 || present == [0..size];
+    let whole = 0..size;
+    let has_all = |present: Vec<Range<u64>>| whole.is_empty() || present.contains(&whole);
     if !cached.present().is_ok_and(has_all) {
         return Ok(None);
     }
