@@ -200,6 +200,7 @@ pub(super) fn remote(
             retry: options.retry,
         },
         atomic: options.atomic,
+        append: options.append,
         verify: options.verify,
         links: options.symlinks,
         profile_file: place.as_ref().map(StateDir::profile),

@@ -376,6 +376,27 @@ impl SpoolFile {
         Ok(kept)
     }
 
+    /// Copies the contents from `offset` on, which cannot be uploaded, to the `recovered` directory
+    /// of the server. Returns the path of the copy.
+    ///
+    /// # Errors
+    /// There is no such directory, or the copy cannot be written.
+    pub(crate) fn recover_end(&self, name: &[u8], offset: u64) -> Result<PathBuf, JournalError> {
+        let unsupported = || JournalError {
+            path: PathBuf::from("recovered"),
+            source: io::ErrorKind::Unsupported.into(),
+        };
+        let journaled = self.journaled.as_ref().ok_or_else(unsupported)?;
+        let JournalMode::Enabled { journal_dir, .. } = &journaled.journal.shared.mode else {
+            return Err(unsupported());
+        };
+        let place = journal_dir.place().ok_or_else(unsupported)?;
+        let mount = journaled.journal.mount();
+        let kept = place.recovered(name, mount, journaled.number)?;
+        abandoned::copy_end(&self.file, offset, &kept)?;
+        Ok(kept)
+    }
+
     /// Gives the upload up after its failure was reported to the caller. During shutdown there is
     /// no one to report to, so the file waits for the next mount.
     pub fn abandon(&self) {

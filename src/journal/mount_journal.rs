@@ -137,6 +137,11 @@ impl MountJournal {
             .unwrap_or_default()
     }
 
+    /// The directory that contains the journals of all mounts of the server and login.
+    pub(super) fn place(&self) -> Option<StateDir> {
+        StateDir::of_journal(&self.directory)
+    }
+
     /// Path of the log.
     pub(super) fn log(&self) -> PathBuf {
         self.directory.join(LOG)

@@ -66,6 +66,13 @@ impl StateDir {
         }
     }
 
+    /// Returns the directory that contains a journal.
+    pub(super) fn of_journal(journal: &Path) -> Option<Self> {
+        Some(Self {
+            directory: journal.parent()?.to_owned(),
+        })
+    }
+
     /// Path of the directory.
     pub fn directory(&self) -> &Path {
         &self.directory

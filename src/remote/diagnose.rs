@@ -50,7 +50,9 @@ impl Remote {
         match operation {
             Operation::List if is_directory => ErrorKind::PermissionDenied,
             Operation::List => ErrorKind::NotDirectory,
-            Operation::Read | Operation::Store | Operation::Delete if is_directory => {
+            Operation::Read | Operation::Store | Operation::Append | Operation::Delete
+                if is_directory =>
+            {
                 ErrorKind::IsDirectory
             }
             Operation::MakeDirectory => ErrorKind::AlreadyExists,
@@ -61,6 +63,7 @@ impl Remote {
             | Operation::ReadLink
             | Operation::Read
             | Operation::Store
+            | Operation::Append
             | Operation::RemoveDirectory
             | Operation::Delete
             | Operation::Rename
@@ -84,6 +87,7 @@ fn kind_if_absent(operation: Operation) -> ErrorKind {
         | Operation::List
         | Operation::ReadLink
         | Operation::Read
+        | Operation::Append
         | Operation::RemoveDirectory
         | Operation::Delete
         | Operation::Rename
@@ -101,6 +105,7 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::ReadLink
         | Operation::Read => ErrorKind::NotFound,
         Operation::Store
+        | Operation::Append
         | Operation::MakeDirectory
         | Operation::RemoveDirectory
         | Operation::Delete

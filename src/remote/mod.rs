@@ -6,6 +6,7 @@
 //! becomes one [`ErrorKind`], decided only here (`error.rs`, `diagnose.rs`).
 
 mod absence;
+mod append;
 mod background;
 mod case;
 mod change;
@@ -69,6 +70,8 @@ use crate::pool::{Pool, PoolOptions, Purpose};
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
 pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
+pub use append::Append;
+pub(crate) use append::{AppendOutcome, AppendRequest};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
@@ -104,6 +107,8 @@ pub struct RemoteOptions {
     pub pool: PoolOptions,
     /// How existing files are overwritten.
     pub atomic: Atomic,
+    /// How files are appended to.
+    pub append: Append,
     /// How a finished upload is verified before it is renamed to its final name.
     pub verify: Verify,
     /// How symbolic links are presented.
@@ -179,6 +184,7 @@ struct RemoteInner {
     names: TemporaryNames,
     steps: UploadSteps,
     atomic: Atomic,
+    append: Append,
     verify: Verify,
     links: Links,
     listings: ListingBudget,
@@ -271,6 +277,7 @@ impl Remote {
             names: TemporaryNames::new(journal),
             steps: UploadSteps::default(),
             atomic: options.atomic,
+            append: options.append,
             verify: options.verify,
             links: options.links,
             listings,

@@ -48,6 +48,10 @@ impl Errno {
     pub(crate) const BUSY: Self = Self(libc::EBUSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
+    /// Larger than a file can be.
+    pub(crate) const FBIG: Self = Self(libc::EFBIG);
+    /// Not possible in this form.
+    pub(crate) const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
     /// A deadline passed.
     pub(crate) const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
 

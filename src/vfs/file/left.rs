@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::gate::Pass;
 use super::remote_file::FileServices;
+use super::tail::AppendedTail;
 use super::{OpenFile, Spooled};
 use crate::cache::Attributes;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
@@ -48,6 +49,13 @@ impl OpenFile {
         let spool = Arc::new(spool);
         let store = Arc::new(services.store(ino, &spool));
         store.mark_dirty();
+        let tail = pending
+            .appended_from
+            .zip(pending.base)
+            .map(|(end, version)| {
+                let reader = Arc::new(services.reader(ino, version));
+                AppendedTail::new(reader, version, end, None).was_left(spool.len())
+            });
         let CommitOptions { modified, mode, .. } = pending.commit;
         let attributes = Attributes {
             kind: Kind::File,
@@ -60,7 +68,7 @@ impl OpenFile {
         };
         let sealed = Sealed {
             generation: store.generation(),
-            copy: Spooled { spool, store },
+            copy: Spooled { spool, store, tail },
             modified,
             mode,
         };
@@ -130,7 +138,10 @@ impl OpenFile {
             return LeftContents::NotLeft;
         };
         let record = sealed.spool.journal_record();
-        match conflict::keep(record, &place, &problem.path, problem) {
+        let Some(pending) = self.pending_of(&sealed) else {
+            return LeftContents::NotLeft;
+        };
+        match conflict::keep(record, &place, &pending, problem) {
             Err(words) => LeftContents::Stay(words),
             Ok(words) => {
                 if self.state().contents.is_visible(&sealed) {
@@ -148,6 +159,7 @@ fn to_error(problem: Problem, target: &RemotePath) -> remote::Error {
     let kind = match problem {
         Problem::Remote(error) => return error,
         Problem::Changed(_) => ErrorKind::Changed,
+        Problem::NotAppended(_) => ErrorKind::Unsupported,
         Problem::Spool(_) => ErrorKind::Local,
     };
     remote::Error {

@@ -43,7 +43,7 @@ impl OpenFile {
 
     /// Whether its contents are read from the server and would be lost with the file there.
     pub(in crate::vfs) fn needs_server(&self) -> bool {
-        !self.is_spooled()
+        self.local().is_none_or(|local| local.is_end())
     }
 
     /// Fetches the contents before the file on the server is deleted or replaced.
