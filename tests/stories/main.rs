@@ -11,6 +11,7 @@
 )]
 
 mod ahead;
+mod append;
 mod browse;
 mod claims;
 mod concurrent;
