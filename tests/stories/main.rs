@@ -12,6 +12,7 @@
 
 mod ahead;
 mod append;
+mod append_faults;
 mod browse;
 mod claims;
 mod concurrent;

@@ -21,14 +21,14 @@ use super::follow::ReachedEnd;
 use super::tail::AppendedTail;
 use super::{OpenFile, Spooled, UploadFailure, empty_spool};
 use crate::cache::Attributes;
-use crate::cancel::{Blocking, Cancel};
+use crate::cancel::Cancel;
 use crate::ftp::{Precision, Version};
 use crate::guarded::OnDrop;
 use crate::journal::Pending;
 use crate::remote::{self, AppendOutcome, AppendRequest, Error, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::local::error::SpoolError;
-use crate::vfs::read::{Bytes, PinnedVersion, ReadEnd};
+use crate::vfs::read::{PinnedVersion, ReadEnd};
 use crate::vfs::transfers::{Direction, Extent};
 use crate::vfs::write::state::{LateAttributes, LocalCopy};
 use crate::vfs::write::uploader::Priority;
@@ -139,50 +139,6 @@ impl OpenFile {
         }
     }
 
-    /// Reads from the server what is before the spool, and the rest from there.
-    pub(super) fn read_tail(
-        &self,
-        spooled: &Spooled,
-        tail: &AppendedTail,
-        offset: u64,
-        length: usize,
-        may: Blocking<'_>,
-    ) -> Result<Bytes, Errno> {
-        let start = spooled.spool.start();
-        let Some(before) = start.checked_sub(offset).filter(|before| *before > 0) else {
-            return Ok(spooled.spool.read_at(offset, length)?.into());
-        };
-        let wanted = usize::try_from(before).map_or(length, |before| length.min(before));
-        let bytes = loop {
-            let reader = tail.reader();
-            let read = match reader.available(offset, wanted) {
-                Some(bytes) => Ok(bytes),
-                None => reader.read(offset, wanted, may.cancel()?),
-            };
-            match read {
-                Ok(bytes) => break bytes,
-                // What was appended in the meantime has made another version.
-                Err(error)
-                    if error.kind == ErrorKind::Changed
-                        && !Arc::ptr_eq(&reader, &tail.reader()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        };
-        if bytes.len() < wanted {
-            if may.cancel()?.is_cancelled() {
-                return Ok(Bytes::default());
-            }
-            log::warn!("the server's file ends before what is appended to it");
-            return Err(Errno::IO);
-        }
-        if wanted == length {
-            return Ok(bytes);
-        }
-        let mut all = bytes.to_vec();
-        all.extend(spooled.spool.read_at(start, length - wanted)?);
-        Ok(all.into())
-    }
-
     /// Fetches what is before the spool, so that it can be changed. The caller holds the gate.
     pub(super) fn fetch_rest(
         &self,
@@ -240,7 +196,7 @@ impl OpenFile {
             expected.may_become(tail.fixed());
         }
         let source = self.services.source(self.ino);
-        fill::fill_beginning(&whole.spool, &source, Arc::new(expected), start, cancel)?;
+        fill::fill_beginning(&whole.spool, &source, &Arc::new(expected), start, cancel)?;
         let alone = self.changing.write();
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
         let mut at = start;

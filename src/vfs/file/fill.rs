@@ -62,12 +62,12 @@ pub(in crate::vfs) fn fill(
 pub(in crate::vfs) fn fill_beginning(
     spool: &Spool,
     source: &Arc<dyn RangeSource>,
-    expected: Arc<PinnedVersion>,
+    expected: &Arc<PinnedVersion>,
     end: u64,
     cancel: &Cancel,
 ) -> Result<(), FillError> {
     let mut buffer = vec![0; FILL_BUFFER];
-    let pinned = Arc::clone(&expected);
+    let pinned = Arc::clone(expected);
     let mut resuming =
         ResumableDownload::new(Arc::clone(source), 0, pinned, Revalidate::Yes, cancel);
     let mut at = 0;

@@ -112,7 +112,7 @@ impl OpenFile {
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         if let Some(tail) = &spooled.tail {
-            return self.read_tail(spooled, tail, offset, length, may);
+            return spooled.read_around(tail, offset, length, may);
         }
         match spooled.spool.read_at(offset, length) {
             Err(SpoolError::Discarded) => self.read_partial(spooled, offset, length, may.cancel()?),

@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Spooled, State};
+use crate::cancel::Blocking;
 use crate::ftp::Version;
-use crate::vfs::read::Reader;
+use crate::remote::ErrorKind;
+use crate::vfs::errno::Errno;
+use crate::vfs::read::{Bytes, Reader};
 use crate::vfs::write::state::LocalCopy;
 
 /// The end of a file: the server has what is before it.
@@ -155,6 +158,49 @@ impl State {
 }
 
 impl Spooled {
+    /// Reads from the server what is before the spool, and the rest from there.
+    pub(super) fn read_around(
+        &self,
+        tail: &AppendedTail,
+        offset: u64,
+        length: usize,
+        may: Blocking<'_>,
+    ) -> Result<Bytes, Errno> {
+        let start = self.spool.start();
+        let Some(before) = start.checked_sub(offset).filter(|before| *before > 0) else {
+            return Ok(self.spool.read_at(offset, length)?.into());
+        };
+        let wanted = usize::try_from(before).map_or(length, |before| length.min(before));
+        let bytes = loop {
+            let reader = tail.reader();
+            let read = match reader.available(offset, wanted) {
+                Some(bytes) => Ok(bytes),
+                None => reader.read(offset, wanted, may.cancel()?),
+            };
+            match read {
+                Ok(bytes) => break bytes,
+                // What was appended in the meantime has made another version.
+                Err(error)
+                    if error.kind == ErrorKind::Changed
+                        && !Arc::ptr_eq(&reader, &tail.reader()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if bytes.len() < wanted {
+            if may.cancel()?.is_cancelled() {
+                return Ok(Bytes::default());
+            }
+            log::warn!("the server's file ends before what is appended to it");
+            return Err(Errno::IO);
+        }
+        if wanted == length {
+            return Ok(bytes);
+        }
+        let mut all = bytes.to_vec();
+        all.extend(self.spool.read_at(start, length - wanted)?);
+        Ok(all.into())
+    }
+
     /// Whether the spool has only the end of the contents.
     pub(super) fn is_end(&self) -> bool {
         self.spool.start() > 0

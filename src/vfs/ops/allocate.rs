@@ -37,14 +37,14 @@ impl Vfs {
         }
         let cancel = may.cancel()?;
         self.inodes.set_cached(file.ino(), None);
-        let more = size.saturating_sub(before.unwrap_or(0));
+        let needed = size.saturating_sub(before.unwrap_or(0));
         self.with_room(
             may,
             || file.allocate(size, cancel),
             || {
                 file.confirm_changeable(Position::At(size)).is_err()
                     || file.is_too_large()
-                    || !self.services.spools.can_hold(more)
+                    || !self.services.spools.can_hold(needed)
             },
         )
     }

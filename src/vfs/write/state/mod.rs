@@ -238,8 +238,6 @@ impl<R, C: LocalCopy> WriteState<R, C> {
             }
         };
         match &mut self.contents {
-            Contents::Clean(_) => {}
-            Contents::Draft(draft) => replace(draft),
             Contents::Sealed(sealed) | Contents::Superseded { sealed, .. }
                 if sealed.copy.is_same(old) =>
             {
@@ -247,8 +245,8 @@ impl<R, C: LocalCopy> WriteState<R, C> {
                 sealed.generation = new.generation();
                 sealed.mode = sealed.mode.or(mode);
             }
-            Contents::Sealed(_) => {}
-            Contents::Superseded { draft, .. } => replace(draft),
+            Contents::Draft(draft) | Contents::Superseded { draft, .. } => replace(draft),
+            Contents::Clean(_) | Contents::Sealed(_) => {}
         }
         self.uploading.as_mut().map(replace);
     }

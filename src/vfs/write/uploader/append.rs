@@ -39,15 +39,15 @@ impl Uploader {
             state.upload.taken = at;
             !state.is_called_off()
         };
-        let sent = match send(&go_on) {
+        let outcome = match send(&go_on) {
             Err(_) if shared.lock().is_called_off() => return Ok(None),
-            sent => sent?,
+            outcome => outcome?,
         };
-        if matches!(sent, AppendOutcome::Appended(_)) {
+        if matches!(outcome, AppendOutcome::Appended(_)) {
             let mut state = shared.lock();
             state.stored = generation;
             state.is_persisted = false;
         }
-        Ok(Some(sent))
+        Ok(Some(outcome))
     }
 }

@@ -231,8 +231,8 @@ impl Vfs {
         Some(outcome)
     }
 
-    /// Reports that what was appended to `file` is given up: another writer has changed it. Its next
-    /// open or close fails.
+    /// Reports that what was appended to `file` is given up: another writer has changed it. Its
+    /// next open or close fails.
     fn gave_up(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
         log::warn!(path = error.path, reply = error.reply; "{error}");
         file.set_failure(Errno::IO);
