@@ -37,8 +37,8 @@ const COMPARED: usize = 64 << 10;
 /// Number of attempts to prove APPE, because the connection may fail.
 const PROOFS: u32 = 2;
 
-/// Pause between two questions for the size after a connection was lost: the server may still be
-/// storing what it has received.
+/// Pause between two questions for the size after a connection was lost, or ftpfs was killed: the
+/// server may still be storing what it has received.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Number of such questions.
@@ -174,6 +174,9 @@ impl Appending<'_> {
 
     fn run(&mut self, go_on: &dyn Fn(u64) -> bool) -> Result<AppendOutcome, Error> {
         let mut attempts = Attempts::from(self.remote.retry_mode(), self.request.range.start);
+        if self.request.is_repeated {
+            self.wait_until_settled()?;
+        }
         loop {
             let at = match self.standing()? {
                 Standing::Complete(version) => return Ok(AppendOutcome::Appended(version)),
