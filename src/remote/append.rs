@@ -116,7 +116,7 @@ impl RemoteHandle {
         let profile = self.profile();
         self.inner.append == Append::Auto
             && self.atomic() != Atomic::Require
-            && (profile.has(Capability::Size) || profile.is_proven(Capability::Mlst))
+            && (profile.has(Capability::Size) || profile.has(Capability::Mlst))
             && profile.finding(Capability::Appe) != Finding::Fails
     }
 }
