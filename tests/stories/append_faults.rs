@@ -10,21 +10,21 @@ use std::time::{Duration, SystemTime};
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
 
-use crate::append::{LARGE, append, number, old, with};
-use crate::crash::{SOON, left_in};
+use crate::append::{LARGE, append, old, with};
+use crate::crash::SOON;
 use crate::support::{Kind, Mount, TestServer, wait_for};
 
 /// Long enough that a part of it can be cut off.
 const LONG: usize = 3 << 20;
 
 /// Returns bytes to append, other ones than the file has.
-fn long() -> Vec<u8> {
+pub(crate) fn long() -> Vec<u8> {
     (0..LONG).map(|at| (at / 241 + 3 * at) as u8).collect()
 }
 
 /// A program that keeps a file open. A descriptor of this process would be copied into the children
 /// of other tests, which store the file when they close it.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -55,7 +55,7 @@ for line in sys.stdin:
 ";
 
     /// Opens the file, for appending or for writing.
-    fn open(path: &Path, how: &str) -> Self {
+    pub(crate) fn open(path: &Path, how: &str) -> Self {
         let mut child = Command::new("python3")
             .args(["-c", Self::SCRIPT])
             .arg(path)
@@ -72,7 +72,7 @@ for line in sys.stdin:
     }
 
     /// Does one thing. Returns its errno, or 0.
-    fn does(&mut self, what: &str) -> i32 {
+    pub(crate) fn does(&mut self, what: &str) -> i32 {
         writeln!(self.input, "{what}").unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
@@ -87,7 +87,7 @@ for line in sys.stdin:
     }
 
     /// Closes the file and ends.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.input);
         self.child.wait().unwrap();
     }
@@ -350,7 +350,7 @@ fn a_small_file_is_stored_whole() {
 }
 
 /// Returns where the bytes are that could not be stored, as the log says.
-fn recovered(mount: &Mount) -> Option<PathBuf> {
+pub(crate) fn recovered(mount: &Mount) -> Option<PathBuf> {
     let log = mount.log();
     let (_, path) = log.split_once("the appended bytes are in ")?;
     Some(PathBuf::from(path.lines().next()?))
@@ -415,137 +415,6 @@ fn a_writer_that_comes_between_spoils_nothing() {
     assert_eq!(stored, 0, "{}", proven.mount.log());
     program.end();
     proven.assert_has(&with(&old(), b"theirsours"));
-}
-
-/// A program in close when ftpfs is killed, or with `writeback` after its close.
-#[test]
-fn the_next_mount_completes_the_append_of_a_killed_one() {
-    let half = LONG as u64 / 2;
-    let cases = [
-        ("APPE", Misdeed::StallControl),
-        ("APPE", Misdeed::StallData { after: 0 }),
-        ("APPE", Misdeed::StallData { after: half }),
-        ("APPE", Misdeed::NoReply),
-    ];
-    for (verb, misdeed) in cases {
-        for options in [&[][..], &["writeback"]] {
-            let server = TestServer::start(Kind::Embedded);
-            server.write("file", old());
-            let state = TempDir::new().unwrap();
-            let mount = Mount::with_state(&server, options, state.path());
-            append(&mount.join("file"), "first").unwrap();
-            let first = with(&old(), b"first");
-            assert!(wait_for(SOON, || server.read("file") == first));
-            assert!(wait_for(SOON, || number(&mount, "waiting") == 0));
-            let embedded = server.embedded().unwrap();
-            let faults = embedded.faults();
-            faults.add(Fault::on(verb, misdeed.clone()).named("file").always());
-            let script = "import sys; f = open(sys.argv[1], 'ab', 0); f.write(open(sys.argv[2], 'rb').read()); f.close()";
-            let new = tempfile::NamedTempFile::new().unwrap();
-            fs::write(new.path(), long()).unwrap();
-            let mut closing = Command::new("python3")
-                .args(["-c", script])
-                .arg(mount.join("file"))
-                .arg(new.path())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            if options.is_empty() {
-                assert!(wait_for(SOON, || faults.happened() > 0), "{}", mount.log());
-            } else {
-                assert!(closing.wait().unwrap().success(), "{}", mount.log());
-                wait_for(SOON, || faults.happened() > 0);
-            }
-            mount.kill_nine();
-            let _ = closing.wait();
-            faults.clear();
-            embedded.drop_sessions();
-            assert!(
-                server.read("file").starts_with(&first),
-                "{verb} {misdeed:?}"
-            );
-
-            let next = Mount::with_state(&server, &[], state.path());
-            let expected = with(&first, &long());
-            let shown = fs::read(next.join("file")).unwrap();
-            assert!(
-                shown == expected,
-                "{verb} {misdeed:?}: {} {}",
-                shown.len(),
-                next.log()
-            );
-            let is_stored = || next.log().contains("is stored now");
-            assert!(
-                wait_for(SOON, is_stored),
-                "{verb} {misdeed:?}: {}",
-                next.log()
-            );
-            let stored = server.read("file");
-            assert!(stored == expected, "{verb} {misdeed:?}: {}", stored.len());
-            next.unmount();
-            assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
-            assert_eq!(server.names(), ["file"]);
-        }
-    }
-}
-
-/// The next mount finds another writer's file.
-#[test]
-fn an_append_that_a_killed_mount_left_never_spoils_a_file_that_others_changed() {
-    let server = TestServer::start(Kind::Embedded);
-    server.write("file", old());
-    let state = TempDir::new().unwrap();
-    let mount = Mount::with_state(&server, &["writeback"], state.path());
-    server
-        .embedded()
-        .unwrap()
-        .faults()
-        .add(Fault::on("APPE", Misdeed::StallControl).always());
-    append(&mount.join("file"), "ours").unwrap();
-    mount.kill_nine();
-    server.embedded().unwrap().faults().clear();
-    let mut theirs = old();
-    theirs.extend(b"theirs");
-    server.write("file", &theirs);
-    let next = Mount::with_state(&server, &[], state.path());
-    assert!(
-        wait_for(SOON, || recovered(&next).is_some()),
-        "{}",
-        next.log()
-    );
-    assert_eq!(fs::read(recovered(&next).unwrap()).unwrap(), b"ours");
-    assert!(server.read("file") == theirs);
-    assert!(wait_for(SOON, || fs::read(next.join("file"))
-        .is_ok_and(|it| it == theirs)));
-}
-
-/// With `writeback`, many appends come before the first is stored.
-#[test]
-fn appends_that_wait_are_stored_in_order() {
-    let server = TestServer::start(Kind::Embedded);
-    server.write("log", old());
-    let state = TempDir::new().unwrap();
-    let mount = Mount::with_state(&server, &["writeback"], state.path());
-    let mut expected = old();
-    for line in 0..50 {
-        let line = format!("line {line}\n");
-        append(&mount.join("log"), &line).unwrap();
-        expected.extend(line.as_bytes());
-    }
-    assert!(
-        fs::read(mount.join("log")).unwrap() == expected,
-        "{}",
-        mount.log()
-    );
-    assert!(
-        wait_for(SOON, || server.read("log") == expected),
-        "{}",
-        mount.log()
-    );
-    assert!(number(&mount, "bytes_sent") < 10_000);
-    mount.unmount();
-    assert!(server.read("log") == expected);
-    assert_eq!(server.names(), ["log"]);
 }
 
 /// `tail -f` of another program in the same mount shows what is appended.

@@ -13,6 +13,7 @@
 mod ahead;
 mod append;
 mod append_faults;
+mod append_later;
 mod browse;
 mod claims;
 mod concurrent;

@@ -240,7 +240,11 @@ impl Vfs {
         if let Ok((directory, name)) = self.location(file.ino()) {
             self.invalidate(&directory, &name);
         }
-        StoreOutcome::Stored
+        // The status shows it until then.
+        StoreOutcome::Failed(StoreFailure {
+            errno: Errno::IO,
+            reason: error.to_string(),
+        })
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
