@@ -144,7 +144,8 @@ stories! {
         File::open(mount.join("log")).unwrap().read_to_end(&mut other).unwrap();
         assert!(other == expected);
         writer.sync_all().unwrap();
-        assert!(server.read("log") == expected);
+        let stored = server.read("log");
+        assert!(stored == expected, "{} bytes: {}", stored.len(), mount.log());
         assert!(read(&writer) == expected, "{}", mount.log());
         assert!(read(&reader) == expected, "{}", mount.log());
         assert!(mapped() == expected);
