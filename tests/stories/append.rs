@@ -146,7 +146,9 @@ stories! {
         writer.sync_all().unwrap();
         let stored = server.read("log");
         assert!(stored == expected, "{} bytes: {}", stored.len(), mount.log());
-        assert!(read(&writer) == expected, "{}", mount.log());
+        let seen = read(&writer);
+        let differs = seen.iter().zip(&expected).position(|(one, other)| one != other);
+        assert!(seen == expected, "{} bytes, {differs:?}: {}", seen.len(), mount.log());
         assert!(read(&reader) == expected, "{}", mount.log());
         assert!(mapped() == expected);
         drop(writer);
