@@ -11,6 +11,7 @@
 //! | `cache` | directory listings with their attributes |
 //! | `remote` | FTP as file operations on paths |
 //! | `journal` | what the next mount must know if this one is killed |
+//! | `disk_cache` | what was read, on the local disk, for the next mount and for others |
 //! | `pool` | logged-in connections, leased |
 //! | [`ftp`] | the protocol |
 //! | `sys` | the few libc calls |
@@ -28,6 +29,8 @@ mod cancel;
 mod cli;
 #[cfg(feature = "mount")]
 mod credentials;
+#[cfg(feature = "mount")]
+mod disk_cache;
 pub mod ftp;
 #[cfg(feature = "mount")]
 mod fuse;

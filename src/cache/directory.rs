@@ -243,6 +243,32 @@ impl Directory {
         }
     }
 
+    /// Adds an old listing below everything that is known, unless there is a listing.
+    pub(super) fn restore(&mut self, listing: Arc<Snapshot>) {
+        self.layers.listing.get_or_insert(listing);
+    }
+
+    /// Returns what was last known of `name`, regardless of age, for when the server cannot be
+    /// asked.
+    pub(super) fn last_answer(&self, name: &[u8]) -> Answer {
+        match self.layers.observed(name).map(|observed| &observed.known) {
+            Some(KnownName::Present(attributes) | KnownName::Invalidated(Some(attributes))) => {
+                return Answer::Present(attributes.clone(), Duration::ZERO);
+            }
+            Some(KnownName::Absent) => return Answer::Absent(Duration::ZERO),
+            Some(KnownName::Invalidated(None)) => return Answer::Unknown,
+            None => {}
+        }
+        let Some(listing) = self.layers.listing.as_deref() else {
+            return Answer::Unknown;
+        };
+        match listing.find(name) {
+            Some(found) => Answer::Present(found, Duration::ZERO),
+            None if listing.completeness().answers_for(name) => Answer::Absent(Duration::ZERO),
+            None => Answer::Unknown,
+        }
+    }
+
     /// Returns how complete the listing is, if it is fresh.
     pub(super) fn completeness(&self, now: Instant) -> Option<Completeness> {
         let listing = self.layers.listing.as_ref()?;

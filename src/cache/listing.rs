@@ -26,21 +26,21 @@ pub struct Snapshot {
 
 /// One entry, 48 bytes.
 #[derive(Debug, Clone, Copy)]
-struct PackedRecord {
+pub(super) struct PackedRecord {
     /// Offset of the name in the text.
-    start: u64,
-    name_length: u16,
+    pub(super) start: u64,
+    pub(super) name_length: u16,
     /// 0 if there is no target. An empty target counts as none.
-    target_length: u16,
-    mode: u16,
-    kind: Kind,
-    precision: Option<Precision>,
-    has_size: bool,
-    has_mode: bool,
-    size: u64,
-    modified: i64,
-    unique: u64,
-    perm: Option<Perm>,
+    pub(super) target_length: u16,
+    pub(super) mode: u16,
+    pub(super) kind: Kind,
+    pub(super) precision: Option<Precision>,
+    pub(super) has_size: bool,
+    pub(super) has_mode: bool,
+    pub(super) size: u64,
+    pub(super) modified: i64,
+    pub(super) unique: u64,
+    pub(super) perm: Option<Perm>,
 }
 
 impl Snapshot {
@@ -191,6 +191,31 @@ impl Snapshot {
             + self.records.capacity() * size_of::<PackedRecord>()
     }
 
+    /// The records, in the order of their names.
+    pub(super) fn records(&self) -> &[PackedRecord] {
+        &self.records
+    }
+
+    /// All names and targets.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Replaces the entries.
+    pub(super) fn with_records(self, text: Vec<u8>, records: Vec<PackedRecord>) -> Self {
+        Self {
+            text,
+            records,
+            ..self
+        }
+    }
+
+    /// Whether the names are in order and none repeats.
+    pub(super) fn is_sorted(&self) -> bool {
+        self.records
+            .is_sorted_by(|one, next| self.name(one) < self.name(next))
+    }
+
     fn push_known(&mut self, name: &[u8], known: &KnownName) {
         match known {
             KnownName::Present(attributes) => self.push(name, attributes),
@@ -238,11 +263,11 @@ impl Snapshot {
         });
     }
 
-    fn name(&self, record: &PackedRecord) -> &[u8] {
+    pub(super) fn name(&self, record: &PackedRecord) -> &[u8] {
         self.piece(record.start as usize, record.name_length)
     }
 
-    fn target(&self, record: &PackedRecord) -> &[u8] {
+    pub(super) fn target(&self, record: &PackedRecord) -> &[u8] {
         let start = record.start as usize + usize::from(record.name_length);
         self.piece(start, record.target_length)
     }

@@ -9,6 +9,7 @@ mod directory;
 mod flight;
 mod listing;
 mod state;
+mod stored;
 mod table;
 
 use std::fmt;
@@ -188,6 +189,30 @@ impl<E: Clone> Cache<E> {
         let now = self.now();
         let current = self.state().current(directory, now)?;
         Some(self.merge(directory, &current))
+    }
+
+    /// Returns what was last known of `name` in `directory`, however old, for when the server
+    /// cannot be asked. Valid for no time.
+    pub fn last_answer(&self, directory: &RemotePath, name: &[u8]) -> Answer {
+        self.state().last_answer(directory, name)
+    }
+
+    /// Returns the last listing of `directory` with the changes since, however old, for when the
+    /// server cannot be asked.
+    pub fn last_snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
+        let current = self.state().current_or_stale(directory)?;
+        Some(current.merged())
+    }
+
+    /// Adds an old listing of `directory`, which answers only while the server cannot be asked.
+    pub(crate) fn restore(&self, directory: &RemotePath, listing: Snapshot) {
+        self.state().restore(directory, Arc::new(listing));
+    }
+
+    /// Calls `observer` with each directory that has a new listing or changes of its last one. It
+    /// must not call the cache.
+    pub(crate) fn observe(&self, observer: impl Fn(&RemotePath) + Send + 'static) {
+        self.state().observer = Some(Box::new(observer));
     }
 
     /// Returns the listing of `directory` from memory or from `fetch`.

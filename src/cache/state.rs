@@ -3,6 +3,7 @@
 //! All methods run under the cache's lock. None takes longer than in proportion to what it changes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,12 +16,24 @@ use super::flight::Flight;
 use super::table::DirectoryTable;
 use super::{Answer, Attributes, CacheOptions, CacheStats, Snapshot};
 
-#[derive(Debug)]
 pub(super) struct State<T> {
     options: CacheOptions,
     directories: DirectoryTable,
     due: Vec<(RemotePath, Current)>,
     flights: HashMap<RemotePath, Arc<Flight<T>>>,
+    /// Learns which directories have a new listing, or changes of the last one.
+    pub(super) observer: Option<Observer>,
+}
+
+/// Is called under the lock, with the path of a directory.
+pub(super) type Observer = Box<dyn Fn(&RemotePath) + Send>;
+
+impl<T> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("directories", &self.directories)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Clone> State<T> {
@@ -30,6 +43,7 @@ impl<T: Clone> State<T> {
             directories: DirectoryTable::new(),
             due: Vec::new(),
             flights: HashMap::new(),
+            observer: None,
         }
     }
 
@@ -58,6 +72,16 @@ impl<T: Clone> State<T> {
         self.directories.get(path).map_or(Answer::Unknown, |known| {
             known.lookup(name, self.options.ttl, now)
         })
+    }
+
+    pub(super) fn last_answer(&self, path: &RemotePath, name: &[u8]) -> Answer {
+        self.directories
+            .peek(path)
+            .map_or(Answer::Unknown, |known| known.last_answer(name))
+    }
+
+    pub(super) fn current_or_stale(&self, path: &RemotePath) -> Option<Current> {
+        self.directories.peek(path)?.current_or_stale()
     }
 
     pub(super) fn completeness(&self, path: &RemotePath, now: Instant) -> Option<Completeness> {
@@ -145,7 +169,22 @@ impl<T: Clone> State<T> {
     /// Replaces everything known about a directory. Returns the old state, which the caller drops
     /// after the lock because freeing it can take long.
     pub(super) fn replace(&mut self, path: &RemotePath, new: Directory) -> Directory {
-        self.change(path, |directory| mem::replace(directory, new))
+        let before = self.change(path, |directory| mem::replace(directory, new));
+        self.observe(path);
+        before
+    }
+
+    /// Adds an old listing to what is known of a directory, unless it has one.
+    pub(super) fn restore(&mut self, path: &RemotePath, listing: Arc<Snapshot>) {
+        self.change(path, |directory| directory.restore(listing));
+    }
+
+    fn observe(&self, path: &RemotePath) {
+        if let Some(observer) = &self.observer
+            && self.listing(path).is_some()
+        {
+            observer(path);
+        }
     }
 
     /// Takes the merges that are due. The caller runs them without the lock.
@@ -200,6 +239,7 @@ impl<T: Clone> State<T> {
         let ttl = self.options.ttl;
         let due = self.change(path, |directory| directory.record(name, known, ttl, now));
         self.due.extend(due.map(|current| (path.clone(), current)));
+        self.observe(path);
     }
 
     fn move_tree(&mut self, from: &RemotePath, to: &RemotePath) {

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::proxy_env::{self, Choice, Variables};
-use super::settings::Settings;
+use super::settings::{CacheChoice, Settings};
 use super::{Failure, security};
 use crate::credentials::{CREDENTIALS_DIRECTORY, Credentials, CredentialsOrigin, Search};
+use crate::disk_cache::{self, CachePlace, DiskCacheLimits, DiskCacheOptions};
 use crate::ftp::{
-    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
-    Traffic,
+    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, OpenSockets, Password, Proxy,
+    ServerProfile, Traffic,
 };
 use crate::journal::{self, StateDir};
 use crate::mount::control::{Sockets, socket_directories};
@@ -51,6 +52,13 @@ const THREADS: usize = 4;
 pub(super) fn check(source: &Source, options: &Settings) -> Result<(), Failure> {
     security::check(source, options)?;
     local(options)?;
+    if options.offline == Some(true) && options.retry == RetryMode::Hard {
+        return Err(
+            "-o offline=yes fails what a server that is away cannot answer, and -o hard waits for it: leave one of them \
+             out"
+                .into(),
+        );
+    }
     if let Choice::By(proxy) = &options.proxy {
         check_passive(proxy, options)?;
     }
@@ -189,6 +197,7 @@ pub(super) fn remote(
         profile: ServerProfile::without(&options.without),
         login_commands: options.login_commands.clone(),
         listings: ListingBudget::default(),
+        sockets: OpenSockets::default(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {
@@ -198,6 +207,7 @@ pub(super) fn remote(
             keep_alive: KEEP_ALIVE,
             lease_timeout: options.timeout * LEASE_PATIENCE,
             retry: options.retry,
+            works_offline: works_offline(options),
         },
         atomic: options.atomic,
         append: options.append,
@@ -209,6 +219,12 @@ pub(super) fn remote(
             .saturating_mul(LISTINGS_IN_CACHES)
             .max(LEAST_FOR_LISTINGS),
     })
+}
+
+/// Whether the mount works without a server that cannot be reached.
+fn works_offline(options: &Settings) -> bool {
+    let is_useful = options.cache_dir.is_some() && options.retry == RetryMode::Soft;
+    options.offline.unwrap_or(is_useful)
 }
 
 /// Returns the mount options for the kernel. `label` is the source as typed.
@@ -251,6 +267,13 @@ pub(super) fn mount(
             is_needed: options.writeback && !options.read_only,
             is_read_only: options.read_only,
         },
+        cache: cache_base(options).map(|base| DiskCacheOptions {
+            place: CachePlace::of(&base, &login.user, &source.host, port),
+            limits: DiskCacheLimits {
+                disk: options.cache_disk,
+                free: options.cache_free,
+            },
+        }),
         sockets: Some(sockets(state)),
         hang_up: HangUp::End,
         supervisor: None,
@@ -276,6 +299,7 @@ pub(super) fn mount(
             spool_size: options.spool_size,
             writeback: options.writeback && !options.read_only,
             direct_io: options.direct_io,
+            space: options.space,
         },
         kernel,
     })
@@ -291,6 +315,20 @@ fn shown_mode(mode: Option<u32>, mask: Option<u32>) -> Option<u32> {
 /// [`state_home`].
 pub(super) fn sockets(state: Option<&Path>) -> Sockets {
     socket_directories(sys::effective_uid(), state, |name| std::env::var_os(name))
+}
+
+/// Returns the directory of the persistent caches. `None` if the user wants none, or has no home
+/// for the usual one.
+pub(super) fn cache_base(options: &Settings) -> Option<PathBuf> {
+    match options.cache_dir.as_ref()? {
+        CacheChoice::Directory(directory) => Some(directory.clone()),
+        CacheChoice::Usual => cache_home(),
+    }
+}
+
+/// Returns the usual directory of the persistent caches of this user.
+pub(super) fn cache_home() -> Option<PathBuf> {
+    disk_cache::cache_home(sys::effective_uid() == 0, |name| std::env::var_os(name))
 }
 
 /// Returns ftpfs's state directory for this user.

@@ -97,7 +97,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .override_usage(
             "ftpfs SOURCE [MOUNTPOINT] [-o OPT,...] [-f] [-d] [-s]\n       \
              ftpfs demo|serve|check|status|config|man|completions|help ...\n       \
-             ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
+             ftpfs refresh|flush|warmup|limit|log|cache|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
         .args_conflicts_with_subcommands(true)
@@ -131,6 +131,7 @@ fn ftpfs_with(source: Arg) -> Command {
         .subcommand(status())
         .subcommand(config())
         .subcommands(control_args::subcommands())
+        .subcommand(control_args::cache())
         .subcommand(man_pages())
         .subcommand(shell_completions())
 }

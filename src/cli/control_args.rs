@@ -1,4 +1,4 @@
-//! The arguments of the subcommands that control a running mount.
+//! The arguments of the subcommands that control a running mount, and of `cache`.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,13 @@ pub(super) const PATH: &str = "PATH";
 pub(super) const LIMIT: &str = "LIMIT";
 pub(super) const LEVEL: &str = "LEVEL";
 pub(super) const WAIT: &str = "wait";
+pub(super) const ACTION: &str = "ACTION";
+pub(super) const SERVER: &str = "SERVER";
+pub(super) const CACHE_DIRECTORY: &str = "dir";
+pub(super) const CACHE_SIZE: &str = "size";
+
+/// What `cache` can do; the first is the default.
+const ACTIONS: [&str; 3] = ["show", "trim", "clear"];
 
 /// Returns the subcommands.
 pub(super) fn subcommands() -> [Command; 6] {
@@ -27,7 +34,7 @@ pub(super) fn subcommands() -> [Command; 6] {
                 "Only files at PATH and below it [default: all mounts of this user]",
             )),
         Command::new("warmup")
-            .about("Fetch the listings of PATH and all directories below it into the cache")
+            .about("Fetch the listings of PATH and all directories below it into the cache, and with cache_dir also the files")
             .arg(
                 path("Directory in a mount")
                     .required(true)
@@ -65,6 +72,38 @@ pub(super) fn subcommands() -> [Command; 6] {
                     .help("Wait until everything is stored and the ftpfs of the mount has ended"),
             ),
     ]
+}
+
+/// Returns the subcommand for the persistent caches.
+pub(super) fn cache() -> Command {
+    Command::new("cache")
+        .about("Show, trim or clear what cache_dir keeps; mounts may be running")
+        .arg(
+            Arg::new(ACTION)
+                .default_value(ACTIONS[0])
+                .value_parser(ACTIONS)
+                .hide_possible_values(true)
+                .help("show: count files and bytes; trim: remove what was used least recently; clear: remove all"),
+        )
+        .arg(
+            Arg::new(SERVER)
+                .help("Only the caches whose user@host:port contains SERVER [default: all]"),
+        )
+        .arg(
+            Arg::new(CACHE_DIRECTORY)
+                .long(CACHE_DIRECTORY)
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
+                .help("The cache_dir of the mounts [default: ~/.cache/ftpfs, for root /var/cache/ftpfs]"),
+        )
+        .arg(
+            Arg::new(CACHE_SIZE)
+                .long(CACHE_SIZE)
+                .value_name("SIZE")
+                .value_parser(value::cache_size)
+                .help("What trim leaves of each cache at most [default: 10G]"),
+        )
 }
 
 fn log_level() -> impl TypedValueParser<Value = LevelFilter> {

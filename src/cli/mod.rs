@@ -3,6 +3,7 @@
 mod accounts;
 mod advice;
 mod build;
+mod cache;
 mod check;
 mod child;
 mod command;
@@ -95,6 +96,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("warmup", matches)) => control::warm_up(matches),
         Some(("limit", matches)) => control::limit(matches),
         Some(("log", matches)) => control::log(matches),
+        Some(("cache", matches)) => cache::run(matches),
         Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
         Some(("config", matches)) => configuration(matches),

@@ -51,6 +51,7 @@ pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<Exi
         spool: options.spool.clone(),
         log_file: options.log_file.clone(),
         state: state.clone(),
+        cache: build::cache_base(&options),
     };
     mount::check(&mountpoint, &kernel, &local)?;
     if command::is_set(matches, command::FAKE) {
@@ -122,6 +123,7 @@ impl PreparedMount {
     fn serve(self, background: Option<FdReadiness>) -> Result<ExitCode, Failure> {
         sys::make_files_private();
         sys::set_up_allocator();
+        sys::raise_descriptor_limit();
         let log = logging::start(LogOptions {
             level: self.settings.log_level,
             file: self.settings.log_file.as_deref(),
@@ -165,6 +167,12 @@ impl PreparedMount {
         }
         if let Some(warning) = sshfs_warning {
             log::warn!("{warning}");
+        }
+        if settings.cache_dir.is_some() && to_mount.cache.is_none() {
+            log::warn!(
+                "cache_dir=default needs a home: set HOME or XDG_CACHE_HOME, or name a directory; nothing is kept for \
+                 the next mount"
+            );
         }
         let in_background = background.is_some();
         to_mount.hang_up = if ends_with_terminal(in_background) {

@@ -15,6 +15,15 @@ use crate::ftp::{Capability, LocalOptions, Password, RateLimits};
 use crate::mount::Sharing;
 use crate::remote::{Append, Atomic, Links, RetryMode, Verify};
 
+/// The directory of the persistent cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CacheChoice {
+    /// The usual one of this user.
+    Usual,
+    /// This one.
+    Directory(PathBuf),
+}
+
 /// The values of the options, with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
@@ -34,6 +43,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) limits: RateLimits,
     pub(super) retry: RetryMode,
+    /// Whether to work without a server that cannot be reached; `None` decides by other options.
+    pub(super) offline: Option<bool>,
     pub(super) delay_connect: bool,
     pub(super) proxy: Choice,
     pub(super) active: bool,
@@ -61,9 +72,14 @@ pub(super) struct Settings {
     pub(super) open_ttl: Duration,
     pub(super) attr_ttl: Duration,
     pub(super) cache_size: usize,
+    /// Where what is read is kept.
+    pub(super) cache_dir: Option<CacheChoice>,
+    pub(super) cache_disk: u64,
+    pub(super) cache_free: Option<u64>,
     pub(super) read_ahead: usize,
     pub(super) spool: Option<PathBuf>,
     pub(super) spool_size: Option<u64>,
+    pub(super) space: Option<u64>,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) umask: Option<u32>,
@@ -106,6 +122,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             limits: RateLimits::default(),
             retry: RetryMode::Soft,
+            offline: None,
             delay_connect: false,
             proxy: Choice::Environment,
             active: false,
@@ -132,9 +149,13 @@ impl Default for Settings {
             open_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(20),
             cache_size: 64 << 20,
+            cache_dir: None,
+            cache_disk: 10 << 30,
+            cache_free: None,
             read_ahead: 4 << 20,
             spool: None,
             spool_size: None,
+            space: None,
             uid: None,
             gid: None,
             umask: None,

@@ -11,6 +11,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::logging::LogFormat;
 use super::proxy_env::Choice;
+use super::settings::CacheChoice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
 use crate::mount::control::LimitChange;
@@ -159,6 +160,19 @@ pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
     Ok(size)
 }
 
+/// Parses the directory of the persistent cache, or `default`.
+pub(super) fn cache_place(value: &OsStr) -> Result<CacheChoice, Expected> {
+    if value == "default" {
+        return Ok(CacheChoice::Usual);
+    }
+    path(value).map(CacheChoice::Directory)
+}
+
+/// Parses the size of a cache.
+pub(super) fn cache_size(text: &str) -> Result<u64, String> {
+    size(OsStr::new(text), 0).map_err(|expected| format!("{expected} is expected"))
+}
+
 /// Parses a rate in bytes per second: a [`size`], or `off` for no limit, which is 0.
 pub(super) fn rate(value: &OsStr) -> Result<u64, Expected> {
     const EXPECTED: Expected = "bytes per second, such as 500K or 5M, at least 1K, or off";
@@ -243,6 +257,15 @@ pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
         b"size" => Ok(Verify::Size),
         b"digest" => Ok(Verify::Digest),
         _ => Err("size or digest"),
+    }
+}
+
+/// Parses a choice.
+pub(super) fn yes_or_no(value: &OsStr) -> Result<bool, Expected> {
+    match value.as_bytes() {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err("yes or no"),
     }
 }
 

@@ -41,6 +41,7 @@ pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub mod listing;
+mod open_sockets;
 mod options;
 mod other_service;
 mod pace;
@@ -77,6 +78,7 @@ pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
     Modified, Perm, Precision, Shortfall, UnusedLine,
 };
+pub use open_sockets::OpenSockets;
 pub use options::ConnectOptions;
 pub use password::Password;
 pub use path::{PathError, RemotePath};
@@ -88,6 +90,7 @@ pub use session::certificate::server_certificate;
 pub use session::facts::SizeAndModified;
 pub use session::list_form::{ListForm, ListWith};
 pub use session::prepared::{Readiness, Watch};
+pub use session::quota::QuotaUsage;
 pub use session::set_facts::Setting;
 pub use session::transfer::{Download, Interrupter, Upload};
 pub use session::{Failed, Session, probe};

@@ -7,7 +7,7 @@ use super::password::Password;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
-use super::{CommandCounts, ListingBudget, Traffic};
+use super::{CommandCounts, ListingBudget, OpenSockets, Traffic};
 
 /// Port of the control connection (RFC 959 §8).
 const DEFAULT_PORT: u16 = 21;
@@ -68,6 +68,8 @@ pub struct ConnectOptions {
     pub profile: ServerProfile,
     /// Memory limit for listings being received.
     pub listings: ListingBudget,
+    /// The open connections of all sessions.
+    pub sockets: OpenSockets,
 }
 
 impl ConnectOptions {
@@ -94,6 +96,7 @@ impl ConnectOptions {
             traffic: Traffic::default(),
             profile: ServerProfile::default(),
             listings: ListingBudget::default(),
+            sockets: OpenSockets::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -10,6 +11,7 @@ use socket2::SockRef;
 use super::bind::{LocalOptions, Origin};
 use super::connect::Route;
 use super::error::{Error, Phase, socket_error};
+use super::open_sockets::OpenSockets;
 use super::profile::ServerProfile;
 use super::stream::MaybeTlsStream;
 use super::tcp::prepare;
@@ -33,6 +35,8 @@ pub(super) struct DataOptions {
     pub(super) extended_port_refused: bool,
     pub(super) profile: ServerProfile,
     pub(super) traffic: Traffic,
+    /// All open connections to the server.
+    pub(super) sockets: OpenSockets,
 }
 
 /// A data connection that is open, or that the server is about to open.
@@ -74,6 +78,7 @@ impl PendingConnection {
         };
         let failed = |error| socket_error(Phase::DataConnect, error);
         let socket = wire.socket();
+        options.sockets.add(socket);
         socket
             .set_write_timeout(Some(options.timeout))
             .map_err(failed)?;
@@ -92,13 +97,14 @@ impl PendingConnection {
 
 /// Starts TLS on a data connection and sends the client's hello.
 pub(super) fn begin_handshake(socket: TcpStream, tls: &Connector) -> Result<Box<TlsStream>, Error> {
-    let mut stream = tls.over_data(socket)?;
+    let mut stream = tls.over_data(Arc::new(socket))?;
     // If the server closed the connection, it reports why on the control connection.
     let _ = stream.hello();
     Ok(Box::new(stream))
 }
 
 fn wrap(socket: TcpStream, tls: Option<&Connector>) -> Result<MaybeTlsStream, Error> {
+    let socket = Arc::new(socket);
     Ok(match tls {
         None => MaybeTlsStream::Clear(socket),
         Some(tls) => MaybeTlsStream::Tls(Box::new(tls.over_data(socket)?)),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::tls::TlsStream;
 
@@ -17,13 +18,13 @@ const PIECE: usize = 256 << 10;
 /// because an attacker may have caused it.
 #[derive(Debug)]
 pub(super) enum MaybeTlsStream {
-    Clear(TcpStream),
+    Clear(Arc<TcpStream>),
     Tls(Box<TlsStream>),
 }
 
 impl MaybeTlsStream {
     /// Returns the underlying TCP socket.
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
         match self {
             Self::Clear(socket) => socket,
             Self::Tls(stream) => stream.socket(),
@@ -76,7 +77,7 @@ impl MaybeTlsStream {
 impl Read for MaybeTlsStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Clear(socket) => socket.read(buffer),
+            Self::Clear(socket) => (&**socket).read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
@@ -85,7 +86,7 @@ impl Read for MaybeTlsStream {
 impl Write for MaybeTlsStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Clear(socket) => socket.write(bytes),
+            Self::Clear(socket) => (&**socket).write(bytes),
             Self::Tls(stream) => stream.write(bytes),
         }
     }

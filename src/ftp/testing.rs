@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{
-    Capability, CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, RemotePath,
-    ServerProfile, Session, Tls, Traffic,
+    Capability, CommandCounts, ConnectOptions, ListingBudget, LocalOptions, OpenSockets, Password,
+    RemotePath, ServerProfile, Session, Tls, Traffic,
 };
 
 /// Longer than any step of a script; ends a script that hangs.
@@ -139,6 +139,7 @@ impl Peer {
             counts: CommandCounts::default(),
             traffic: Traffic::default(),
             listings: ListingBudget::default(),
+            sockets: OpenSockets::default(),
             timezone: None,
             profile: ServerProfile::without(&[Capability::Pipelining]),
             login_commands: Vec::new(),

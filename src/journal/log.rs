@@ -241,7 +241,7 @@ impl Rewrite {
         // A mount that was killed during a rewrite leaves this file.
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => super::private_files::new_file(&self.path)?.write_all(&self.lines)?,
+            _ => crate::sys::private_files::new_file(&self.path)?.write_all(&self.lines)?,
         }
         let file = open(&self.path)?;
         file.sync_data()?;
@@ -341,8 +341,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)
-        .mode(super::private_files::PRIVATE_FILE)
-        .custom_flags(super::private_files::NO_LINK)
+        .mode(crate::sys::private_files::PRIVATE_FILE)
+        .custom_flags(crate::sys::private_files::NO_LINK)
         .open(path)
 }
 

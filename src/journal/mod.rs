@@ -23,7 +23,6 @@ pub(crate) mod fuzzing;
 mod log;
 mod mount_journal;
 mod pin_file;
-mod private_files;
 mod profile_file;
 mod record;
 mod state_dir;
@@ -39,6 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::{RemotePath, Version};
+use crate::sys::private_files::{self, PrivateFileError};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
 pub(crate) use pin_file::{PinFile, RecordedPin};
@@ -61,6 +61,12 @@ pub struct JournalError {
     pub path: PathBuf,
     /// The cause.
     pub source: io::Error,
+}
+
+impl From<PrivateFileError> for JournalError {
+    fn from(PrivateFileError { path, source }: PrivateFileError) -> Self {
+        Self { path, source }
+    }
 }
 
 /// The journal of this mount. Clones share it.
@@ -387,14 +393,19 @@ impl SpoolFile {
             source: io::ErrorKind::Unsupported.into(),
         };
         let journaled = self.journaled.as_ref().ok_or_else(unsupported)?;
-        let JournalMode::Enabled { journal_dir, .. } = &journaled.journal.shared.mode else {
-            return Err(unsupported());
-        };
-        let place = journal_dir.place().ok_or_else(unsupported)?;
+        let place = self.place().ok_or_else(unsupported)?;
         let mount = journaled.journal.mount();
         let kept = place.recovered(name, mount, journaled.number)?;
         abandoned::copy_end(&self.file, offset, &kept)?;
         Ok(kept)
+    }
+
+    /// Returns where the journal of this file is; `None` without one.
+    pub(crate) fn place(&self) -> Option<StateDir> {
+        match &self.journaled.as_ref()?.journal.shared.mode {
+            JournalMode::Enabled { journal_dir, .. } => journal_dir.place(),
+            JournalMode::Disabled { .. } => None,
+        }
     }
 
     /// Gives the upload up after its failure was reported to the caller. During shutdown there is

@@ -11,8 +11,10 @@ use std::time::SystemTime;
 
 use super::JournalError;
 use super::log::{Log, NEW_LOG, sync_directory};
-use super::private_files::{check_private, is_own_directory, new_directory, new_file, open_lock};
 use super::state_dir::{DIGITS, StateDir};
+use crate::sys::private_files::{
+    check_private, is_own_directory, new_directory, new_file, open_lock,
+};
 
 /// The locked file.
 const LOCK: &str = "lock";
@@ -38,6 +40,11 @@ pub(super) struct MountJournal {
 }
 
 impl MountJournal {
+    /// Returns the directory that the journal lies in.
+    pub(super) fn place(&self) -> Option<StateDir> {
+        StateDir::around(&self.directory)
+    }
+
     /// Creates a journal in `place`, with its spool files in a new directory in `spool` or in the
     /// journal itself.
     pub(super) fn create(
@@ -135,11 +142,6 @@ impl MountJournal {
         let name = self.directory.file_name().and_then(|name| name.to_str());
         name.and_then(|name| u32::from_str_radix(name, 16).ok())
             .unwrap_or_default()
-    }
-
-    /// The directory that contains the journals of all mounts of the server and login.
-    pub(super) fn place(&self) -> Option<StateDir> {
-        StateDir::of_journal(&self.directory)
     }
 
     /// Path of the log.

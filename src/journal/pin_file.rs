@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::JournalError;
-use super::private_files::{WRITABLE_BY_OTHERS, check_private, open_to_read, private_directories};
 use super::state_dir::file_name;
 use crate::ftp::tls::{Fingerprint, PinnedCertificate};
+use crate::sys::private_files::{
+    PrivateFileError, WRITABLE_BY_OTHERS, check_private, open_to_read, private_directories,
+};
 
 /// The directory of all pins.
 const DIRECTORY: &str = "certificates";
@@ -102,14 +103,14 @@ impl PinFile {
             source,
         };
         let file = match self.check_directories().and_then(|()| {
-            open_to_read(&self.path).map_err(|source| JournalError {
+            open_to_read(&self.path).map_err(|source| PrivateFileError {
                 path: self.path.clone(),
                 source,
             })
         }) {
             Ok(file) => file,
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(JournalError { path, source }) => {
+            Err(PrivateFileError { path, source }) => {
                 return Err(PinFileError::Unreadable { path, source });
             }
         };
@@ -166,7 +167,8 @@ impl PinFile {
     pub(crate) fn prepare(&self) -> Result<(), PinFileError> {
         let directory = self.path.parent().unwrap_or(&self.path);
         let prepared = private_directories(directory);
-        prepared.map_err(|JournalError { path, source }| PinFileError::Unwritable { path, source })
+        prepared
+            .map_err(|PrivateFileError { path, source }| PinFileError::Unwritable { path, source })
     }
 
     /// Creates the file with `text`. Returns false if it exists.
@@ -193,7 +195,7 @@ impl PinFile {
         }
     }
 
-    fn check_directories(&self) -> Result<(), JournalError> {
+    fn check_directories(&self) -> Result<(), PrivateFileError> {
         let directory = self.path.parent().unwrap_or(&self.path);
         for directory in directory.parent().into_iter().chain([directory]) {
             check_private(directory)?;

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::private_files::{check_private, open_to_read, private_directories};
+use crate::sys::private_files::{check_private, open_to_read, private_directories};
 
 /// Maximum size in bytes of a profile.
 const MAX_BYTES: u64 = 64 << 10;

@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::private_files::{new_directories, open_lock, private_directories};
 use super::{JournalError, ProfileFile};
+use crate::sys::private_files::{new_directories, open_lock, private_directories};
 
 /// The file whose lock is the [guard](StateDir::guard).
 const LOCK: &str = "lock";
@@ -66,11 +66,10 @@ impl StateDir {
         }
     }
 
-    /// Returns the directory that contains a journal.
-    pub(super) fn of_journal(journal: &Path) -> Option<Self> {
-        Some(Self {
-            directory: journal.parent()?.to_owned(),
-        })
+    /// Returns the directory that a mount's journal lies in.
+    pub(super) fn around(journal: &Path) -> Option<Self> {
+        let directory = journal.parent()?.to_owned();
+        Some(Self { directory })
     }
 
     /// Path of the directory.

@@ -2,6 +2,7 @@
 //!
 //! This module does not know what reads and writes do.
 
+mod connection;
 pub(crate) mod control;
 mod fusermount;
 mod hang_up;
@@ -26,16 +27,18 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
+use crate::disk_cache::{DiskCache, DiskCacheOptions};
+use crate::ftp::{self, Cause, ConnectOptions, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
-use crate::journal::{Journal, JournalError};
-use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
+use crate::journal::JournalError;
+use crate::remote::{self, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
 use crate::sys::{Signal, Signals};
 use crate::vfs::write::recovery;
-use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
+use crate::vfs::{MountRoot, Vfs, VfsOptions};
 
+use connection::{connect, connect_or_work_offline, first_access};
 use control::{ControlSocket, Sockets};
 pub(crate) use hang_up::HangUp;
 pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing, unmount_idle as unmount};
@@ -72,6 +75,8 @@ pub(crate) struct MountOptions {
     pub vfs: VfsOptions,
     /// What is stored for the next mount.
     pub state: StateOptions,
+    /// Where what is read is kept; `None` keeps it in memory only.
+    pub cache: Option<DiskCacheOptions>,
     /// Where `ftpfs status` connects; `None` disables it.
     pub sockets: Option<Sockets>,
     /// What SIGHUP does.
@@ -208,6 +213,7 @@ impl Mount {
             delay_connect,
             vfs,
             state,
+            cache,
             sockets,
             hang_up: _,
             supervisor,
@@ -225,16 +231,21 @@ impl Mount {
             supervisor.status(&format!("connecting to {}", server.host));
         }
         let journal = state.open()?;
+        let cache = cache.as_ref().and_then(open_cache);
         let vfs = if delay_connect {
             let remote = Remote::unconnected(remote, journal.clone());
             let root = MountRoot::Later(first_access(path, state));
-            Vfs::new(remote.handle().clone(), root, vfs, journal)
+            Vfs::new(remote.handle().clone(), root, vfs, journal, cache)
         } else {
             let for_thread = journal.clone();
+            let known = cache.clone().filter(|_| remote.pool.works_offline);
             spawn("connect", move || {
                 // The receiver no longer exists if a signal arrived first, and nothing needs the
                 // result then.
-                let connect = AssertUnwindSafe(|| connect(remote, &path, for_thread));
+                let connect = AssertUnwindSafe(|| match known {
+                    Some(cache) => connect_or_work_offline(remote, &path, for_thread, &cache),
+                    None => connect(remote, &path, for_thread),
+                });
                 let outcome = catch_unwind(connect);
                 let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
                 let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
@@ -252,7 +263,7 @@ impl Mount {
                 }
             };
             let root = MountRoot::Known(directory);
-            let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal);
+            let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal, cache);
             take_over_what_is_left(&vfs, &state);
             vfs
         };
@@ -434,29 +445,17 @@ fn forward_signals(signals: Signals, hang_up: &HangUp, to: &Sender<MountEvent>) 
     }
 }
 
-fn connect(
-    options: RemoteOptions,
-    path: &StartPath,
-    journal: Journal,
-) -> Result<(Remote, RemotePath), Error> {
-    let remote = Remote::connect(options, journal)?;
-    let directory = find_directory(&remote, path)?;
-    Ok((remote, directory))
-}
-
-/// Finds the directory to mount. There was a session.
-fn find_directory(remote: &Remote, path: &StartPath) -> Result<RemotePath, Error> {
-    // If the server does not report the login directory, only absolute paths can be mounted.
-    let home = match path {
-        StartPath::Absolute(_) => remote.home().ok(),
-        StartPath::Relative(_) => Some(remote.home()?),
-    };
-    let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
-    // The login directory and the root exist.
-    if home.as_ref() != Some(&directory) && !directory.is_root() {
-        check_directory(remote, &directory)?;
+/// Opens the persistent cache. Without one, the mount works at the server's speed.
+fn open_cache(options: &DiskCacheOptions) -> Option<Arc<DiskCache>> {
+    match DiskCache::open(options) {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(error) => {
+            warn!(
+                "{error}; what is read is not kept for the next mount (cache_dir names another directory)"
+            );
+            None
+        }
     }
-    Ok(directory)
 }
 
 /// Takes over what killed mounts left, or says that something waits.
@@ -465,45 +464,6 @@ fn take_over_what_is_left(vfs: &Arc<Vfs>, state: &StateOptions) {
         Some(place) if state.is_read_only => recovery::report(place),
         Some(place) => recovery::recover(vfs, place),
         None => {}
-    }
-}
-
-/// Connects when a program first needs the server (`-o delay_connect`).
-fn first_access(path: StartPath, state: StateOptions) -> Unattached {
-    Unattached {
-        find: Box::new(move |remote| {
-            remote.identify()?;
-            find_directory(remote, &path).map_err(|error| match error {
-                Error::Remote(error) => error.into(),
-                Error::NoDirectory(_) => refused(&error, Errno::NOENT),
-                Error::NotADirectory(_) => refused(&error, Errno::NOTDIR),
-                _ => refused(&error, Errno::IO),
-            })
-        }),
-        found: Box::new(move |vfs| take_over_what_is_left(vfs, &state)),
-    }
-}
-
-fn refused(error: &Error, errno: Errno) -> Errno {
-    let path = match error {
-        Error::NoDirectory(path) | Error::NotADirectory(path) => Some(path),
-        _ => None,
-    };
-    warn!(path, reply = error.quoted_reply(); "{error}");
-    errno
-}
-
-fn check_directory(remote: &Remote, directory: &RemotePath) -> Result<(), Error> {
-    let judge = |error: remote::Error| match error.kind {
-        ErrorKind::NotFound => Error::NoDirectory(directory.clone()),
-        ErrorKind::NotDirectory => Error::NotADirectory(directory.clone()),
-        _ => Error::Remote(error),
-    };
-    match remote.stat(directory).map_err(judge)?.kind {
-        Kind::Directory => Ok(()),
-        Kind::File | Kind::Special => Err(Error::NotADirectory(directory.clone())),
-        // Only a listing shows where a link points.
-        Kind::Symlink | Kind::Unknown => remote.list(directory).map(drop).map_err(judge),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) enum RequirementError {
     /// ftpfs would wait for itself.
     #[error("the {what} {} is inside the mountpoint", path.display())]
     InsideMountpoint {
-        /// `log file` or `spool directory`.
+        /// What it is for, such as `log file`.
         what: &'static str,
         /// The path.
         path: PathBuf,
@@ -71,6 +71,8 @@ pub(crate) struct LocalPaths {
     pub log_file: Option<PathBuf>,
     /// The directory for the state of mounts.
     pub state: Option<PathBuf>,
+    /// The directory of the persistent caches.
+    pub cache: Option<PathBuf>,
 }
 
 /// Checks all requirements.
@@ -108,6 +110,13 @@ pub(crate) fn check(
         && mountpoint.contains(state)
     {
         return Err(inside("state directory", state));
+    }
+    // It may not exist yet.
+    if let Some(cache) = &local.cache
+        && let Some(existing) = cache.ancestors().find(|path| path.exists())
+        && mountpoint.contains(existing)
+    {
+        return Err(inside("cache directory", cache));
     }
     let spool = local.spool.clone().unwrap_or_else(std::env::temp_dir);
     if mountpoint.contains(&spool) {

@@ -59,6 +59,7 @@ impl<S: PooledConnection> PoolShared<S> {
             cancel,
         })?;
         drop(queued);
+        self.end_monitor_rest();
         self.grow_for_throughput(purpose, &lease);
         Ok(lease)
     }
@@ -122,6 +123,14 @@ impl<S: PooledConnection> PoolShared<S> {
                 Err(Denial::Fail(error)) => return Err(error),
                 Err(Denial::Wait(retry_at)) => retry_at,
             };
+            let suspect_until = slots.suspect_until(self.profile.last_heard());
+            if suspect_until.is_some_and(|until| now >= until) {
+                let idle = slots.give_up(now);
+                drop(slots);
+                self.gave_up(idle);
+                slots = self.lock();
+                continue;
+            }
             let deadline = self.deadline(wait, &slots);
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Err(out_of_time(wait, &slots, now));
@@ -134,7 +143,7 @@ impl<S: PooledConnection> PoolShared<S> {
             }
             // If the time has passed already, only a change helps.
             let until = retry_at.filter(|retry_at| *retry_at > now);
-            let until = until.into_iter().chain(deadline).min();
+            let until = until.into_iter().chain(deadline).chain(suspect_until).min();
             self.contended.notify_all();
             slots = match until {
                 Some(until) => {

@@ -87,7 +87,8 @@ impl<S: PooledConnection> Slot<S> {
         thread.is_ok()
     }
 
-    fn dial_to_idle(self) {
+    /// Makes the session here, and then it is idle.
+    pub(super) fn dial_to_idle(self) {
         // The failure is logged, and requests learn of it from the slots.
         if let Ok((Reserved { pool, reservation }, session)) = self.make() {
             pool.add(reservation, session);
@@ -106,6 +107,7 @@ impl<S: PooledConnection> Slot<S> {
                 let error = Arc::new(error);
                 pool.lock().failed(reservation, &error, Instant::now());
                 pool.changed.notify_all();
+                pool.wake_monitor();
                 Err(Error::Unavailable(error))
             }
         }

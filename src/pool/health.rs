@@ -111,7 +111,7 @@ impl ProblemKind {
     }
 
     /// The kind of a failed attempt to make a session.
-    fn of(error: &Error) -> Self {
+    pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::Resolve { .. } | Error::Timeout(Phase::Resolve) => Self::NameNotResolved,
             Error::Connect { source, .. } | Error::Io { source, .. } => Self::of_socket(source),

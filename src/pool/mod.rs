@@ -18,6 +18,7 @@
 mod acquire;
 mod backoff;
 mod connection;
+mod connectivity;
 mod data_dialer;
 mod dial;
 mod health;
@@ -25,6 +26,8 @@ mod idle;
 mod lease;
 mod limit;
 mod maintenance;
+mod monitor;
+mod network_changes;
 mod shared;
 mod slots;
 mod waker;
@@ -33,16 +36,18 @@ use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::ftp::{self, Cause, ConnectOptions, Reply, ServerProfile, Session};
 use crate::guarded;
 
 pub(crate) use connection::PooledConnection;
+pub(crate) use connectivity::{OfflineStatus, is_out_of_reach};
 pub(crate) use health::{ProblemKind, ServerHealth, ServerProblem};
 pub(crate) use lease::{Lease, Permit};
 
+use monitor::Network;
 use shared::{PoolShared, Rules};
 
 /// Options of a [`Pool`].
@@ -61,6 +66,9 @@ pub struct PoolOptions {
     pub lease_timeout: Duration,
     /// How long to wait for a server that is away.
     pub retry: RetryMode,
+    /// Whether requests fail immediately while the server cannot be reached. No effect with
+    /// [`RetryMode::Hard`].
+    pub works_offline: bool,
 }
 
 /// How long to wait for a server that is away or does not answer. The words are those of NFS.
@@ -105,6 +113,9 @@ pub(crate) enum Error {
     /// share one error.
     #[error(transparent)]
     Unavailable(Arc<ftp::Error>),
+    /// The server cannot be reached, and nothing was sent. Probes look for it.
+    #[error("the server cannot be reached: {0}")]
+    Offline(Arc<ftp::Error>),
     /// All sessions were leased or being made for the whole wait.
     #[error("no connection was available for {0:?}")]
     Exhausted(Duration),
@@ -119,7 +130,9 @@ pub(crate) enum Error {
 impl Cause for Error {
     fn quoted_reply(&self) -> Option<&Reply> {
         match self {
-            Self::Session(error) | Self::Unavailable(error) => error.quoted_reply(),
+            Self::Session(error) | Self::Unavailable(error) | Self::Offline(error) => {
+                error.quoted_reply()
+            }
             Self::Exhausted(_) | Self::Closed | Self::Cancelled => None,
         }
     }
@@ -153,6 +166,16 @@ impl Pool<Session> {
         Ok(pool)
     }
 
+    /// Makes no session: the server cannot be reached because of `error`, and probes look for it.
+    pub(crate) fn offline(options: PoolOptions, error: ftp::Error) -> Self {
+        let pool = Self::unconnected(options);
+        pool.shared
+            .lock()
+            .begin_offline(&Arc::new(error), Instant::now());
+        pool.shared.wake_monitor();
+        pool
+    }
+
     /// Makes no session before the first lease.
     pub(crate) fn unconnected(options: PoolOptions) -> Self {
         let rules = Rules {
@@ -163,13 +186,26 @@ impl Pool<Session> {
             retry: options.retry,
             timeout: options.connect.timeout,
             connect_timeout: options.connect.connect_timeout,
+            works_offline: options.works_offline && options.retry == RetryMode::Soft,
         };
         let connect = options.connect;
         let profile = connect.profile.clone();
         let health = ServerHealth::default();
         let observed = health.clone();
+        let (to_probe, sockets) = (connect.clone(), connect.sockets.clone());
+        let for_lost = sockets.clone();
+        let network = Network {
+            answers: Box::new(move |patience| ftp::probe(&to_probe, patience)),
+            end_all: Box::new(move || sockets.end_all()),
+            end_lost: Box::new(move || for_lost.end_lost()),
+        };
         let dial = move || observed.observe(Session::connect(&connect));
         let pool = Self::with(rules, profile, dial);
+        if rules.works_offline
+            && let Err(error) = monitor::start(&pool.shared, network)
+        {
+            log::warn!("cannot start the thread that looks for a lost server: {error}");
+        }
         Self { health, ..pool }
     }
 }
@@ -232,6 +268,23 @@ impl<S: PooledConnection> Pool<S> {
         let was_heard_since = self.profile.last_heard().elapsed() < problem.last_attempt;
         let works = has_session && (was_heard_since || is_about_number(problem.kind));
         (!works).then_some(problem)
+    }
+
+    /// Why there is no server and since when, while the pool works offline.
+    pub(crate) fn outage(&self) -> Option<OfflineStatus> {
+        self.shared.lock().offline(Instant::now())
+    }
+
+    /// Calls `on_return` whenever a server that was given up can be reached again. Only the first
+    /// call of this method has an effect.
+    pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.on_return.set(Box::new(on_return));
+    }
+
+    /// Looks for a lost server now.
+    pub(crate) fn probe_now(&self) {
+        self.shared.lock().expedite_probe(Instant::now());
+        self.shared.wake_monitor();
     }
 
     /// How long requests wait for a server that is away.

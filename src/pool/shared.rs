@@ -1,8 +1,9 @@
 //! The slots behind their lock.
 
 use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use crate::ftp::{self, Readiness, ServerProfile};
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
 
+/// What to do when a server that was given up can be reached again.
+pub(super) type OnReturn = Box<dyn Fn() + Send + Sync>;
+
 /// The options of a pool, without those of its sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -30,6 +34,8 @@ pub(super) struct Rules {
     pub(super) timeout: Duration,
     /// Longest wait for a connection.
     pub(super) connect_timeout: Duration,
+    /// Whether requests fail immediately while the server cannot be reached.
+    pub(super) works_offline: bool,
 }
 
 impl Rules {
@@ -71,6 +77,12 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) contended: Condvar,
     /// `None` if the data dialer cannot be woken.
     pub(super) waker: Option<Waker>,
+    /// `None` if there is no monitor, or it cannot be woken.
+    pub(super) monitor: OnceLock<Waker>,
+    /// Is called when a server that was given up can be reached again.
+    pub(super) on_return: OnceLock<OnReturn>,
+    /// Whether the monitor waits until there is a lease.
+    pub(super) is_monitor_resting: AtomicBool,
     /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
 }
@@ -85,7 +97,13 @@ impl<S: PooledConnection> PoolShared<S> {
         life: Sender<Infallible>,
     ) -> Arc<Self> {
         let patience = rules.patience();
-        let slots = Slots::new(rules.connections, profile.clone(), patience, Instant::now());
+        let slots = Slots::new(
+            rules.connections,
+            profile.clone(),
+            patience,
+            rules.works_offline,
+            Instant::now(),
+        );
         Arc::new(Self {
             rules,
             dial,
@@ -94,6 +112,9 @@ impl<S: PooledConnection> PoolShared<S> {
             changed: Condvar::new(),
             contended: Condvar::new(),
             waker,
+            monitor: OnceLock::new(),
+            on_return: OnceLock::new(),
+            is_monitor_resting: AtomicBool::new(false),
             _life: life,
         })
     }
@@ -177,6 +198,13 @@ impl<S: PooledConnection> PoolShared<S> {
     pub(super) fn evict_idle(&self) {
         let idle = self.lock().evict_idle();
         self.changed.notify_all();
+        drop(idle);
+    }
+
+    /// Tells all waiting requests and the monitor that the server was given up.
+    pub(super) fn gave_up(&self, idle: Vec<IdleSession<S>>) {
+        self.changed.notify_all();
+        self.wake_monitor();
         drop(idle);
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, DialAdvice};
 use super::connection::PooledConnection;
+use super::connectivity::{Connectivity, OfflineStatus, no_answer};
 use super::idle::{IdleList, IdleSession};
 use super::limit::Limit;
 use super::{Error, PoolStats, Purpose};
@@ -85,17 +86,20 @@ pub(super) struct Slots<S> {
     next_ticket: u64,
     limit: Limit,
     backoff: Backoff,
+    /// `None` unless requests fail immediately while the server cannot be reached.
+    connectivity: Option<Connectivity>,
     is_closed: bool,
 }
 
 impl<S: PooledConnection> Slots<S> {
     /// Holds no session. The limit is `allowed`, or less if `profile` remembers that the server
     /// allows less. A server may be away for `patience` before requests fail, or for ever if it is
-    /// `None`.
+    /// `None`. With `works_offline`, they fail as soon as it is given up.
     pub(super) fn new(
         allowed: usize,
         profile: ServerProfile,
         patience: Option<Duration>,
+        works_offline: bool,
         now: Instant,
     ) -> Self {
         Self {
@@ -110,6 +114,7 @@ impl<S: PooledConnection> Slots<S> {
             next_ticket: 0,
             limit: Limit::new(allowed, profile, now),
             backoff: Backoff::new(patience),
+            connectivity: works_offline.then(Connectivity::new),
             is_closed: false,
         }
     }
@@ -153,6 +158,9 @@ impl<S: PooledConnection> Slots<S> {
     ) -> Result<Grant<S>, Denial> {
         if self.is_closed {
             return Err(Denial::Fail(Error::Closed));
+        }
+        if let Some(error) = self.given_up() {
+            return Err(Denial::Fail(Error::Offline(error)));
         }
         match request {
             LeaseRequest::Foreground {
@@ -220,6 +228,7 @@ impl<S: PooledConnection> Slots<S> {
 
     fn may_grow_to(&self, sessions: usize, now: Instant) -> bool {
         !self.is_closed
+            && self.given_up().is_none()
             && self.occupied() < sessions.min(self.limit.at(now))
             && matches!(
                 self.dial_advice(now, self.backoff.failures()),
@@ -240,6 +249,11 @@ impl<S: PooledConnection> Slots<S> {
     }
 
     fn reserve(&mut self, becomes_idle: bool, now: Instant) -> Reservation {
+        if self.established() == 0
+            && let Some(connectivity) = &mut self.connectivity
+        {
+            connectivity.dialling(now);
+        }
         self.dialling += 1;
         self.coming += usize::from(becomes_idle);
         Reservation {
@@ -253,6 +267,9 @@ impl<S: PooledConnection> Slots<S> {
         self.abandoned(reservation);
         self.leased += 1;
         self.backoff.succeeded();
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.answered();
+        }
         self.limit.grew(now, self.established());
     }
 
@@ -285,10 +302,80 @@ impl<S: PooledConnection> Slots<S> {
         if is_full {
             self.limit.refused(now, established);
         }
+        if established == 0
+            && let Some(connectivity) = &mut self.connectivity
+        {
+            connectivity.failed(error, now);
+        }
         if !is_full || established == 0 {
             self.backoff
                 .failed(began, now, established, Arc::clone(error));
         }
+    }
+
+    /// Reserves a slot for a probe, if one is due: a login that finds out whether the server can be
+    /// reached again.
+    pub(super) fn reserve_probe(&mut self, now: Instant) -> Option<Reservation> {
+        let is_due = self.next_probe().is_some_and(|moment| moment <= now);
+        if self.is_closed || !is_due || self.dialling > 0 {
+            return None;
+        }
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.begin_probe(now);
+        }
+        Some(self.reserve(true, now))
+    }
+
+    /// When the next probe is due; `None` unless the server is given up.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        self.connectivity.as_ref()?.next_probe()
+    }
+
+    /// Makes a probe due, if the server is given up.
+    pub(super) fn expedite_probe(&mut self, now: Instant) {
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.expedite(now);
+        }
+    }
+
+    /// Gives up the server, which does not answer. Removes the idle sessions.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<IdleSession<S>> {
+        let error = self.backoff.last_error().unwrap_or_else(no_answer);
+        match &mut self.connectivity {
+            Some(connectivity) => {
+                connectivity.give_up(&error, now);
+                self.evict_idle()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Gives up the server, which could not be reached because of `error`.
+    pub(super) fn begin_offline(&mut self, error: &Arc<ftp::Error>, now: Instant) {
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.give_up(error, now);
+        }
+    }
+
+    /// When requests stop waiting for a server that was last heard at `last_heard`, unless it
+    /// answers; `None` if they wait as long as they may.
+    pub(super) fn suspect_until(&self, last_heard: Instant) -> Option<Instant> {
+        self.connectivity.as_ref()?.deadline(last_heard)
+    }
+
+    /// Why there is no server, and since when.
+    pub(super) fn offline(&self, now: Instant) -> Option<OfflineStatus> {
+        self.connectivity.as_ref()?.status(now)
+    }
+
+    /// Since when leases wait for a server that was last heard at `last_heard`; `None` without a
+    /// lease.
+    pub(super) fn leases_wait_since(&self, last_heard: Instant) -> Option<Instant> {
+        (self.leased > 0).then(|| last_heard.max(self.busy_since))
+    }
+
+    fn given_up(&self) -> Option<Arc<ftp::Error>> {
+        self.connectivity.as_ref()?.given_up()
     }
 
     /// Ends a reservation without an outcome.

@@ -1,15 +1,15 @@
-//! Wakes the data dialer while it waits for servers.
+//! Wakes a thread of the pool while it waits for sockets.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 
-/// Wakes the data dialer. When it is dropped, the data dialer ends.
+/// Wakes one thread. When it is dropped, the thread ends.
 #[derive(Debug)]
 pub(super) struct Waker(UnixStream);
 
 impl Waker {
     pub(super) fn wake(&self) {
-        // A full socket wakes the data dialer, too.
+        // A full socket wakes the thread, too.
         let _ = (&self.0).write(&[0]);
     }
 }

@@ -55,20 +55,23 @@ impl Remote {
             {
                 ErrorKind::IsDirectory
             }
-            Operation::MakeDirectory => ErrorKind::AlreadyExists,
+            Operation::MakeDirectory | Operation::MakeLink => ErrorKind::AlreadyExists,
             Operation::RemoveDirectory if there == Kind::File => ErrorKind::NotDirectory,
             Operation::RemoveDirectory if self.is_filled(exchange, path) => ErrorKind::NotEmpty,
             Operation::Home
             | Operation::Stat
             | Operation::ReadLink
             | Operation::Read
+            | Operation::Digest
             | Operation::Store
             | Operation::Append
             | Operation::RemoveDirectory
             | Operation::Delete
             | Operation::Rename
             | Operation::SetTime
-            | Operation::SetMode => ErrorKind::PermissionDenied,
+            | Operation::SetMode
+            | Operation::SetGroup
+            | Operation::Copy => ErrorKind::PermissionDenied,
         }
     }
 
@@ -81,18 +84,23 @@ impl Remote {
 /// Returns the meaning of a refusal if nothing exists at the path but its directory does.
 fn kind_if_absent(operation: Operation) -> ErrorKind {
     match operation {
-        Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
+        Operation::Store | Operation::MakeDirectory | Operation::MakeLink => {
+            ErrorKind::PermissionDenied
+        }
         Operation::Home
         | Operation::Stat
         | Operation::List
         | Operation::ReadLink
         | Operation::Read
         | Operation::Append
+        | Operation::Digest
         | Operation::RemoveDirectory
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::NotFound,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::Copy => ErrorKind::NotFound,
     }
 }
 
@@ -103,7 +111,8 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Stat
         | Operation::List
         | Operation::ReadLink
-        | Operation::Read => ErrorKind::NotFound,
+        | Operation::Read
+        | Operation::Digest => ErrorKind::NotFound,
         Operation::Store
         | Operation::Append
         | Operation::MakeDirectory
@@ -111,6 +120,9 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::PermissionDenied,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::MakeLink
+        | Operation::Copy => ErrorKind::PermissionDenied,
     }
 }

@@ -42,6 +42,10 @@ pub(super) enum Operation {
     Rename,
     SetTime,
     SetMode,
+    SetGroup,
+    MakeLink,
+    Copy,
+    Digest,
 }
 
 impl Cause for Error {
@@ -66,6 +70,10 @@ impl Operation {
             Self::Rename => "rename",
             Self::SetTime => "set the time of",
             Self::SetMode => "set the mode of",
+            Self::SetGroup => "set the group of",
+            Self::MakeLink => "make the link",
+            Self::Copy => "copy",
+            Self::Digest => "get the digest of",
         }
     }
 }
@@ -112,6 +120,7 @@ pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
             _ => None,
         },
         pool::Error::Unavailable(_)
+        | pool::Error::Offline(_)
         | pool::Error::Exhausted(_)
         | pool::Error::Closed
         | pool::Error::Cancelled => None,
@@ -135,6 +144,7 @@ pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKin
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
         pool::Error::Unavailable(error) => Some(unavailable(error, path)),
+        pool::Error::Offline(_) => Some(ErrorKind::Offline),
         pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
         pool::Error::Closed => Some(ErrorKind::ConnectionLost),
         pool::Error::Cancelled => Some(ErrorKind::Interrupted),

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     ConnectionRefused,
     /// The server does not answer, or no session became free within the lease timeout.
     NoConnection,
+    /// The mount works offline, because the server cannot be reached.
+    Offline,
     /// The connection was lost, and retrying did not help.
     ConnectionLost,
     /// The file is no longer the version that was opened.

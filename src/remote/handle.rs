@@ -11,7 +11,7 @@ use super::temporary::TemporaryNames;
 use super::{Atomic, Error, ErrorKind, Links, Remote, RemoteHandle, RetryMode, Verify};
 use crate::cancel::Cancel;
 use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile, Traffic};
-use crate::pool::{Pool, PoolStats, ServerProblem};
+use crate::pool::{OfflineStatus, Pool, PoolStats, ServerProblem};
 
 impl RemoteHandle {
     /// Returns what asks the server, for work that `cancel` ends.
@@ -139,6 +139,21 @@ impl RemoteHandle {
     /// Returns how many steps and transfers were repeated.
     pub fn retries(&self) -> u64 {
         self.pool().health().retries()
+    }
+
+    /// Returns why there is no server and since when, while the mount works without it.
+    pub(crate) fn offline(&self) -> Option<OfflineStatus> {
+        self.pool().outage()
+    }
+
+    /// Calls `on_return` whenever a server that was given up can be reached again.
+    pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
+        self.pool().when_back(on_return);
+    }
+
+    /// Looks for a lost server now.
+    pub(crate) fn probe_now(&self) {
+        self.pool().probe_now();
     }
 
     /// Returns what is wrong with the server, if the last attempt to open a session failed.

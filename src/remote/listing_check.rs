@@ -8,6 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::cwd_witness::{enter, is_cwd_a_witness};
 use super::error::{ErrorContext, Operation, meaning, refusal};
@@ -23,6 +25,14 @@ const MAX_BARE_NAMES: usize = 1_000;
 /// Number of names that begin with a dot that are requested one by one before a listing is used to
 /// find out whether it shows them.
 const MAX_DOT_NAMES: u32 = 2;
+/// The pauses before a listing is requested again because the server may have missed a file that
+/// disappeared.
+const PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+];
 /// Maximum number of refusals whose text is remembered.
 const MAX_WORDS: usize = 16;
 
@@ -76,8 +86,16 @@ pub(super) fn judge_refusal(
     if says_empty(fault) {
         return Ok(Received::nothing(Completeness::Complete));
     }
-    if meaning(fault, directory) == Some(ErrorKind::PermissionDenied) {
-        return Ok(Received::nothing(Completeness::Unlistable));
+    match meaning(fault, directory) {
+        Some(ErrorKind::PermissionDenied) => {
+            return Ok(Received::nothing(Completeness::Unlistable));
+        }
+        Some(ErrorKind::NotFound) => {
+            if let Some(received) = list_again(remote, exchange, directory, with)? {
+                return judge(remote, exchange, directory, with, received);
+            }
+        }
+        Some(_) | None => {}
     }
     let inside = ListForm {
         with,
@@ -109,6 +127,27 @@ pub(super) fn judge_refusal(
         Err(_) => Completeness::Unlistable,
     };
     Ok(Received::nothing(completeness))
+}
+
+/// Lists `directory` again, which exists although the server reports that something does not.
+/// libunftp refuses the whole listing if one of the files disappears while it lists them. Returns
+/// `None` if it refuses every time.
+fn list_again(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+) -> Result<Option<Received>, Error> {
+    for pause in PAUSES {
+        thread::sleep(pause);
+        match fetch(remote, exchange, with, directory) {
+            Ok(Some(received)) => return Ok(Some(received)),
+            Ok(None) => return Err(too_large(remote, directory)),
+            Err(fault) if refusal(&fault).is_some() => {}
+            Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
+        }
+    }
+    Ok(None)
 }
 
 /// Checks an empty listing without a line for the directory itself: the server may not have read

@@ -48,6 +48,7 @@ mod temporary_name;
 mod transience;
 mod upload;
 mod upload_start;
+mod url;
 mod version;
 
 use std::convert::Infallible;
@@ -69,7 +70,9 @@ use crate::pool::{Pool, PoolOptions, Purpose};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
-pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
+pub(crate) use crate::pool::{
+    OfflineStatus, PoolStats, ProblemKind, ServerProblem, is_out_of_reach,
+};
 pub use append::Append;
 pub(crate) use append::{AppendOutcome, AppendRequest};
 pub(crate) use background::BackgroundSession;
@@ -82,7 +85,7 @@ pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
 pub(crate) use transience::Attempts;
-pub(crate) use upload::RemoteUpload;
+pub(crate) use upload::{RemoteCopy, RemoteUpload};
 
 use change::Owner;
 use error::{ErrorContext, Operation};
@@ -156,11 +159,13 @@ pub struct StoredFacts {
     pub unique: u64,
 }
 
-/// Free space on the server for this user (AVBL).
+/// Space on the server for this user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Free bytes.
     pub available: u64,
+    /// Free and used bytes together, if the server reports a quota.
+    pub total: Option<u64>,
 }
 
 /// A server and its connections. Clones share them. Its methods do not wait for the server;
@@ -249,6 +254,14 @@ impl Remote {
     /// Like [`Remote::connect`], but opens the first session when it is needed.
     pub(crate) fn unconnected(options: RemoteOptions, journal: Journal) -> Self {
         let pool = |options| Ok::<_, Infallible>(Pool::unconnected(options));
+        let Ok(remote) = Self::with_pool(options, journal, pool);
+        remote
+    }
+
+    /// Like [`Remote::unconnected`], for a server that cannot be reached because of `error`. Probes
+    /// look for it.
+    pub(crate) fn offline(options: RemoteOptions, journal: Journal, error: ftp::Error) -> Self {
+        let pool = |options| Ok::<_, Infallible>(Pool::offline(options, error));
         let Ok(remote) = Self::with_pool(options, journal, pool);
         remote
     }
@@ -517,7 +530,7 @@ impl Remote {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
-    /// Returns the free space, if the server reports it (AVBL).
+    /// Returns the space for this user, if the server reports it (AVBL, XQUOTA, SITE QUOTA).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
     }

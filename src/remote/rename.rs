@@ -323,6 +323,7 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
             matches!(**error, ftp::Error::Refused { command, .. } if command == verb)
         }
         pool::Error::Unavailable(_)
+        | pool::Error::Offline(_)
         | pool::Error::Exhausted(_)
         | pool::Error::Closed
         | pool::Error::Cancelled => false,

@@ -28,8 +28,8 @@
 //! The layers do not multiply:
 //!
 //! - A layer repeats only what began below it. A session that the pool could not make is
-//!   [`ErrorKind::Unreachable`], [`ErrorKind::ConnectionRefused`] or [`ErrorKind::NoConnection`],
-//!   which are `Later`, so only `Writeback` comes back to them. A pool that the end of the mount
+//!   [`ErrorKind::Unreachable`], [`ErrorKind::ConnectionRefused`], [`ErrorKind::NoConnection`] or
+//!   [`ErrorKind::Offline`], which are `Later`, so only `Writeback` comes back to them. A pool that the end of the mount
 //!   has closed refuses each repetition immediately.
 //! - A step that timed out on a new session is not repeated by `Exchange`. A transfer that times
 //!   out is resumed once, and a whole upload is begun once more at most.
@@ -137,6 +137,7 @@ impl ErrorKind {
             Self::Unreachable
             | Self::ConnectionRefused
             | Self::NoConnection
+            | Self::Offline
             | Self::Busy
             | Self::TryLater => Transience::Later,
             Self::LoginRefused | Self::NotSecure | Self::NoSpace | Self::QuotaExceeded => {
@@ -170,6 +171,7 @@ impl ErrorKind {
                 | Self::Unreachable
                 | Self::ConnectionRefused
                 | Self::NoConnection
+                | Self::Offline
                 | Self::Interrupted
                 | Self::LoginRefused
                 | Self::NotSecure
@@ -189,7 +191,7 @@ pub(super) fn transience(fault: &pool::Error) -> Transience {
             | Transience::Method
             | Transience::Later => Transience::Later,
         },
-        pool::Error::Exhausted(_) => Transience::Later,
+        pool::Error::Offline(_) | pool::Error::Exhausted(_) => Transience::Later,
         pool::Error::Closed | pool::Error::Cancelled => Transience::Permanent,
     }
 }

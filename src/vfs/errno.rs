@@ -50,8 +50,12 @@ impl Errno {
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
     /// Larger than a file can be.
     pub(crate) const FBIG: Self = Self(libc::EFBIG);
-    /// Not possible in this form.
+    /// Not possible here. Programs and the kernel then do without.
     pub(crate) const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    /// No such extended attribute.
+    pub(crate) const NODATA: Self = Self(libc::ENODATA);
+    /// The mount works offline, and has no answer.
+    pub(crate) const NETUNREACH: Self = Self(libc::ENETUNREACH);
     /// A deadline passed.
     pub(crate) const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
 
@@ -103,6 +107,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::Unsupported => libc::EOPNOTSUPP,
             ErrorKind::TimedOut | ErrorKind::NoConnection => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
+            ErrorKind::Offline => libc::ENETUNREACH,
             ErrorKind::ConnectionRefused => libc::ECONNREFUSED,
             ErrorKind::Changed => libc::ESTALE,
             ErrorKind::Interrupted => libc::EINTR,
@@ -121,7 +126,7 @@ impl From<ErrorKind> for Errno {
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
-            ErrorKind::NotFound | ErrorKind::Interrupted => {
+            ErrorKind::NotFound | ErrorKind::Interrupted | ErrorKind::Offline => {
                 log::debug!(path = error.path, reply = error.reply; "{error}");
             }
             _ => {

@@ -29,10 +29,12 @@ pub(crate) mod errno;
 mod file;
 mod housekeeper;
 mod local;
+mod local_share;
 mod ops;
 mod prefetch;
 mod read;
 mod refusals;
+mod stored_listings;
 mod table;
 mod transfers;
 pub(crate) mod write;
@@ -42,6 +44,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
+use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
@@ -51,8 +54,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened, PageCache,
-    Report, Stage, Waiting, WarmupCounts,
+    Changes, ContentCounts, CopyEnd, ExtendedAttribute, FlushOutcome, FreeSpace, HealthSummary,
+    OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
@@ -63,11 +66,12 @@ pub(crate) use transfers::{Direction, Transfer};
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool::SpoolDir;
-use ops::{ReplacedNames, StatfsCache};
+use ops::{RecentDigests, ReplacedNames, StatfsCache};
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
 use refusals::Refusals;
+use stored_listings::StoredListings;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
@@ -79,6 +83,9 @@ const STREAMS_PER_FILE: usize = 3;
 
 /// Maximum time for which a refusal to store a file is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(20);
+
+/// Maximum time for which the end of the mount waits until what was read is in the cache.
+const CACHE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
@@ -117,6 +124,8 @@ pub(crate) struct VfsOptions {
     pub writeback: bool,
     /// Whether the kernel's page cache is bypassed for all files.
     pub direct_io: bool,
+    /// Size of the file system in bytes to show if the server does not report its space.
+    pub space: Option<u64>,
 }
 
 /// The mounted tree, shared between the FUSE threads.
@@ -128,6 +137,8 @@ pub(crate) struct Vfs {
     /// The server. What asks it, takes a `Cancel`.
     remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
+    /// Listings of earlier mounts, for when the server cannot be asked.
+    stored_listings: Option<StoredListings>,
     /// Requests listings and files before programs ask for them.
     prefetcher: Prefetcher,
     inodes: Arc<Inodes>,
@@ -143,16 +154,19 @@ pub(crate) struct Vfs {
     /// Files that the server refused to store.
     refusals: Refusals,
     replaced: ReplacedNames,
+    /// Digests of files, computed by the server.
+    digests: RecentDigests,
 }
 
 impl Vfs {
-    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
-    /// Sends nothing.
+    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`. What
+    /// is read is kept in `disk`. Sends nothing.
     pub(crate) fn new(
         remote: RemoteHandle,
         root: MountRoot,
         options: VfsOptions,
         journal: Journal,
+        disk: Option<Arc<DiskCache>>,
     ) -> Arc<Self> {
         let (root, unattached) = match root {
             MountRoot::Known(root) => (Some(root), None),
@@ -168,7 +182,8 @@ impl Vfs {
             ttl: options.dir_ttl,
             max_bytes: options.cache_bytes,
         }));
-        let prefetcher = Prefetcher::new(remote.clone(), Arc::clone(&cache), &options);
+        let prefetcher =
+            Prefetcher::new(remote.clone(), Arc::clone(&cache), disk.clone(), &options);
         let spools = SpoolDir::new(journal, options.spool_size);
         let services = Arc::new(FileServices {
             remote: remote.clone(),
@@ -179,13 +194,19 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
             locks_uploads: AtomicBool::new(false),
+            disk,
         });
+        let stored_listings = services
+            .disk
+            .as_ref()
+            .map(|disk| StoredListings::start(disk.directory().clone(), &cache));
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,
             unattached,
             remote,
             cache,
+            stored_listings,
             prefetcher,
             inodes,
             services,
@@ -198,8 +219,15 @@ impl Vfs {
             counts: RequestCounts::default(),
             refusals,
             replaced: ReplacedNames::default(),
+            digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
+        let waiting = Arc::downgrade(&vfs.writeback);
+        vfs.remote.when_back(move || {
+            if let Some(waiting) = waiting.upgrade() {
+                waiting.retry_now();
+            }
+        });
         if vfs.options.writeback {
             vfs.writeback.start(&vfs);
         }
@@ -213,7 +241,13 @@ impl Vfs {
     pub(crate) fn drain(&self) {
         self.housekeeper.stop();
         self.prefetcher.stop();
+        if let Some(stored) = &self.stored_listings {
+            stored.end();
+        }
         self.services.spools.ending();
+        if let Some(disk) = &self.services.disk {
+            disk.finish(CACHE_PATIENCE);
+        }
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {

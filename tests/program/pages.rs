@@ -59,7 +59,7 @@ umount --all --lazy --types fuse.ftpfs 2>/dev/null || :
 ip link set lo up
 mkdir local && cp "$1" local/ftpfs
 mount --bind local /usr/local/bin
-for place in /mnt /run /var/lib /var/backups; do mount -t tmpfs tmpfs "$place"; done
+for place in /mnt /run /var/lib /var/cache /var/backups; do mount -t tmpfs tmpfs "$place"; done
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cp -a /etc etc && chmod 700 etc && mount --bind etc /etc && chmod 755 /etc
 printf '127.0.0.1 localhost ftp.example.org\n127.0.0.2 nas.example.org\n' > /etc/hosts
@@ -262,6 +262,11 @@ fn the_tutorial_runs_as_written() {
 }
 
 #[test]
+fn the_page_on_the_cache_runs_as_written() {
+    runs_as_written("doc/cache.md");
+}
+
+#[test]
 fn the_page_on_connecting_runs_as_written() {
     runs_as_written("doc/connecting.md");
 }
@@ -296,6 +301,7 @@ fn the_recipes_run_as_written() {
 fn every_page_with_commands_is_run() {
     let run = [
         "README.md",
+        "doc/cache.md",
         "doc/configuration.md",
         "doc/connecting.md",
         "doc/operating.md",

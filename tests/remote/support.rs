@@ -204,6 +204,7 @@ pub fn pool_options() -> PoolOptions {
     connect.connect_timeout = Duration::from_secs(5);
     connect.timeout = Duration::from_secs(10);
     PoolOptions {
+        works_offline: false,
         connect,
         connections: 8,
         idle: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::row::{Mounted, group, row};
 use crate::support::{
@@ -259,6 +260,30 @@ fn a_directory_that_cannot_be_listed_is_refused_and_its_names_are_reached() {
         .holding(|tree| tree.file("/docs/inner/x", "x"))
         .at("docs/inner"),
     );
+    group(rows);
+}
+
+/// libunftp refuses to list a directory while one of its files is renamed.
+#[test]
+fn a_directory_is_listed_though_a_file_disappeared_from_it_meanwhile() {
+    let mut rows = Vec::new();
+    for with_facts in [true, false] {
+        let quirks = if with_facts {
+            Quirks::none()
+        } else {
+            Quirks::none().without_facts()
+        };
+        let refusals = AtomicUsize::new(0);
+        let quirks = quirks.hook(move |request, state| {
+            let is_it = request.is(&["LIST", "MLSD"])
+                && state.resolve(request.path()) == "/docs"
+                && refusals.fetch_add(1, Ordering::Relaxed) < 3;
+            is_it.then(|| Answer::say("550 File not found"))
+        });
+        rows.push(row(format!("facts: {with_facts}"), quirks, |it| {
+            it.lists("docs", "a.txt b.txt");
+        }));
+    }
     group(rows);
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod appends;
+mod cached;
 mod kills;
 mod programs;
 mod restarts;

@@ -25,6 +25,7 @@ const SYNOPSIS: &[&str] = &[
     "ftpfs warmup PATH",
     "ftpfs limit MOUNTPOINT [down=RATE] [up=RATE]",
     "ftpfs log MOUNTPOINT LEVEL",
+    "ftpfs cache [show|trim|clear] [SERVER] [--dir=DIR] [--size=SIZE]",
     "ftpfs umount [--wait] MOUNTPOINT",
     "ftpfs man [PAGE]",
     "ftpfs completions SHELL",
@@ -54,7 +55,7 @@ const EXIT_STATUS: [(&str, &str); 4] = [
          standard error and nothing left mounted.",
     ),
     (
-        "ftpfs check, config, status, refresh, flush, warmup, limit, log",
+        "ftpfs check, config, status, refresh, flush, warmup, limit, log, cache",
         "0 if everything is done; 1 if anything is not: the configuration has an error, a mount does not answer, a file is not \
          stored, a directory cannot be listed.",
     ),

@@ -39,6 +39,7 @@ impl Spec {
         match (self.name, self.placeholder) {
             ("atomic", _) => Candidates::Words(vec!["auto", "require", "never"]),
             ("append", _) => Candidates::Words(vec!["auto", "never"]),
+            ("offline", _) => Candidates::Words(vec!["no", "yes"]),
             ("verify", _) => Candidates::Words(vec!["digest", "size"]),
             ("symlinks", _) => Candidates::Words(vec!["show", "follow", "hide"]),
             ("tls", _) => Candidates::Words(vec!["require"]),

@@ -87,6 +87,17 @@ pub(super) static SPECS: &[Spec] = &[
         "Wait for a server that is away as long as it takes. Ctrl-C and umount still work",
         |to| to.retry = RetryMode::Hard,
     ),
+    valued(
+        Group::Connection,
+        "offline",
+        "yes/no",
+        "yes with cache_dir",
+        "Whether to work without a server that cannot be reached: answer from what is cached, fail the rest immediately",
+        |to, value| {
+            to.offline = Some(value::yes_or_no(value)?);
+            Ok(())
+        },
+    ),
     flag(
         Group::Connection,
         "delay_connect",

@@ -34,6 +34,39 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     valued(
         Group::Memory,
+        "cache_dir",
+        "DIR",
+        "none: what is read is kept in memory only",
+        "Keep what is read in DIR, for the next mount too; default stands for ~/.cache/ftpfs, for root /var/cache/ftpfs",
+        |to, value| {
+            to.cache_dir = Some(value::cache_place(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Memory,
+        "cache_disk",
+        "SIZE",
+        "10G",
+        "Maximum disk space for what cache_dir keeps of one server and login",
+        |to, value| {
+            to.cache_disk = value::size(value, LEAST_CACHE)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Memory,
+        "cache_free",
+        "SIZE",
+        "5% of the disk, at least 1G",
+        "Disk space that cache_dir leaves free: what was used least recently is removed",
+        |to, value| {
+            to.cache_free = Some(value::size(value, 0)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Memory,
         "spool",
         "DIR",
         "the state directory",

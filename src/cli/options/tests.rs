@@ -22,6 +22,7 @@ fn the_defaults_shown_are_the_defaults_used() {
                 "fsname",
                 "subtype",
                 "spool",
+                "cache_dir",
                 "log_file",
                 "password_file",
                 "cafile",

@@ -7,11 +7,13 @@ mod owed;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::concurrent_handshake::ConcurrentHandshake;
 use super::counts::CommandCounts;
 use super::error::{Error, Phase, socket_error};
+use super::open_sockets::OpenSockets;
 use super::pace::Pace;
 use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
@@ -76,7 +78,7 @@ impl Control {
         };
         stream.set_write_timeout(Some(timeout)).map_err(io)?;
         Ok(Self {
-            stream: MaybeTlsStream::Clear(stream),
+            stream: MaybeTlsStream::Clear(Arc::new(stream)),
             timeout,
             unread: Vec::new(),
             usable: true,
@@ -127,6 +129,11 @@ impl Control {
             })
     }
 
+    /// Includes the connection in `sockets`.
+    pub(super) fn register(&self, sockets: &OpenSockets) {
+        sockets.add(self.stream.socket());
+    }
+
     /// Duplicates the socket handle, so that another thread can shut it down.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.socket().try_clone()
@@ -142,15 +149,10 @@ impl Control {
         connector: &Connector,
         patience: Duration,
     ) -> Result<(), Error> {
-        let io = |source| Error::Io {
-            phase: Phase::Handshake,
-            source,
-        };
         if !self.unread.is_empty() {
             return Err(Error::PlaintextInjected);
         }
-        let socket = self.stream.socket().try_clone().map_err(io)?;
-        let mut stream = connector.over_control(socket)?;
+        let mut stream = connector.over_control(Arc::clone(self.stream.socket()))?;
         let shaken = stream.handshake(Instant::now() + patience);
         self.stream = MaybeTlsStream::Tls(Box::new(stream));
         shaken.map_err(|error| error.into_error(Phase::Handshake))

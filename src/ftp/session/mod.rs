@@ -3,6 +3,7 @@
 
 pub(super) mod batch;
 pub(super) mod certificate;
+mod copy;
 pub(super) mod facts;
 mod heard_read;
 pub(super) mod list;
@@ -10,6 +11,7 @@ pub(super) mod list_form;
 pub(super) mod login;
 pub(super) mod pipelined;
 pub(super) mod prepared;
+pub(super) mod quota;
 pub(super) mod restart_marker;
 pub(super) mod set_facts;
 pub(super) mod start;
@@ -183,6 +185,7 @@ impl Session {
             extended_port_refused: false,
             profile: profile.clone(),
             traffic: options.traffic.clone(),
+            sockets: options.sockets.clone(),
         };
         let peer = control.peer()?.ip();
         let was_asked = control.holds_passive_reply();
@@ -219,6 +222,7 @@ impl Session {
     ) -> Result<(Control, Route, Features), Error> {
         let (stream, route) = control_connection(options, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
+        control.register(&options.sockets);
         control.set_counts(&options.counts);
         let features = log_in(&mut control, options, tls)?;
         control.logged_in();

@@ -320,12 +320,12 @@ impl Connector {
     }
 
     /// Wraps a control connection. The handshake follows.
-    pub(super) fn over_control(&self, socket: TcpStream) -> Result<TlsStream, Error> {
+    pub(super) fn over_control(&self, socket: Arc<TcpStream>) -> Result<TlsStream, Error> {
         self.wrap(socket, CONTROL_ROOM)
     }
 
     /// Wraps a data connection. The handshake follows.
-    pub(super) fn over_data(&self, socket: TcpStream) -> Result<TlsStream, Error> {
+    pub(super) fn over_data(&self, socket: Arc<TcpStream>) -> Result<TlsStream, Error> {
         self.wrap(socket, DATA_ROOM)
     }
 
@@ -341,7 +341,7 @@ impl Connector {
         }
     }
 
-    fn wrap(&self, socket: TcpStream, room: usize) -> Result<TlsStream, Error> {
+    fn wrap(&self, socket: Arc<TcpStream>, room: usize) -> Result<TlsStream, Error> {
         let config = Arc::clone(&self.config);
         let connection = UnbufferedClientConnection::new(config, self.name.clone());
         let connection = connection.map_err(|error| to_error(&error))?;

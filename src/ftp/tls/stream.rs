@@ -33,7 +33,7 @@ const MESSAGE: usize = 4 << 10;
 
 /// The client side of a TLS connection.
 pub(in crate::ftp) struct TlsStream {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     connection: UnbufferedClientConnection,
     verifier: Arc<CertificateVerifier>,
     incoming: Incoming,
@@ -84,7 +84,7 @@ impl std::fmt::Debug for TlsStream {
 impl TlsStream {
     /// Wraps a connection before its handshake, with a receive buffer of `room` bytes.
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Arc<TcpStream>,
         connection: UnbufferedClientConnection,
         verifier: Arc<CertificateVerifier>,
         room: usize,
@@ -103,7 +103,7 @@ impl TlsStream {
     }
 
     /// Returns the underlying TCP socket.
-    pub(in crate::ftp) fn socket(&self) -> &TcpStream {
+    pub(in crate::ftp) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
     }
 
@@ -286,7 +286,7 @@ impl TlsStream {
     }
 
     fn flush_out(&mut self) -> io::Result<()> {
-        let sent = (&self.socket).write_all(&self.outgoing);
+        let sent = (&*self.socket).write_all(&self.outgoing);
         self.outgoing.clear();
         sent
     }

@@ -9,7 +9,7 @@ use super::request::{ControlRequest, LimitChange};
 use super::{MountParts, size};
 use crate::cancel::Cancel;
 use crate::ftp::{RateLimits, RemotePath};
-use crate::vfs::{Errno, FlushOutcome, Vfs, WarmupCounts};
+use crate::vfs::{ContentCounts, Errno, FlushOutcome, Vfs, WarmupCounts};
 
 /// Interval of the progress while nothing changes.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -154,7 +154,7 @@ fn warm_up(vfs: &Arc<Vfs>, below: &[u8], replies: &mut Replies) -> Performed {
 fn warm_up_at(vfs: &Arc<Vfs>, path: RemotePath, replies: &mut Replies) -> Performed {
     let mut waits = true;
     let counts = vfs.warm_up(path, |counts| {
-        waits = replies.progress(listed(counts));
+        waits = replies.progress(progress_of(counts));
         waits
     });
     if !waits {
@@ -164,9 +164,30 @@ fn warm_up_at(vfs: &Arc<Vfs>, path: RemotePath, replies: &mut Replies) -> Perfor
         let note = "the cache does not hold all of them: mount with a larger cache_size or dir_ttl";
         let _ = replies.send(&ReplyLine::Note(note.to_owned()));
     }
-    match counts.failure {
-        None => Ok(format!("listed {}", listed(&counts))),
-        Some(reason) => Err(format!(
+    let contents = counts.contents.filter(|contents| contents.files > 0);
+    if let Some(unkept) = contents.map(|it| it.unkept).filter(|unkept| *unkept > 0) {
+        let note = format!(
+            "{} not kept: changed within the last minutes (or hours, where the server shows no exact times), or without a \
+             known time",
+            files(unkept as usize)
+        );
+        let _ = replies.send(&ReplyLine::Note(note));
+    }
+    match (counts.failure.clone(), contents) {
+        (None, None) => Ok(format!("listed {}", listed(&counts))),
+        (None, Some(contents)) => Ok(format!(
+            "listed {}; {} with {} are in the cache",
+            listed(&counts),
+            files((contents.done_files - contents.unkept) as usize),
+            size(contents.done_bytes)
+        )),
+        (Some(reason), Some(contents)) => Err(format!(
+            "{} of the listings and files could not be fetched, {} and {} were; the first failure: {reason}",
+            counts.failed,
+            directories(counts.directories),
+            files((contents.done_files - contents.unkept) as usize)
+        )),
+        (Some(reason), None) => Err(format!(
             "{} could not be listed, {} were; the first failure: {reason}",
             directories(counts.failed),
             counts.directories
@@ -184,6 +205,31 @@ fn limit(vfs: &Vfs, change: LimitChange) -> String {
     let shown =
         |rate: Option<u64>| rate.map_or("off".to_owned(), |rate| format!("{}/s", size(rate)));
     format!("down={}, up={}", shown(down), shown(up))
+}
+
+/// Number of characters of a progress bar.
+const BAR: u64 = 20;
+
+fn progress_of(counts: &WarmupCounts) -> String {
+    let Some(contents) = counts.contents.filter(|it| it.bytes > 0) else {
+        return listed(counts);
+    };
+    let ContentCounts {
+        files,
+        bytes,
+        done_files,
+        done_bytes,
+        ..
+    } = contents;
+    let filled = done_bytes.saturating_mul(BAR) / bytes;
+    let bar: String = (0..BAR)
+        .map(|at| if at < filled { '#' } else { '-' })
+        .collect();
+    format!(
+        "[{bar}] {} of {}, {done_files} of {files} files",
+        size(done_bytes),
+        size(bytes)
+    )
 }
 
 fn listed(counts: &WarmupCounts) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 const MAX_BAR: usize = 50;
 
 /// Returns a size in bytes with its unit.
-pub(in crate::mount) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} bytes");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{StatusContent, lossy};
 use crate::ftp::{Finding, RemotePath};
-use crate::remote::{Leftover, ServerProblem};
+use crate::remote::{Leftover, OfflineStatus, ServerProblem};
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// Returns the object, with a line feed.
@@ -39,6 +39,7 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
         "unmounted": status.is_ending,
         "writeback": report.writeback,
         "problem": report.problem.as_ref().map(problem),
+        "offline": report.offline.as_ref().map(offline),
         "totals": {
             "bytes_received": totals.received,
             "bytes_sent": totals.sent,
@@ -98,6 +99,15 @@ fn problem(problem: &ServerProblem) -> Value {
         "seconds": seconds(problem.lasting),
         "last_attempt_seconds": seconds(problem.last_attempt),
         "failures": problem.failures,
+    })
+}
+
+fn offline(offline: &OfflineStatus) -> Value {
+    json!({
+        "kind": offline.kind.name(),
+        "reason": offline.reason,
+        "seconds": seconds(offline.lasting),
+        "next_probe_seconds": seconds(offline.next_probe),
     })
 }
 

@@ -6,6 +6,10 @@ use crate::vfs::HealthSummary;
 
 /// Returns what the mount does: first what is wrong with the server, then what waits.
 pub(super) fn of(identity: &MountIdentity, is_ending: bool, summary: &HealthSummary) -> String {
+    let offline = summary.offline.as_ref().map(|offline| {
+        let reason = shown(&offline.reason);
+        format!("offline for {}: {reason}", time(offline.lasting))
+    });
     let problem = summary.problem.as_ref().map(|problem| {
         let kind = problem.kind.sentence();
         let reason = shown(&problem.reason);
@@ -24,7 +28,10 @@ pub(super) fn of(identity: &MountIdentity, is_ending: bool, summary: &HealthSumm
         1 => Some("1 upload failed".to_owned()),
         failed => Some(format!("{failed} uploads failed")),
     };
-    let parts: Vec<_> = [problem, uploads, failed].into_iter().flatten().collect();
+    let parts: Vec<_> = [offline.or(problem), uploads, failed]
+        .into_iter()
+        .flatten()
+        .collect();
     if !parts.is_empty() {
         return parts.join("; ");
     }
@@ -61,6 +68,7 @@ mod tests {
         });
         let summary = HealthSummary {
             problem,
+            offline: None,
             waiting,
             failed,
         };

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use crate::vfs::{HealthSummary, Report};
 
-pub(super) use figures::{shown, size};
+pub(super) use figures::shown;
+pub(crate) use figures::size;
 pub(crate) use openmetrics::merge;
 
 /// Properties of a mount that do not change.

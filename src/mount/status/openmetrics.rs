@@ -138,6 +138,11 @@ fn server(metrics: &mut Exposition, status: &StatusContent<'_>) {
         lasting,
     );
     metrics.gauge(
+        "ftpfs_offline",
+        "Whether the mount works without the server, which cannot be reached.",
+        u8::from(report.offline.is_some()),
+    );
+    metrics.gauge(
         "ftpfs_uptime_seconds",
         "Time since the mount started, in seconds.",
         report.uptime.as_secs_f64(),

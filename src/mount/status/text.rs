@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::figures::{bar, percent, shown, size, time};
 use super::{StatusContent, lossy};
 use crate::ftp::{Finding, RateLimits};
-use crate::remote::ServerProblem;
+use crate::remote::{OfflineStatus, ServerProblem};
 use crate::vfs::{Direction, Report, Stage, Totals, Transfer, Waiting};
 
 /// Returns the report: one line per topic, and one for each file. With `columns`, the width of a
@@ -24,7 +24,9 @@ pub(super) fn of(status: &StatusContent<'_>, columns: Option<usize>) -> String {
         shown(&identity.source),
         shown(&lossy(&identity.mountpoint))
     );
-    if let Some(problem) = &report.problem {
+    if let Some(offline) = &report.offline {
+        line(&mut text, "offline", &outage(offline));
+    } else if let Some(problem) = &report.problem {
         line(&mut text, "problem", &trouble(problem));
     }
     let login = format!(
@@ -146,6 +148,17 @@ fn uploads(report: &Report) -> String {
         (waiting, 0) => format!("{waiting} waiting"),
         (waiting, failed) => format!("{waiting} waiting, {failed} failed"),
     }
+}
+
+fn outage(offline: &OfflineStatus) -> String {
+    let since = jiff::Zoned::now().saturating_sub(offline.lasting);
+    format!(
+        "since {}, for {}: {}; next attempt in {}",
+        since.strftime("%Y-%m-%d %H:%M:%S"),
+        time(offline.lasting),
+        shown(&offline.reason),
+        time(offline.next_probe)
+    )
 }
 
 fn trouble(problem: &ServerProblem) -> String {

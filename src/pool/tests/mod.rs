@@ -29,6 +29,7 @@ fn rules(connections: usize) -> Rules {
         retry: RetryMode::Soft,
         timeout: Duration::from_millis(300),
         connect_timeout: Duration::from_millis(200),
+        works_offline: false,
     }
 }
 

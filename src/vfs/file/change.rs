@@ -8,10 +8,12 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Version;
 use crate::guarded::OnDrop;
 use crate::vfs::errno::Errno;
+use crate::vfs::local::spool::Spool;
 
 /// How much of the previous contents a change needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needed {
+    All,
     /// It changes nothing before this offset.
     Before(u64),
     /// It changes nothing before the end.
@@ -43,7 +45,7 @@ impl Needed {
     /// Whether the bytes before `offset` stay as they are.
     pub(super) fn keeps(self, offset: u64) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::All | Self::Nothing => false,
             Self::Before(first) => first >= offset,
             Self::UpToEnd => true,
         }
@@ -166,7 +168,7 @@ impl OpenFile {
         }
     }
 
-    fn make_changeable(&self, needed: Needed, cancel: &Cancel) -> Result<(), Errno> {
+    pub(super) fn make_changeable(&self, needed: Needed, cancel: &Cancel) -> Result<(), Errno> {
         match (self.target(needed), needed) {
             (Target::Closed, _) => self.begin_draft(needed),
             (Target::Whole | Target::Server, Needed::Nothing) => self.empty(cancel),
@@ -210,6 +212,9 @@ impl OpenFile {
                 None => Ok(()),
             };
         }
+        if let Some(copy) = self.copied() {
+            return self.fetch_copy(&copy, cancel);
+        }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         if let Some(size) = version.size {
@@ -218,15 +223,35 @@ impl OpenFile {
         }
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        let length = fill::fill(
-            &spooled.spool,
-            &self.services.source(self.ino),
-            version,
-            cancel,
-        )?;
+        let length = match self.fill_offline(&spooled.spool, &version)? {
+            Some(length) => length,
+            None => fill::fill(
+                &spooled.spool,
+                &self.services.source(self.ino),
+                version,
+                cancel,
+            )?,
+        };
         spooled.store.filled(length);
         self.state().contents.begin_draft(spooled);
         Ok(())
+    }
+
+    /// Fills `spool` from the persistent cache while the server cannot be reached.
+    fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
+        let services = &self.services;
+        if services.remote.offline().is_none() {
+            return Ok(None);
+        }
+        let path = services.inodes.path(self.ino)?;
+        let cached = services
+            .disk
+            .as_ref()
+            .and_then(|disk| disk.find(&path, version));
+        match cached {
+            Some(cached) => Ok(fill::fill_from_cache(spool, &cached)?),
+            None => Ok(None),
+        }
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.
@@ -235,12 +260,16 @@ impl OpenFile {
         let _pass = self.enter(cancel)?;
         let needs_spool = self.local().is_none_or(|local| local.tail.is_some());
         if needs_spool {
+            let copy = self.copied();
             let spooled = empty_spool(&self.services, self.ino)?;
             let _alone = self
                 .changing
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             self.state().contents.begin_draft(spooled);
+            if let Some(copy) = copy {
+                copy.discard();
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! read.
 
 mod append;
+mod attributes;
 mod change;
 mod commit;
 pub(super) mod fill;
@@ -21,15 +22,17 @@ mod naming;
 mod partial;
 pub(super) mod remote_file;
 mod sealed;
+pub(super) mod server_copy;
+mod status;
 mod tail;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{Precision, Version};
+use crate::ftp::Version;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
@@ -46,7 +49,11 @@ use left::ClosedBy;
 pub(super) use left::LeftContents;
 use naming::Naming;
 use remote_file::FileServices;
+use server_copy::ServerCopy;
 use tail::AppendedTail;
+
+/// What an open file contains, and its upload.
+type FileContents = WriteState<Arc<Reader>, Spooled, ServerCopy>;
 
 /// An open file.
 #[derive(Debug)]
@@ -63,12 +70,14 @@ pub(super) struct OpenFile {
     /// Shared by threads that change the spool, exclusive for replacing the spool; held only for
     /// local I/O.
     changing: RwLock<()>,
+    /// Whether the server is copying another file to this one.
+    copying: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    contents: WriteState<Arc<Reader>, Spooled>,
+    contents: FileContents,
     /// The spool being filled from the server.
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
@@ -133,7 +142,7 @@ impl OpenFile {
     fn new(
         services: &Arc<FileServices>,
         ino: Ino,
-        contents: WriteState<Arc<Reader>, Spooled>,
+        contents: FileContents,
         attributes: Attributes,
         base: Option<Version>,
     ) -> Self {
@@ -157,6 +166,7 @@ impl OpenFile {
             gate: Gate::default(),
             append: Mutex::new(()),
             changing: RwLock::new(()),
+            copying: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -195,7 +205,7 @@ impl OpenFile {
     /// program may still write to always does, because all programs must see what is written.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
-        if state.is_spooled() || state.naming.is_unlinked() {
+        if state.holds_contents() || state.naming.is_unlinked() {
             return true;
         }
         let version = Version::from(attributes);
@@ -211,25 +221,6 @@ impl OpenFile {
         state.base = Some(version);
         state.attributes = attributes.clone();
         true
-    }
-
-    /// Returns the attributes to show, if they are newer than the server's.
-    pub(super) fn attributes(&self) -> Option<Attributes> {
-        let state = self.state();
-        let attributes = state.attributes.clone();
-        match state.contents.local() {
-            Some(spooled) => Some(Attributes {
-                size: Some(spooled.spool.len()),
-                ..attributes
-            }),
-            None => state.naming.is_unlinked().then_some(attributes),
-        }
-    }
-
-    /// Returns the size that programs see, if it is known.
-    pub(super) fn visible_size(&self) -> Option<u64> {
-        let local = self.attributes().and_then(|local| local.size);
-        local.or_else(|| self.base()?.size)
     }
 
     /// Returns the version that the server has under this file's name, or `None` if it has no file.
@@ -284,7 +275,7 @@ impl OpenFile {
 
     fn read_visible(
         &self,
-        visible: &Visible<Arc<Reader>, Spooled>,
+        visible: &Visible<Arc<Reader>, Spooled, ServerCopy>,
         offset: u64,
         length: usize,
         may: Blocking<'_>,
@@ -303,16 +294,29 @@ impl OpenFile {
                 self.note_local_end(spooled, offset, &bytes);
                 Ok(bytes)
             }
+            Visible::Copied(_) => {
+                self.make_changeable(change::Needed::All, may.cancel()?)?;
+                self.read(offset, length, may)
+            }
         }
     }
 
     /// Whether programs see these contents, from the same place.
-    fn shows(&self, seen: &Visible<Arc<Reader>, Spooled>) -> bool {
+    fn shows(&self, seen: &Visible<Arc<Reader>, Spooled, ServerCopy>) -> bool {
         match (seen, self.visible()) {
             (Visible::Remote(seen), Visible::Remote(now)) => Arc::ptr_eq(seen, &now),
             (Visible::Local(seen), Visible::Local(now)) => seen.is_same(&now),
             _ => false,
         }
+    }
+
+    /// Fetches the contents into a spool, as a change would.
+    pub(super) fn make_local(&self, cancel: &Cancel) -> Result<(), Errno> {
+        if self.local().is_some_and(|local| !local.is_end()) {
+            return Ok(());
+        }
+        let _pass = self.enter(cancel)?;
+        self.fetch(cancel)
     }
 
     /// Waits until no other thread changes the whole file.
@@ -338,20 +342,16 @@ impl OpenFile {
         };
         let progress = |copy: Option<Spooled>| copy.map_or(0, |copy| copy.store.progress());
         let filled = filling.map_or(0, |spool| spool.len());
+        // The server does not say how far it is. The deadline of its reply ends the wait.
+        let copied = if self.copying.load(Ordering::Relaxed) {
+            to_seconds(SystemTime::now()).unsigned_abs()
+        } else {
+            0
+        };
         progress(local)
             .wrapping_add(progress(sealed))
             .wrapping_add(filled)
-    }
-
-    /// Updates attributes after the server accepted new ones under the file's name.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
-        let mut state = self.state();
-        let before = state.attributes.modified;
-        change(&mut state.attributes);
-        let now = state.attributes.modified;
-        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
-            base.modified = now;
-        }
+            .wrapping_add(copied)
     }
 
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that
@@ -369,52 +369,16 @@ impl OpenFile {
                     tail.reader().forget_idle(bytes);
                 }
             }
-        }
-    }
-
-    /// Records a time that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.contents.set_late_modified(Some(seconds));
-        state.attributes.modified = Some((seconds, Precision::Second));
-        drop(state);
-        self.record_attributes();
-        true
-    }
-
-    /// Records a mode that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_mode_later(&self, mode: u32) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.attributes.mode = Some(mode);
-        state.contents.set_late_mode(mode);
-        drop(state);
-        self.record_attributes();
-        true
-    }
-
-    fn touch(&self) {
-        let now = to_seconds(SystemTime::now());
-        let mut state = self.state();
-        state.contents.set_late_modified(None);
-        state.attributes.modified = Some((now, Precision::Second));
-        if state.failure == UploadFailure::Reported {
-            state.failure = UploadFailure::None;
+            Visible::Copied(_) => {}
         }
     }
 
     /// Returns the contents that programs see.
-    fn visible(&self) -> Visible<Arc<Reader>, Spooled> {
+    fn visible(&self) -> Visible<Arc<Reader>, Spooled, ServerCopy> {
         match self.state().contents.visible() {
             Visible::Remote(reader) => Visible::Remote(Arc::clone(reader)),
             Visible::Local(spooled) => Visible::Local(spooled.clone()),
+            Visible::Copied(copy) => Visible::Copied(copy.clone()),
         }
     }
 
@@ -432,6 +396,11 @@ impl OpenFile {
 impl State {
     fn is_spooled(&self) -> bool {
         self.contents.local().is_some()
+    }
+
+    /// Whether these contents are newer than the server's file of this name.
+    fn holds_contents(&self) -> bool {
+        self.is_spooled() || self.contents.copied().is_some()
     }
 
     fn is_dirty(&self) -> bool {

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::cache::Attributes;
 use crate::cancel::Cancel;
+use crate::disk_cache::{DiskCache, OnKept};
 use crate::ftp::{RemotePath, Version};
 use crate::remote::{
     self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, RetryMode,
@@ -16,7 +18,10 @@ use crate::remote::{
 use crate::vfs::local::spool::{Spool, SpoolDir};
 use crate::vfs::prefetch::Prefetcher;
 use crate::vfs::read::parallel::ParallelReads;
-use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
+use crate::vfs::read::{
+    Bytes, DownloadStep, PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader,
+    ResumableDownload, Revalidate,
+};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::Inodes;
 use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
@@ -32,6 +37,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
+    /// What was read, for the next mount.
+    pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
 }
@@ -45,6 +52,7 @@ impl FileServices {
             expected,
             self.read,
             self.parallel.clone(),
+            self.disk.clone(),
         )
     }
 
@@ -53,9 +61,73 @@ impl FileServices {
         self.remote_file(ino)
     }
 
+    /// Returns the source of the whole file at `path`, which is a temporary name.
+    pub(in crate::vfs) fn source_at(&self, path: RemotePath) -> Arc<dyn RangeSource> {
+        Arc::new(FixedFile {
+            remote: self.remote.clone(),
+            transfers: self.transfers.clone(),
+            path,
+        })
+    }
+
     /// Returns an uploader of `spool` to the path of `ino`.
     pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Uploader {
         Uploader::new(self.remote_file(ino), Arc::clone(spool))
+    }
+
+    /// Downloads the file `path` into the persistent cache. `count` is called with the number of
+    /// bytes that arrived, and ends the download if it returns true.
+    ///
+    /// # Errors
+    /// The error of the transfer; `Interrupted` if it was ended.
+    pub(in crate::vfs) fn keep(
+        &self,
+        path: &RemotePath,
+        attributes: &Attributes,
+        cancel: &Cancel,
+        count: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<KeepOutcome, remote::Error> {
+        let version = Version::from(attributes);
+        let began = SystemTime::now();
+        let fill = self.disk.as_ref().and_then(|disk| {
+            let nobody: OnKept = Arc::new(|_, _| ());
+            disk.fill(path, &version, began, nobody)
+        });
+        let Some(fill) = fill else {
+            return Ok(KeepOutcome::Unsettled);
+        };
+        let source = Arc::new(NamedFile {
+            remote: self.remote.clone(),
+            path: path.clone(),
+        });
+        let expected = Arc::new(PinnedVersion::new(version));
+        // The listing may be old.
+        let trust = Revalidate::Yes;
+        let mut download = ResumableDownload::new(source, 0, expected, trust, cancel);
+        loop {
+            let mut buffer = vec![0; KEPT_AT_A_TIME];
+            match download.step(&mut buffer)? {
+                DownloadStep::Bytes(length) => {
+                    buffer.truncate(length);
+                    let start = download.position() - length as u64;
+                    fill.offer(start, Bytes::from(buffer), DISK_PATIENCE);
+                    if count(length as u64) {
+                        return Err(remote::Error {
+                            kind: ErrorKind::Interrupted,
+                            operation: "read",
+                            path: path.clone(),
+                            reason: "it was interrupted".to_owned(),
+                            reply: None,
+                        });
+                    }
+                }
+                DownloadStep::Again => {}
+                DownloadStep::End => {
+                    fill.confirm();
+                    return Ok(KeepOutcome::Kept);
+                }
+            }
+        }
     }
 
     fn remote_file(&self, ino: Ino) -> Arc<RemoteFile> {
@@ -70,6 +142,55 @@ impl FileServices {
     }
 }
 
+/// What became of a file that was downloaded into the persistent cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum KeepOutcome {
+    Kept,
+    /// Its version could not be recognised later.
+    Unsettled,
+}
+
+/// Size in bytes of the pieces in which a file is downloaded into the persistent cache.
+const KEPT_AT_A_TIME: usize = 256 << 10;
+/// How long such a download waits for the local disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A file on the server that no program has open.
+struct NamedFile {
+    remote: RemoteHandle,
+    path: RemotePath,
+}
+
+impl RangeSource for NamedFile {
+    fn retry_mode(&self) -> RetryMode {
+        self.remote.retry_mode()
+    }
+
+    fn path(&self) -> RemotePath {
+        self.path.clone()
+    }
+
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
+        let transfer = self.remote.with(cancel).open_at(&self.path, offset)?;
+        let start = transfer.start();
+        Ok((Box::new(transfer), start))
+    }
+
+    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
+        self.remote.with(cancel).version(&self.path)
+    }
+}
+
+impl RangeDownload for RemoteDownload {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
+        RemoteDownload::read(self, buffer)
+    }
+}
+
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
     remote: RemoteHandle,
@@ -79,6 +200,40 @@ struct RemoteFile {
     /// Whether the spools may run out of room, so that uploads should send copies of pages.
     sends_copies: bool,
     ino: Ino,
+}
+
+/// A file on the server that keeps its path.
+struct FixedFile {
+    remote: RemoteHandle,
+    transfers: Transfers,
+    path: RemotePath,
+}
+
+impl RangeSource for FixedFile {
+    fn retry_mode(&self) -> RetryMode {
+        self.remote.retry_mode()
+    }
+
+    fn path(&self) -> RemotePath {
+        self.path.clone()
+    }
+
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
+        let transfer = self.remote.with(cancel).open_at(&self.path, offset)?;
+        let start = transfer.start();
+        let ticket = self
+            .transfers
+            .begin(self.path.clone(), Direction::Download, Extent::Bytes(0));
+        Ok((Box::new(Metered { transfer, ticket }), start))
+    }
+
+    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
+        self.remote.with(cancel).version(&self.path)
+    }
 }
 
 /// A transfer whose bytes are counted.
@@ -134,6 +289,12 @@ impl RangeSource for RemoteFile {
     fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
         let path = self.path_for("read").ok()?;
         self.prefetcher.begin_file(&path, version)
+    }
+
+    fn begin_cached(&self, version: &Version) {
+        if let Ok(path) = self.path_for("read") {
+            self.prefetcher.begin_cached_file(&path, version);
+        }
     }
 
     fn most_beside(&self) -> usize {

@@ -128,6 +128,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::Unreachable
         | ErrorKind::ConnectionRefused
         | ErrorKind::NoConnection
+        | ErrorKind::Offline
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed
         | ErrorKind::Truncated

@@ -40,6 +40,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::NameTooLong
         | ErrorKind::Unsupported
         | ErrorKind::LoginRefused
+        | ErrorKind::Offline
         | ErrorKind::Interrupted => true,
         ErrorKind::NoSpace
         | ErrorKind::QuotaExceeded

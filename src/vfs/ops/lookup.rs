@@ -122,6 +122,17 @@ impl Vfs {
         name: &[u8],
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
+        let asked = self.current_attributes(directory, name, may);
+        self.or_last_attributes(asked, directory, name)
+    }
+
+    /// [`Self::attributes_of`] of a server that can be reached.
+    fn current_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        may: Blocking<'_>,
+    ) -> Result<WithTtl<Attributes>, Errno> {
         let known = self.cached_attributes(directory, name);
         let is_absent = matches!(&known, Some(Err(_)));
         if let Some(known) = known
@@ -180,7 +191,8 @@ impl Vfs {
         directory: &RemotePath,
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
-        self.recent_listing(directory, Duration::MAX, cancel)
+        let asked = self.recent_listing(directory, Duration::MAX, cancel);
+        self.or_last_listing(asked, directory)
     }
 
     /// Returns the listing of `directory`, from memory if it is younger than `max_age`, otherwise

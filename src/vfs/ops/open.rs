@@ -91,6 +91,7 @@ impl Vfs {
         if mode.writes() {
             self.check_writable()?;
             self.check_overwritable(ino)?;
+            self.check_storable()?;
         }
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
@@ -117,6 +118,10 @@ impl Vfs {
             self.share_revalidated(ino, may)?
         };
         shared.1.changed |= grew;
+        if mode.writes() && !mode.truncate && self.is_offline() {
+            // Not when the program writes, but now, it learns that the contents are not here.
+            shared.0.make_local(may.cancel()?)?;
+        }
         Ok(self.opened(ino, mode, shared))
     }
 
@@ -160,6 +165,7 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<(WithTtl<Attr>, Opened), Errno> {
         self.check_writable()?;
+        self.check_storable()?;
         self.inodes.path_of(parent, name)?;
         let directory = self.inodes.path(parent)?;
         let asked = if self.may_refuse_creates(&directory) {
@@ -213,6 +219,7 @@ impl Vfs {
         let handle = self.files.find(opened.handle)?;
         match self.store(&handle.file, cancel) {
             Ok(()) => Ok(opened),
+            Err(Errno::NETUNREACH) if self.options.writeback => Ok(opened),
             Err(errno) => {
                 self.release(opened.handle, Blocking::Yes(cancel))?;
                 Err(errno)

@@ -25,6 +25,11 @@ impl Vfs {
     /// Forgets what is cached of `path` and everything below it. Returns the inodes whose
     /// attributes the kernel must forget.
     pub(crate) fn refresh(&self, path: &RemotePath) -> Vec<CachedNode> {
+        if self.is_offline() {
+            // What is known now is all that there is.
+            self.remote.probe_now();
+            return Vec::new();
+        }
         self.cache.forget_tree(path);
         if let Some(parent) = path
             .parent()

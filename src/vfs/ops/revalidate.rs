@@ -44,6 +44,22 @@ impl Vfs {
         name: &[u8],
         cancel: &Cancel,
     ) -> Result<(Attributes, bool), Errno> {
+        match self.ask_version(directory, name, cancel) {
+            Err(Errno::NETUNREACH) => {
+                let last = self.or_last_attributes(Err(Errno::NETUNREACH), directory, name);
+                last.map(|last| (last.value, false))
+            }
+            asked => asked,
+        }
+    }
+
+    /// [`Self::revalidate`] with a server that can be reached.
+    fn ask_version(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        cancel: &Cancel,
+    ) -> Result<(Attributes, bool), Errno> {
         if let Some(recent) = self.fresh_attributes(directory, name) {
             return Ok((recent, false));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::CacheStats;
 use crate::ftp::{Capability, Finding, RateLimits, RemotePath};
-use crate::remote::{IncompleteListings, Leftover, PoolStats, ServerProblem};
+use crate::remote::{IncompleteListings, Leftover, OfflineStatus, PoolStats, ServerProblem};
 use crate::vfs::Vfs;
 use crate::vfs::counters::Totals;
 use crate::vfs::transfers::Transfer;
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub writeback: bool,
     /// What is wrong with the server, if something is.
     pub problem: Option<ServerProblem>,
+    /// Why there is no server and since when, while the mount works without it.
+    pub offline: Option<OfflineStatus>,
     /// What happened since the start.
     pub totals: Totals,
     /// Limits of the transfers.
@@ -60,6 +62,8 @@ pub(crate) struct Report {
 pub(crate) struct HealthSummary {
     /// What is wrong with the server, if something is.
     pub problem: Option<ServerProblem>,
+    /// Why there is no server and since when, while the mount works without it.
+    pub offline: Option<OfflineStatus>,
     /// Number of waiting files, including those that failed.
     pub waiting: usize,
     /// Number of files that failed and are not retried automatically.
@@ -100,6 +104,7 @@ impl Vfs {
         let waiting = self.writeback.statuses();
         HealthSummary {
             problem: self.remote.problem(),
+            offline: self.remote.offline(),
             waiting: waiting.len(),
             failed: waiting.iter().filter(|it| it.is_refused).count(),
         }
@@ -129,6 +134,7 @@ impl Vfs {
         let traffic = self.remote.traffic();
         Report {
             problem: self.remote.problem(),
+            offline: self.remote.offline(),
             totals: Totals {
                 received: traffic.received(),
                 sent: traffic.sent(),

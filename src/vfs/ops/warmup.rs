@@ -1,21 +1,29 @@
-//! `ftpfs warmup`: fetches the listings of a tree into the cache.
+//! `ftpfs warmup`: fetches the listings of a tree into the cache, and with a persistent cache also
+//! the contents of its files.
 //!
 //! A few threads take directories from a stack, list them, and add their subdirectories. A stack
-//! keeps few of them, because it finishes one branch of the tree before the next.
+//! keeps few of them, because it finishes one branch of the tree before the next. When all are
+//! listed, the threads fetch the files, so that the amount is known from the start.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::cache::Attributes;
 use crate::cancel::Cancel;
+use crate::disk_cache::CachedShare;
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::guarded::{self, OnDrop};
 use crate::remote::ErrorKind;
 use crate::vfs::Vfs;
+use crate::vfs::file::remote_file::KeepOutcome;
 
 /// Maximum number of threads. One connection is left for programs.
 const MAX_THREADS: usize = 4;
 /// Maximum number of directories on the stack. Further ones are skipped.
 const MAX_STACK: usize = 200_000;
+/// Maximum number of files whose contents are fetched. Further ones are skipped.
+const MAX_FILES: usize = 1_000_000;
 /// How often the caller learns about the progress.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -26,10 +34,27 @@ pub(crate) struct WarmupCounts {
     pub directories: u64,
     /// Number of names in these listings.
     pub names: u64,
-    /// Number of directories that could not be listed, or were skipped because there were too many.
+    /// Number of directories and files that could not be fetched, or were skipped because there
+    /// were too many.
     pub failed: u64,
     /// The first failure.
     pub failure: Option<String>,
+    /// The contents of files; `None` without a persistent cache.
+    pub contents: Option<ContentCounts>,
+}
+
+/// How far the contents of files have been fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ContentCounts {
+    /// Number of files, and of their bytes.
+    pub files: u64,
+    pub bytes: u64,
+    /// Those that are in the cache, or were tried.
+    pub done_files: u64,
+    pub done_bytes: u64,
+    /// Number of files that were fetched or were there, but cannot be kept: they changed a moment
+    /// ago, or are too large.
+    pub unkept: u64,
 }
 
 /// A warm-up in progress.
@@ -41,16 +66,26 @@ struct Warmup {
     cancel: Cancel,
 }
 
+/// Work for a thread.
+#[derive(Debug)]
+enum WarmupTask {
+    List(RemotePath),
+    Fetch(RemotePath, Attributes),
+}
+
 #[derive(Debug, Default)]
 struct State {
     stack: Vec<RemotePath>,
-    /// Number of directories that are being listed.
+    files: VecDeque<(RemotePath, Attributes)>,
+    /// Number of tasks that are being done, and of directories among them.
     running: usize,
+    listing: usize,
     counts: WarmupCounts,
 }
 
 impl Vfs {
-    /// Fetches the listings of `path` and of all directories below it that are not cached. `go_on`
+    /// Fetches the listings of `path` and of all directories below it that are not cached, and with
+    /// a persistent cache the contents of their files. `go_on`
     /// is called with the counts about twice a second; the warm-up ends early if it returns false.
     pub(crate) fn warm_up(
         self: &Arc<Self>,
@@ -61,7 +96,14 @@ impl Vfs {
             cancel: Cancel::new(),
             ..Warmup::default()
         });
-        warmup.lock().stack.push(path);
+        let mut state = warmup.lock();
+        state.stack.push(path);
+        state.counts.contents = self
+            .services
+            .disk
+            .as_ref()
+            .map(|_| ContentCounts::default());
+        drop(state);
         let limit = self.remote.pool_stats().limit;
         for _ in 0..limit.saturating_sub(1).clamp(1, MAX_THREADS) {
             let (shared, vfs) = (Arc::clone(&warmup), Arc::clone(self));
@@ -87,7 +129,10 @@ impl Vfs {
             }
             if !go_on(&counts) {
                 warmup.cancel.cancel();
-                warmup.lock().stack.clear();
+                let mut state = warmup.lock();
+                state.stack.clear();
+                state.files.clear();
+                drop(state);
                 warmup.changed.notify_all();
                 return counts;
             }
@@ -102,23 +147,37 @@ impl Vfs {
 
 impl Warmup {
     fn work(&self, vfs: &Vfs) {
-        while let Some(directory) = self.next() {
+        while let Some(task) = self.next() {
+            let is_listing = matches!(task, WarmupTask::List(_));
             let done = OnDrop::new(|| {
-                self.lock().running -= 1;
+                let mut state = self.lock();
+                state.running -= 1;
+                state.listing -= usize::from(is_listing);
+                drop(state);
                 self.changed.notify_all();
             });
-            self.list(vfs, &directory);
+            match task {
+                WarmupTask::List(directory) => self.list(vfs, &directory),
+                WarmupTask::Fetch(path, attributes) => self.fetch(vfs, &path, &attributes),
+            }
             drop(done);
         }
     }
 
-    /// Returns the next directory, or `None` when all are listed.
-    fn next(&self) -> Option<RemotePath> {
+    /// Returns the next task, or `None` when all are done.
+    fn next(&self) -> Option<WarmupTask> {
         let mut state = self.lock();
         loop {
             if let Some(directory) = state.stack.pop() {
                 state.running += 1;
-                return Some(directory);
+                state.listing += 1;
+                return Some(WarmupTask::List(directory));
+            }
+            if !state.is_listing()
+                && let Some((path, attributes)) = state.files.pop_front()
+            {
+                state.running += 1;
+                return Some(WarmupTask::Fetch(path, attributes));
             }
             if state.running == 0 {
                 return None;
@@ -170,8 +229,58 @@ impl Warmup {
                 state.fail("there are too many directories");
             }
         }
+        if let Some(mut contents) = state.counts.contents {
+            let files = (0..listing.len()).filter_map(|index| listing.get(index));
+            for (name, attributes) in files.filter(|(_, it)| it.kind == Kind::File) {
+                let Ok(path) = directory.join(name) else {
+                    continue;
+                };
+                if state.files.len() >= MAX_FILES {
+                    state.fail("there are too many files");
+                    break;
+                }
+                contents.files += 1;
+                contents.bytes += attributes.size.unwrap_or(0);
+                state.files.push_back((path, attributes));
+            }
+            state.counts.contents = Some(contents);
+        }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Fetches the contents of the file `path`, unless they are in the cache.
+    fn fetch(&self, vfs: &Vfs, path: &RemotePath, attributes: &Attributes) {
+        let size = attributes.size.unwrap_or(0);
+        let mut counted = 0;
+        let mut count = |bytes: u64| {
+            let bytes = bytes.min(size - counted);
+            counted += bytes;
+            self.count(|contents| contents.done_bytes += bytes);
+            self.cancel.is_cancelled()
+        };
+        if size == 0 || vfs.cached_share(path, attributes) == CachedShare::Whole {
+            count(size);
+            return self.count(|contents| contents.done_files += 1);
+        }
+        match vfs
+            .services
+            .keep(path, attributes, &self.cancel, &mut count)
+        {
+            Ok(KeepOutcome::Kept) => self.count(|contents| contents.done_files += 1),
+            Ok(KeepOutcome::Unsettled) => self.count(|contents| {
+                contents.done_files += 1;
+                contents.unkept += 1;
+            }),
+            Err(error) if error.kind == ErrorKind::Interrupted => {}
+            Err(error) => self.lock().fail(&error.to_string()),
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ContentCounts)) {
+        if let Some(contents) = &mut self.lock().counts.contents {
+            change(contents);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -182,7 +291,12 @@ impl Warmup {
 
 impl State {
     fn is_done(&self) -> bool {
-        self.stack.is_empty() && self.running == 0
+        self.stack.is_empty() && self.files.is_empty() && self.running == 0
+    }
+
+    /// Whether directories are listed or wait for that.
+    fn is_listing(&self) -> bool {
+        !self.stack.is_empty() || self.listing > 0
     }
 
     fn fail(&mut self, reason: &str) {

@@ -17,13 +17,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, ListingAge, Snapshot};
+use crate::disk_cache::{CachedShare, DiskCache};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
 use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
-use run::{FileRun, RunLimits, RunTask};
+use run::{FileRun, RunLimits, RunTask, WantedFile};
+use slot::PrefetchSlot;
 use walk::{TreeWalk, WalkStep};
 
 /// Most threads: more connections than that are not kept busy by one program.
@@ -48,6 +50,7 @@ pub(super) struct Prefetcher {
 struct PrefetchShared {
     remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
+    disk: Option<Arc<DiskCache>>,
     /// Longest wait for a file that is being fetched.
     timeout: Duration,
     dir_ttl: Duration,
@@ -81,6 +84,7 @@ impl Prefetcher {
     pub(super) fn new(
         remote: RemoteHandle,
         cache: Arc<Cache<remote::Error>>,
+        disk: Option<Arc<DiskCache>>,
         options: &VfsOptions,
     ) -> Self {
         let now = Instant::now();
@@ -101,6 +105,7 @@ impl Prefetcher {
             shared: Arc::new(PrefetchShared {
                 remote,
                 cache,
+                disk,
                 timeout: options.timeout,
                 dir_ttl: options.dir_ttl,
                 state: Mutex::new(state),
@@ -135,6 +140,17 @@ impl Prefetcher {
     /// A program begins to read `path`. Takes the bytes of the whole file, where they were fetched
     /// ahead and are of `version`; waits for them where they are under way.
     pub(super) fn begin_file(&self, path: &RemotePath, version: &Version) -> Option<Vec<u8>> {
+        let slot = self.reads(path, version);
+        slot?.take(self.shared.timeout)
+    }
+
+    /// A program begins to read `path` in `version`, from the persistent cache. What it reads next
+    /// may be asked for ahead.
+    pub(super) fn begin_cached_file(&self, path: &RemotePath, version: &Version) {
+        drop(self.reads(path, version));
+    }
+
+    fn reads(&self, path: &RemotePath, version: &Version) -> Option<Arc<PrefetchSlot>> {
         let shared = &self.shared;
         let now = Instant::now();
         let listing = |directory: &RemotePath| {
@@ -147,7 +163,7 @@ impl Prefetcher {
         state.run.reads(path, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
-        slot?.take(shared.timeout)
+        slot
     }
 
     /// What the server said of `path` since it was `listed` so, if it was the same, and how long
@@ -301,6 +317,10 @@ impl PrefetchShared {
                 let told = paths.into_iter().zip(told).collect();
                 self.lock().run.confirmed(told, Instant::now());
             }
+            PrefetchJob::Read(RunTask::Fetch(wanted)) if self.is_cached(&wanted) => {
+                wanted.slot.end(None);
+                self.lock().run.fetched(&wanted);
+            }
             PrefetchJob::Read(RunTask::Fetch(wanted)) => {
                 let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
                 let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
@@ -312,6 +332,13 @@ impl PrefetchShared {
             }
         }
         self.work.notify_all();
+    }
+
+    /// Whether the persistent cache has the file.
+    fn is_cached(&self, wanted: &WantedFile) -> bool {
+        self.disk.as_ref().is_some_and(|disk| {
+            disk.share_of(&wanted.path, wanted.slot.version()) == CachedShare::Whole
+        })
     }
 
     /// Replaces an old listing, which answers lookups in the meantime.

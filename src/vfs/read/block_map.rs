@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::bytes::{BlockBytes, Buffer, Bytes};
+use crate::disk_cache::CachedFile;
 use crate::vfs::local::quota::QuotaFile;
 
 /// The place of the bytes of a block.
@@ -13,6 +14,8 @@ use crate::vfs::local::quota::QuotaFile;
 pub(super) enum BlockPlace {
     Memory(Arc<Buffer>),
     Disk(Arc<QuotaFile>),
+    /// In the persistent cache, at the same offset.
+    Cached(Arc<CachedFile>),
 }
 
 /// How long a block is kept.
@@ -78,6 +81,11 @@ impl BlockMap {
             at = end;
         }
         (at >= range.end).then_some(found)
+    }
+
+    /// Whether the map has no bytes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
     }
 
     /// Whether the map has all bytes of `range`.
@@ -160,16 +168,21 @@ impl BlockMap {
         });
     }
 
-    /// Discards the blocks that are kept for the file.
+    /// Discards the blocks that are kept for the file, except those of the persistent cache.
     pub(super) fn evict_file(&mut self) {
         self.remove_where(&(0..u64::MAX), |_, block| {
-            block.retention == Retention::File
+            block.retention == Retention::File && !matches!(block.place, BlockPlace::Cached(_))
         });
     }
 
     /// Discards the blocks in `file`, which cannot be read.
     pub(super) fn lose(&mut self, file: &Arc<QuotaFile>) {
         self.remove_where(&(0..u64::MAX), |_, block| block.is_in(file));
+    }
+
+    /// Discards the bytes of `range` in `file` of the persistent cache, which are damaged.
+    pub(super) fn lose_cached(&mut self, file: &Arc<CachedFile>, range: &Range<u64>) {
+        self.remove_parts(range, |block| block.is_cached_in(file));
     }
 
     /// Takes the local files from which blocks were removed. Closing them takes a moment, during
@@ -180,7 +193,12 @@ impl BlockMap {
 
     /// Removes the bytes of `range`.
     fn remove(&mut self, range: &Range<u64>) {
-        let removed = self.remove_where(range, |_, _| true);
+        self.remove_parts(range, |_| true);
+    }
+
+    /// Removes the bytes of `range` from the blocks for which `is_removed` returns true.
+    fn remove_parts(&mut self, range: &Range<u64>, is_removed: impl Fn(&Block) -> bool) {
+        let removed = self.remove_where(range, |_, block| is_removed(block));
         for (start, block) in removed {
             if start < range.start {
                 let end = range.start;
@@ -230,8 +248,7 @@ impl BlockMap {
         if let Some((before_start, before)) = self.blocks.range_mut(..start).next_back()
             && before.end == start
             && before.retention == block.retention
-            && let BlockPlace::Disk(file) = &block.place
-            && before.is_in(file)
+            && before.is_in_place_of(&block)
             && before.from + (start - before_start) == block.from
         {
             before.end = block.end;
@@ -250,7 +267,7 @@ impl BlockMap {
     fn total(&mut self, place: &BlockPlace) -> &mut u64 {
         match place {
             BlockPlace::Memory(_) => &mut self.in_memory,
-            BlockPlace::Disk(_) => &mut self.on_disk,
+            BlockPlace::Disk(_) | BlockPlace::Cached(_) => &mut self.on_disk,
         }
     }
 }
@@ -270,11 +287,29 @@ impl Block {
                 from,
                 length,
             },
+            BlockPlace::Cached(file) => BlockBytes::Cached {
+                file: Arc::clone(file),
+                from,
+                length,
+            },
         }
     }
 
     fn is_in(&self, file: &Arc<QuotaFile>) -> bool {
         matches!(&self.place, BlockPlace::Disk(it) if Arc::ptr_eq(it, file))
+    }
+
+    fn is_cached_in(&self, file: &Arc<CachedFile>) -> bool {
+        matches!(&self.place, BlockPlace::Cached(it) if Arc::ptr_eq(it, file))
+    }
+
+    /// Whether both are in the same local file.
+    fn is_in_place_of(&self, other: &Self) -> bool {
+        match &other.place {
+            BlockPlace::Memory(_) => false,
+            BlockPlace::Disk(file) => self.is_in(file),
+            BlockPlace::Cached(file) => self.is_cached_in(file),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::disk_cache::{CachedFile, DamagedBlock, FillPiece};
 use crate::vfs::local::quota::QuotaFile;
 
 /// Minimum size in bytes of a buffer that is kept for reuse. A smaller one is cheap to allocate.
@@ -36,7 +37,7 @@ impl Bytes {
     /// are a single piece of memory. Reads the parts that are on the local disk.
     ///
     /// # Errors
-    /// The local file that cannot be read, with the I/O error.
+    /// The block that cannot be read.
     pub(super) fn load(
         parts: Vec<BlockBytes>,
         free: &Arc<BufferPool>,
@@ -56,7 +57,13 @@ impl Bytes {
                 BlockBytes::Disk { file, from, .. } => {
                     if let Err(error) = file.file().read_exact_at(to, from) {
                         free.give(joined);
-                        return Err(UnreadableBlock { file, error });
+                        return Err(UnreadableBlock::Local { file, error });
+                    }
+                }
+                BlockBytes::Cached { file, from, .. } => {
+                    if let Err(DamagedBlock { range }) = file.read(from, to) {
+                        free.give(joined);
+                        return Err(UnreadableBlock::Cached { file, range });
                     }
                 }
             }
@@ -77,22 +84,82 @@ pub(super) enum BlockBytes {
         from: u64,
         length: usize,
     },
+    /// In the persistent cache.
+    Cached {
+        file: Arc<CachedFile>,
+        /// Their offset in the file.
+        from: u64,
+        length: usize,
+    },
 }
 
 impl BlockBytes {
     fn len(&self) -> usize {
         match self {
             Self::Memory(bytes) => bytes.len(),
-            Self::Disk { length, .. } => *length,
+            Self::Disk { length, .. } | Self::Cached { length, .. } => *length,
         }
     }
 }
 
-/// A local file whose bytes cannot be read.
+/// Bytes on the local disk that cannot be read.
 #[derive(Debug)]
-pub(super) struct UnreadableBlock {
+pub(super) enum UnreadableBlock {
+    /// Those of this local file.
+    Local {
+        file: Arc<QuotaFile>,
+        error: io::Error,
+    },
+    /// These of the persistent cache, which are damaged.
+    Cached {
+        file: Arc<CachedFile>,
+        range: Range<u64>,
+    },
+}
+
+/// Bytes of a local file, to be put into the persistent cache.
+pub(super) struct LocalPiece {
     pub(super) file: Arc<QuotaFile>,
-    pub(super) error: io::Error,
+    /// Their offset in the local file.
+    pub(super) from: u64,
+    pub(super) length: u64,
+}
+
+/// One part in this many of the bytes of a local file counts as memory.
+const COUNTED: usize = 8;
+/// Bytes read at a time from a local file for the cache.
+const COPIED: u64 = 256 << 10;
+
+impl FillPiece for Bytes {
+    fn memory(&self) -> usize {
+        self.len()
+    }
+
+    fn read(&self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        take(self);
+        Ok(())
+    }
+}
+
+impl FillPiece for LocalPiece {
+    /// The bytes are on the local disk. A share of them counts, because their file cannot be closed
+    /// before they are copied.
+    fn memory(&self) -> usize {
+        usize::try_from(self.length).unwrap_or(usize::MAX) / COUNTED
+    }
+
+    fn read(&self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let mut buffer = vec![0; self.length.min(COPIED) as usize];
+        let mut done = 0;
+        while done < self.length {
+            let some = (self.length - done).min(COPIED) as usize;
+            let piece = buffer.get_mut(..some).unwrap_or_default();
+            self.file.file().read_exact_at(piece, self.from + done)?;
+            take(piece);
+            done += some as u64;
+        }
+        Ok(())
+    }
 }
 
 impl From<Vec<u8>> for Bytes {

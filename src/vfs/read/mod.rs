@@ -20,6 +20,7 @@
 mod block_map;
 mod bytes;
 mod fetch;
+mod keep;
 pub(super) mod parallel;
 mod pinned_version;
 mod read_end;
@@ -37,11 +38,13 @@ pub(in crate::vfs) mod fake;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::disk_cache::DiskCache;
 use crate::remote::{Error, ErrorKind};
+use crate::vfs::local_share::LocalShare;
 
 pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
@@ -89,6 +92,10 @@ struct ReaderShared {
     /// for one.
     parts: Condvar,
     free: Arc<BufferPool>,
+    /// What was read stays here.
+    disk: Option<Arc<DiskCache>>,
+    /// Set when the first read has looked into it: a reader is created under locks.
+    has_looked: OnceLock<()>,
 }
 
 /// The state of a read.
@@ -101,12 +108,14 @@ enum ReadStatus {
 
 impl Reader {
     /// Creates a reader of `source`, which has the version `expected`. It never reads beyond a
-    /// known size, and never returns bytes of another version.
+    /// known size, and never returns bytes of another version. What `disk` has of that version is
+    /// not fetched.
     pub(in crate::vfs) fn new(
         source: Arc<dyn RangeSource>,
         expected: Arc<PinnedVersion>,
         options: ReadOptions,
         parallel: ParallelReads,
+        disk: Option<Arc<DiskCache>>,
     ) -> Self {
         let state = ReaderState::new(expected.size(), Instant::now());
         Self {
@@ -119,6 +128,8 @@ impl Reader {
                 arrived: Condvar::new(),
                 parts: Condvar::new(),
                 free: Arc::new(BufferPool::new(options.read_ahead)),
+                disk,
+                has_looked: OnceLock::new(),
             }),
         }
     }
@@ -129,6 +140,7 @@ impl Reader {
         if self.has_changed() {
             return None;
         }
+        self.shared.find_cached();
         let mut state = self.shared.lock();
         let end = state.clip(offset, length);
         if end <= offset {
@@ -154,6 +166,7 @@ impl Reader {
             drop(woken.lock());
             woken.arrived.notify_all();
         });
+        shared.find_cached();
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
         loop {
@@ -195,6 +208,17 @@ impl Reader {
     /// Whether the server has another version. Bytes read so far may belong to either.
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.expected.has_changed()
+    }
+
+    /// Returns how much of the file was fetched and is kept.
+    pub(in crate::vfs) fn local_share(&self) -> LocalShare {
+        let size = self.size();
+        let state = self.shared.lock();
+        match size {
+            Some(size) if size > 0 && state.blocks.has(0..size) => LocalShare::Whole,
+            _ if state.blocks.is_empty() => LocalShare::None,
+            _ => LocalShare::Part,
+        }
     }
 
     /// Returns the size of the file if the server listed a wrong one.
@@ -318,10 +342,14 @@ impl ReaderShared {
     fn load(&self, parts: Vec<BlockBytes>) -> Option<Bytes> {
         match Bytes::load(parts, &self.free) {
             Ok(bytes) => Some(bytes),
-            Err(UnreadableBlock { file, error }) => {
+            Err(UnreadableBlock::Local { file, error }) => {
                 log::warn!(path = self.source.path(); "cannot read what was kept: {error}");
                 self.lock().blocks.lose(&file);
                 self.sweep();
+                None
+            }
+            Err(UnreadableBlock::Cached { file, range }) => {
+                self.lock().blocks.lose_cached(&file, &range);
                 None
             }
         }
@@ -360,7 +388,8 @@ impl ReaderShared {
             Some(StreamChoice::Stopped(id)) => self.begin(state, id, now, Revalidate::Yes),
             Some(StreamChoice::Free) => {
                 ticket.is_jump = state.has_begun();
-                let id = state.open(offset, self.options.read_ahead as u64, now);
+                let start = self.start_for(offset);
+                let id = state.open(start, self.options.read_ahead as u64, now);
                 let trust = if self.expected.is_confirmed() {
                     Revalidate::No
                 } else {

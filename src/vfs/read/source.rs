@@ -38,6 +38,10 @@ pub(crate) trait RangeSource: Send + Sync {
         None
     }
 
+    /// Records that a program starts to read the file, which is of `version`, from the persistent
+    /// cache.
+    fn begin_cached(&self, _version: &Version) {}
+
     /// Returns the maximum number of background transfers in addition to the one that a reader
     /// waits for.
     fn most_beside(&self) -> usize {

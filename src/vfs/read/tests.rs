@@ -41,7 +41,7 @@ fn sized(size: Option<usize>) -> Version {
 
 fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
     let source = Arc::new(FakeSource(Arc::clone(file)));
-    Reader::new(source, expected(size), options(), parallel())
+    Reader::new(source, expected(size), options(), parallel(), None)
 }
 
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
@@ -374,7 +374,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         timeout: Duration::from_millis(50),
         ..options()
     };
-    let reader = Reader::new(source, expected(Some(M)), options, parallel());
+    let reader = Reader::new(source, expected(Some(M)), options, parallel(), None);
     assert_eq!(reader.fetch(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
@@ -406,7 +406,7 @@ proptest! {
         let source = Arc::new(FakeSource(Arc::clone(&file)));
         let size = known.then_some(file.bytes().len());
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
-        let reader = Reader::new(source, expected(size), options, parallel());
+        let reader = Reader::new(source, expected(size), options, parallel(), None);
         for (offset, length) in reads {
             let bytes = match reader.available(offset as u64, length) {
                 Some(bytes) => bytes,
@@ -454,7 +454,13 @@ impl RangeSource for Panics {
 
 #[test]
 fn a_read_whose_transfer_panics_is_an_error() {
-    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options(), parallel());
+    let reader = Reader::new(
+        Arc::new(Panics),
+        expected(Some(M)),
+        options(),
+        parallel(),
+        None,
+    );
     for _ in 0..=options().streams {
         let error = reader.fetch(0, 10).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);

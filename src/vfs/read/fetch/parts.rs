@@ -3,13 +3,15 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::LOOK_AGAIN;
 use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::Error;
 use crate::vfs::local::quota::QuotaFile;
+use crate::vfs::read::bytes::LocalPiece;
+use crate::vfs::read::keep::Keeping;
 use crate::vfs::read::parallel::{ClaimedPart, PartOutcome, PartQueue, PartsFor};
 use crate::vfs::read::source::RangeDownload;
 use crate::vfs::read::{ReaderShared, ReaderState};
@@ -21,8 +23,9 @@ const BUFFER: usize = 256 << 10;
 
 /// Fetches parts of the queue `queue` until there are none left. Stops after a part that fails: the
 /// readers continue by themselves.
-pub(super) fn fetch(shared: &ReaderShared, queue: u64) {
+pub(super) fn fetch(shared: &Arc<ReaderShared>, queue: u64) {
     let fetch = PartsFetch {
+        began: SystemTime::now(),
         shared,
         queue,
         version: shared.expected.version(),
@@ -35,7 +38,9 @@ pub(super) fn fetch(shared: &ReaderShared, queue: u64) {
 }
 
 struct PartsFetch<'a> {
-    shared: &'a ReaderShared,
+    shared: &'a Arc<ReaderShared>,
+    /// Before the first part.
+    began: SystemTime,
     queue: u64,
     /// The version that the readers of the file expect.
     version: Version,
@@ -78,7 +83,11 @@ impl PartsFetch<'_> {
             log::debug!("a part was not fetched: {error}");
             PartOutcome::Failed
         });
-        self.end_part(part.number, outcome) && outcome != PartOutcome::Failed
+        let is_of_use = self.end_part(part.number, outcome);
+        if is_of_use && outcome == PartOutcome::Whole {
+            self.keep(&part, file);
+        }
+        is_of_use && outcome != PartOutcome::Failed
     }
 
     /// Claims the next part. Returns it and the local file that receives it.
@@ -204,6 +213,24 @@ impl PartsFetch<'_> {
         }
         self.shared.parts_moved(&mut state, self.queue);
         confirmed.is_ok()
+    }
+
+    /// Puts a part of a file that is fetched whole into the persistent cache. The server has
+    /// confirmed the version after it.
+    fn keep(&self, part: &ClaimedPart, file: Arc<QuotaFile>) {
+        let is_for_file = self.with_queue(|queue| queue.parts_for == PartsFor::File);
+        if is_for_file != Some(true) {
+            return;
+        }
+        if let Some(keeping) = Keeping::start(self.shared, self.began) {
+            let piece = LocalPiece {
+                file,
+                from: 0,
+                length: part.range.end - part.range.start,
+            };
+            keeping.offer(part.range.start, piece, false);
+            keeping.confirm();
+        }
     }
 
     /// Waits a moment, or until no more parts can be claimed.

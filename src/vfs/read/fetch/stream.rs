@@ -2,14 +2,15 @@
 //! transfer or from parts that are fetched in parallel.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::LOOK_AGAIN;
 use crate::cancel::Cancel;
 use crate::guarded;
 use crate::remote::Error;
 use crate::vfs::read::block_map::BlockPlace;
-use crate::vfs::read::bytes::Buffer;
+use crate::vfs::read::bytes::{Buffer, Bytes, LocalPiece};
+use crate::vfs::read::keep::Keeping;
 use crate::vfs::read::parallel::{self, ParallelWatch, PartBytes, PartQueue, ProbeAction, Verdict};
 use crate::vfs::read::steps::StreamStep;
 use crate::vfs::read::stream::StreamProgress;
@@ -31,6 +32,7 @@ pub(super) fn fill(
         may_grow: expected.may_grow(),
         resuming: ResumableDownload::new(source, position, expected, trust, cancel),
         watch: None,
+        keeping: Keeping::start(shared, SystemTime::now()),
     };
     fetch.run();
 }
@@ -44,6 +46,8 @@ struct StreamFetch<'a> {
     resuming: ResumableDownload,
     /// Measures whether parallel transfers pay off; `None` if one transfer is enough.
     watch: Option<ParallelWatch>,
+    /// Puts the bytes into the persistent cache.
+    keeping: Option<Keeping>,
 }
 
 /// The outcome of filling a block.
@@ -63,8 +67,11 @@ impl StreamFetch<'_> {
         while let Some(outcome) = filled {
             match outcome {
                 Ok(Filled::More) => {}
-                Ok(Filled::End) => return self.ended(),
-                Ok(Filled::Unwanted) => return,
+                Ok(Filled::End) => {
+                    self.confirm_kept();
+                    return self.ended();
+                }
+                Ok(Filled::Unwanted) => break,
                 Err(error) => return self.shared.fail_stream(self.transfer, &error),
             }
             if self.shared.expected.size() == Some(self.resuming.position()) {
@@ -72,6 +79,19 @@ impl StreamFetch<'_> {
                 return self.take_completion();
             }
             filled = self.advance();
+        }
+        if let Some(keeping) = self.keeping.take() {
+            // The server gets its connection back before it is asked.
+            drop(self.resuming.take_transfer());
+            keeping.confirm_part(self.shared);
+        }
+    }
+
+    /// Makes the bytes in the persistent cache valid: the server has confirmed the transfer and the
+    /// version.
+    fn confirm_kept(&mut self) {
+        if let Some(keeping) = self.keeping.take() {
+            keeping.confirm();
         }
     }
 
@@ -87,8 +107,7 @@ impl StreamFetch<'_> {
         };
         let length = bytes.len() as u64;
         self.resuming.end_at(length)?;
-        let place = BlockPlace::Memory(Arc::new(Buffer::from(bytes)));
-        if !self.publish(length, &place, 0) {
+        if !self.publish_memory(Buffer::from(bytes), length) {
             return Ok(Filled::Unwanted);
         }
         Ok(Filled::End)
@@ -185,6 +204,14 @@ impl StreamFetch<'_> {
         if self.received(length as usize).is_none() || !self.publish(length, &place, bytes.from) {
             return Ok(Filled::Unwanted);
         }
+        if let Some(keeping) = &self.keeping {
+            let piece = LocalPiece {
+                file: Arc::clone(&bytes.file),
+                from: bytes.from,
+                length,
+            };
+            keeping.offer(bytes.range.start, piece, self.is_awaited());
+        }
         self.consider_parts();
         Ok(Filled::More)
     }
@@ -237,7 +264,26 @@ impl StreamFetch<'_> {
         } else {
             Buffer::recycled(buffer, free)
         };
-        self.publish(filled as u64, &BlockPlace::Memory(Arc::new(piece)), 0)
+        self.publish_memory(piece, filled as u64)
+    }
+
+    /// Publishes the first `length` bytes of `buffer`, which end at the position.
+    fn publish_memory(&self, buffer: Buffer, length: u64) -> bool {
+        let buffer = Arc::new(buffer);
+        let is_wanted = self.publish(length, &BlockPlace::Memory(Arc::clone(&buffer)), 0);
+        if let Some(keeping) = &self.keeping {
+            let start = self.resuming.position().saturating_sub(length);
+            let bytes = Bytes::slice(&buffer, 0..length as usize);
+            keeping.offer(start, bytes, self.is_awaited());
+        }
+        is_wanted
+    }
+
+    /// Whether a reader waits for the stream.
+    fn is_awaited(&self) -> bool {
+        let mut state = self.shared.lock();
+        let stream = state.filled_by(self.transfer);
+        stream.is_some_and(|stream| stream.is_awaited())
     }
 
     /// Publishes the next `length` bytes to the readers. They are in `place`, from byte `from` on.
@@ -278,7 +324,8 @@ impl StreamFetch<'_> {
     fn take_completion(mut self) {
         self.resuming.outlive_readers();
         match self.resuming.step(&mut [0; 1]) {
-            Ok(DownloadStep::End | DownloadStep::Again) => {}
+            Ok(DownloadStep::End) => self.confirm_kept(),
+            Ok(DownloadStep::Again) => {}
             Ok(DownloadStep::Bytes(_)) if self.may_grow => {}
             Ok(DownloadStep::Bytes(_)) => log::warn!(
                 path = self.shared.source.path();

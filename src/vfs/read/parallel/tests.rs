@@ -142,7 +142,13 @@ fn reader_of(far: &Arc<Far>, expected: &Arc<PinnedVersion>) -> Arc<Reader> {
         timeout: PATIENCE,
     };
     let parallel = far.parallel.clone();
-    Arc::new(Reader::new(source, Arc::clone(expected), options, parallel))
+    Arc::new(Reader::new(
+        source,
+        Arc::clone(expected),
+        options,
+        parallel,
+        None,
+    ))
 }
 
 fn reader(far: &Arc<Far>) -> Arc<Reader> {

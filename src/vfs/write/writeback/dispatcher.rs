@@ -8,7 +8,7 @@ use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::cancel::{Blocking, Cancel, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
-use crate::remote;
+use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile};
@@ -201,7 +201,8 @@ impl Vfs {
         }
     }
 
-    /// Gives up contents that a killed mount left, if `error` is final. Then the server's file is
+    /// Gives up contents that a killed mount left, or that were closed without the server, if
+    /// `error` is final. Then the server's file is
     /// shown. Returns `None` for other contents and errors.
     fn give_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> Option<StoreOutcome> {
         if error.kind.transience().may_pass() {
@@ -220,8 +221,12 @@ impl Vfs {
         };
         log::warn!(
             path = error.path, reply = error.reply;
-            "{}, closed before ftpfs was killed, {words}", error.path
+            "{}, {words}", error.path
         );
+        // Another name may be new in the directory.
+        if let Some(directory) = error.path.parent() {
+            self.cache.forget(&directory);
+        }
         if file.is_unlinked() {
             self.inodes.close_file(file.ino());
             if let Ok((directory, name)) = self.location(file.ino()) {
@@ -256,7 +261,7 @@ impl Vfs {
         let was_told = self.writeback.has_failed(file.ino());
         // Failures that only a person can resolve are not retried without a request.
         if error.kind.transience().passes_by_itself() {
-            if was_told {
+            if was_told || error.kind == ErrorKind::Offline {
                 log::debug!("{error}");
             } else {
                 log::warn!(

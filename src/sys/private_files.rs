@@ -3,37 +3,45 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-use super::JournalError;
+/// A directory that cannot be created, or that others could write to.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub(crate) struct PrivateFileError {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// The cause.
+    pub(crate) source: io::Error,
+}
 
 /// Other users must not read files in transit.
-pub(super) const PRIVATE_FILE: u32 = 0o600;
+pub(crate) const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Write permission for group and others.
-pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
+pub(crate) const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Do not follow a symlink in place of the file (open(2)).
-pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
+pub(crate) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 /// Creates `path` and its missing parents, for this user only.
-pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
+pub(crate) fn new_directories(path: &Path) -> Result<(), PrivateFileError> {
     let made = DirBuilder::new()
         .recursive(true)
         .mode(PRIVATE_DIRECTORY)
         .create(path);
-    made.map_err(|source| JournalError {
+    made.map_err(|source| PrivateFileError {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Creates a state directory and its parent. Both must belong to this user alone.
-pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> {
+/// Creates `directory` and its parent. Both must belong to this user alone.
+pub(crate) fn private_directories(directory: &Path) -> Result<(), PrivateFileError> {
     for directory in directory.parent().into_iter().chain([directory]) {
         new_directories(directory)?;
         check_private(directory)?;
@@ -42,18 +50,18 @@ pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> 
 }
 
 /// Creates `path`, which must not exist yet, for this user only.
-pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
+pub(crate) fn new_directory(path: &Path) -> Result<(), PrivateFileError> {
     let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(path);
-    made.map_err(|source| JournalError {
+    made.map_err(|source| PrivateFileError {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Checks that no one else can have created `directory` or can write to it: its files are uploaded
-/// under this user's login.
-pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
-    let error = |source| JournalError {
+/// Checks that no one else can have created `directory` or can write to it: its files are trusted,
+/// and uploaded under this user's login.
+pub(crate) fn check_private(directory: &Path) -> Result<(), PrivateFileError> {
+    let error = |source| PrivateFileError {
         path: directory.to_owned(),
         source,
     };
@@ -79,13 +87,13 @@ pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
 }
 
 /// Whether `path` is a directory of this user, and not a symlink to one.
-pub(super) fn is_own_directory(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_own_directory(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     Ok(metadata.is_dir() && metadata.uid() == geteuid().as_raw())
 }
 
 /// Creates a file for this user only, open for reading and writing.
-pub(super) fn new_file(path: &Path) -> io::Result<File> {
+pub(crate) fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -95,7 +103,7 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file for reading. In place of a file, a pipe does not block.
-pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .custom_flags(NO_LINK | OFlags::NONBLOCK.bits() as i32)
@@ -103,7 +111,7 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file for locking.
-pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
