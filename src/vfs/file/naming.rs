@@ -48,7 +48,9 @@ impl OpenFile {
 
     /// Whether its contents are read from the server and would be lost with the file there.
     pub(in crate::vfs) fn needs_server(&self) -> bool {
-        !self.state().holds_contents()
+        let state = self.state();
+        let is_end = state.contents.local().is_some_and(|local| local.is_end());
+        is_end || !state.holds_contents()
     }
 
     /// Fetches the contents before the file on the server is deleted or replaced.

@@ -236,6 +236,11 @@ impl Reader {
         self.shared.expected.confirmed_at()
     }
 
+    /// Records that this mount appends to the file until it has `size` bytes.
+    pub(in crate::vfs) fn may_become(&self, size: u64) {
+        self.shared.expected.may_become(size);
+    }
+
     /// Records how far a program has read that reached the end. From now on, the file may grow.
     pub(in crate::vfs) fn set_end(&self, end: ReadEnd) {
         self.shared.expected.set_end(end);
