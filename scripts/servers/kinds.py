@@ -39,7 +39,7 @@ KINDS = {
     "vsftpd": kind(vsftpd, [Package("vsftpd")], LIMITS | ALL_TLS | {"commands", "zone", "hide"}),
     # The second package has mod_tls.
     "proftpd": kind(
-        proftpd, [Package("proftpd-core"), Package("proftpd-mod-crypto")], LIMITS | ALL_TLS | {"commands", "digests", "hide"}
+        proftpd, [Package("proftpd-core"), Package("proftpd-mod-crypto")], LIMITS | ALL_TLS | {"commands", "digests", "quota", "hide"}
     ),
     # It logs commands only to the system's log.
     "pure-ftpd": kind(pure_ftpd, [Package("pure-ftpd")], LIMITS | TLS),

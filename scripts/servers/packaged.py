@@ -76,8 +76,10 @@ def proftpd(wanted):
     users.chmod(0o600)
     # Debian 13 has these as modules, Debian 12 in the program.
     loaded = [name for name in ("mod_ls", "mod_xfer") if (modules / f"{name}.so").exists()]
-    loads = "".join(f"LoadModule {name}.c\n" for name in [*loaded, "mod_site_misc"])
+    loads = "".join(f"LoadModule {name}.c\n" for name in [*loaded, "mod_site_misc", "mod_copy"])
     limits = ["LoadModule mod_digest.c", "DigestEngine on"] if wanted.digests else []
+    if wanted.quota:
+        limits += proftpd_quota(home, wanted)
     if wanted.max_clients:
         limits.append(f"MaxClients {wanted.max_clients}")
     if wanted.max_per_ip:
@@ -122,6 +124,25 @@ TimeoutIdle {wanted.idle}
 {chr(10).join(limits)}
 """)
     return [home / "usr/sbin/proftpd", "-n", "-q", "-c", configuration]
+
+
+def proftpd_quota(home, wanted):
+    """Lines of its configuration, and the tables of the limit and of what is used."""
+    tables = {kind: wanted.state / f"quota-{kind}" for kind in ("limit", "tally")}
+    tool = ["perl", home / "usr/sbin/ftpquota"]
+    for kind, table in tables.items():
+        call(*tool, "--create-table", f"--type={kind}", f"--table-path={table}")
+    record = ["--add-record", "--type=limit", f"--name={USER}", "--quota-type=user", f"--table-path={tables['limit']}"]
+    call(*tool, *record, f"--bytes-upload={wanted.quota}", "--units=byte")
+    return [
+        "LoadModule mod_quotatab.c",
+        "LoadModule mod_quotatab_file.c",
+        "QuotaEngine on",
+        "QuotaShowQuotas on",
+        "QuotaDisplayUnits b",
+        f"QuotaLimitTable file:{tables['limit']}",
+        f"QuotaTallyTable file:{tables['tally']}",
+    ]
 
 
 def proftpd_tls(tls, modules):

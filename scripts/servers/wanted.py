@@ -20,6 +20,7 @@ class Wanted:
     max_per_ip: int
     rate: int
     digests: bool
+    quota: int
     zone: str
     # Names that begin so are not listed, and can be used all the same; "" hides none.
     hide: str

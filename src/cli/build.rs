@@ -298,6 +298,7 @@ pub(super) fn mount(
             spool_size: options.spool_size,
             writeback: options.writeback && !options.read_only,
             direct_io: options.direct_io,
+            space: options.space,
         },
         kernel,
     })

@@ -123,6 +123,7 @@ impl PreparedMount {
     fn serve(self, background: Option<FdReadiness>) -> Result<ExitCode, Failure> {
         sys::make_files_private();
         sys::set_up_allocator();
+        sys::raise_descriptor_limit();
         let log = logging::start(LogOptions {
             level: self.settings.log_level,
             file: self.settings.log_file.as_deref(),

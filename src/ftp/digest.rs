@@ -65,19 +65,30 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm for a name in HASH replies (draft-bryan-ftpext-hash §3).
+    /// All algorithms.
+    pub const ALL: [Self; 5] = [
+        Self::Sha512,
+        Self::Sha256,
+        Self::Sha1,
+        Self::Md5,
+        Self::Crc32,
+    ];
+
+    /// Name in HASH, its replies and its line in FEAT (draft-bryan-ftpext-hash §3).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha512 => "SHA-512",
+            Self::Sha256 => "SHA-256",
+            Self::Sha1 => "SHA-1",
+            Self::Md5 => "MD5",
+            Self::Crc32 => "CRC32",
+        }
+    }
+
+    /// Returns the algorithm with this name, in any case.
     fn named(name: &str) -> Option<Self> {
-        let names = [
-            ("SHA-512", Self::Sha512),
-            ("SHA-256", Self::Sha256),
-            ("SHA-1", Self::Sha1),
-            ("MD5", Self::Md5),
-            ("CRC32", Self::Crc32),
-        ];
-        let found = names
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, algorithm)| *algorithm)
+        let is_named = |algorithm: &Self| algorithm.name().eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(is_named)
     }
 }
 
@@ -91,6 +102,17 @@ impl DigestCommand {
         Self::Xmd5,
         Self::Xcrc,
     ];
+
+    /// Returns the algorithm of the command, or `None` for HASH, which has several.
+    pub fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::Hash => None,
+            Self::Xsha256 => Some(Algorithm::Sha256),
+            Self::Xsha1 => Some(Algorithm::Sha1),
+            Self::Xmd5 => Some(Algorithm::Md5),
+            Self::Xcrc => Some(Algorithm::Crc32),
+        }
+    }
 
     /// Name of the command, as sent and as listed by FEAT.
     pub fn verb(self) -> &'static str {
@@ -108,16 +130,10 @@ impl DigestCommand {
     pub(super) fn parse_reply(self, reply: &Reply) -> Option<Digest> {
         let text = String::from_utf8_lossy(reply.lines().last()?).into_owned();
         let mut words = text.split_ascii_whitespace();
-        let algorithm = match self {
-            Self::Hash => {
-                let algorithm = Algorithm::named(words.next()?)?;
-                let _range = words.next()?;
-                return Digest::parse(algorithm, words.next()?);
-            }
-            Self::Xsha256 => Algorithm::Sha256,
-            Self::Xsha1 => Algorithm::Sha1,
-            Self::Xmd5 => Algorithm::Md5,
-            Self::Xcrc => Algorithm::Crc32,
+        let Some(algorithm) = self.algorithm() else {
+            let algorithm = Algorithm::named(words.next()?)?;
+            let _range = words.next()?;
+            return Digest::parse(algorithm, words.next()?);
         };
         Digest::parse(algorithm, words.next_back()?)
     }
@@ -127,6 +143,12 @@ impl Digest {
     /// Algorithm of this digest.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Returns the digits of this digest in hexadecimal.
+    pub fn hexadecimal(&self) -> String {
+        let digits = self.bytes.iter().map(|byte| format!("{byte:02x}"));
+        digits.collect()
     }
 
     /// Computes the digest of the first `length` bytes of `file`.
@@ -167,10 +189,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ", self.algorithm)?;
-        self.bytes
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:?} {}", self.algorithm, self.hexadecimal())
     }
 }
 

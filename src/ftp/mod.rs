@@ -90,6 +90,7 @@ pub use session::certificate::server_certificate;
 pub use session::facts::SizeAndModified;
 pub use session::list_form::{ListForm, ListWith};
 pub use session::prepared::{Readiness, Watch};
+pub use session::quota::QuotaUsage;
 pub use session::set_facts::Setting;
 pub use session::transfer::{Download, Interrupter, Upload};
 pub use session::{Failed, Session, probe};

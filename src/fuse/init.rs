@@ -28,6 +28,9 @@ pub(super) fn negotiate(config: &mut KernelConfig) {
         // Otherwise, a file that bypasses the page cache could not be mapped with MAP_SHARED.
         InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         InitFlags::FUSE_DO_READDIRPLUS,
+        // Otherwise, the kernel requests the attribute security.capability before each write that
+        // goes through its page cache, and not only before the first one of a file.
+        InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         InitFlags::FUSE_PARALLEL_DIROPS,
     ] {
         if config.add_capabilities(wanted).is_err() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fuser::{
     Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
-    ReplyWrite,
+    ReplyWrite, ReplyXattr,
 };
 
 use super::fatal_signal;
@@ -44,6 +44,7 @@ refusable!(
     ReplyCreate,
     ReplyData,
     ReplyEmpty,
+    ReplyXattr,
     ReplyEntry,
     ReplyOpen,
     ReplyStatfs,

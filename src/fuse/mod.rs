@@ -4,6 +4,8 @@
 //! A callback replies from memory if the vfs can. Otherwise the request and its reply go to a
 //! worker, and the FUSE loop takes the next request ([`dispatch`]).
 
+mod copy;
+mod directories;
 mod dispatch;
 mod fatal_signal;
 mod followers;
@@ -12,6 +14,7 @@ mod interrupts;
 mod kernel;
 mod translate;
 mod workers;
+mod xattr;
 
 use std::ffi::OsStr;
 use std::io;
@@ -35,8 +38,8 @@ use followers::Followers;
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
-    GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
-    open_flags, open_mode, opened, statfs, written,
+    GENERATION, attributes, data, empty, entry, error, file_attr, handle, ino, open_flags,
+    open_mode, opened, statfs, written,
 };
 use workers::Workers;
 
@@ -132,6 +135,8 @@ impl fuser::Filesystem for FuseFs {
             uid,
             gid,
             modified,
+            // fuser does not pass on the flag by which the kernel says so.
+            drops_modes: size.is_some() && request.uid() != 0,
         };
         let (number, file) = (ino(number), file.map(handle));
         self.wait(
@@ -212,13 +217,17 @@ impl fuser::Filesystem for FuseFs {
 
     fn symlink(
         &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _link: &OsStr,
-        _target: &std::path::Path,
+        request: &Request,
+        parent: INodeNo,
+        link: &OsStr,
+        target: &std::path::Path,
         reply: ReplyEntry,
     ) {
-        reply.error(error(Errno::PERM));
+        let (parent, link) = (ino(parent), link.to_owned());
+        let target = target.as_os_str().as_bytes().to_vec();
+        self.wait_for_entry(request, reply, move |vfs, cancel| {
+            vfs.make_link(parent, link.as_bytes(), &target, cancel)
+        });
     }
 
     fn rename(
@@ -303,17 +312,24 @@ impl fuser::Filesystem for FuseFs {
         file: FileHandle,
         offset: u64,
         bytes: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let (file, length, thread) = (handle(file), bytes.len(), request.pid());
+        let drops_modes = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.answer(
             request,
             reply,
             bytes,
-            move |vfs, bytes, may| vfs.write(file, offset, bytes, thread, may),
+            move |vfs, bytes, may| {
+                vfs.write(file, offset, bytes, thread, may)?;
+                if drops_modes {
+                    vfs.drop_privileged_mode(file);
+                }
+                Ok(())
+            },
             move |reply, answer| written(reply, answer, length),
         );
     }
@@ -378,25 +394,9 @@ impl fuser::Filesystem for FuseFs {
         _number: INodeNo,
         directory: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        self.vfs.counts().request();
-        let result = self
-            .vfs
-            .read_directory(handle(directory), offset, |listed| {
-                let name = OsStr::from_bytes(listed.name);
-                let attr = listed.attr;
-                let full = reply.add(INodeNo(attr.ino.0), listed.next, file_type(attr.kind), name);
-                // The kernel does not count a lookup for a plain readdir.
-                if !full && !is_dots(listed.name) {
-                    self.vfs.forget(attr.ino, 1);
-                }
-                !full
-            });
-        match result {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(error(errno)),
-        }
+        self.list(directory, offset, reply);
     }
 
     fn readdirplus(
@@ -405,20 +405,9 @@ impl fuser::Filesystem for FuseFs {
         _number: INodeNo,
         directory: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        self.vfs.counts().request();
-        let result = self
-            .vfs
-            .read_directory(handle(directory), offset, |listed| {
-                let name = OsStr::from_bytes(listed.name);
-                let attr = file_attr(&listed.attr);
-                !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, GENERATION)
-            });
-        match result {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(error(errno)),
-        }
+        self.list_with_attributes(directory, offset, reply);
     }
 
     fn releasedir(
@@ -451,8 +440,7 @@ impl fuser::Filesystem for FuseFs {
         self.answer(request, reply, b"", |vfs, _, may| vfs.space(may), statfs);
     }
 
-    // FTP has no extended attributes, holes, ranges to copy or events. The kernel remembers an
-    // ENOSYS.
+    // Extended attributes cannot be set. The kernel remembers an ENOSYS, and answers by itself.
     fn setxattr(
         &self,
         _request: &Request,
@@ -468,23 +456,24 @@ impl fuser::Filesystem for FuseFs {
 
     fn getxattr(
         &self,
-        _request: &Request,
-        _number: INodeNo,
-        _name: &OsStr,
-        _size: u32,
+        request: &Request,
+        number: INodeNo,
+        name: &OsStr,
+        size: u32,
         reply: ReplyXattr,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        self.get_attribute(request, number, name, size, reply);
     }
 
-    fn listxattr(&self, _request: &Request, _number: INodeNo, _size: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
+    fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        self.list_attributes(number, size, reply);
     }
 
-    fn removexattr(&self, _request: &Request, _number: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENOSYS);
+    fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.remove_attribute(number, name, reply);
     }
 
+    // FTP has no holes or events. The kernel remembers an ENOSYS.
     fn lseek(
         &self,
         _request: &Request,
@@ -512,18 +501,19 @@ impl fuser::Filesystem for FuseFs {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         _from: INodeNo,
-        _from_file: FileHandle,
-        _from_offset: u64,
+        from_file: FileHandle,
+        from_offset: u64,
         _to: INodeNo,
-        _to_file: FileHandle,
-        _to_offset: u64,
-        _length: u64,
+        to_file: FileHandle,
+        to_offset: u64,
+        length: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        let (from, to) = ((from_file, from_offset), (to_file, to_offset));
+        self.copy_range(request, from, to, length, reply);
     }
 
     fn ioctl(

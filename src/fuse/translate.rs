@@ -134,14 +134,17 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
 }
 
 pub(super) fn statfs(reply: ReplyStatfs, answer: Result<FreeSpace, Errno>) {
-    let free = match answer {
-        Ok(FreeSpace(free)) => free,
+    let space = match answer {
+        Ok(FreeSpace(space)) => space,
         Err(errno) => return reply.error(error(errno)),
     };
-    let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
+    let in_blocks = |bytes: u64| bytes / u64::from(BLOCK);
+    let free = space.map_or(UNKNOWN_SPACE, |space| in_blocks(space.available));
+    let total = space.and_then(|space| space.total);
+    let blocks = total.map_or(free, |total| in_blocks(total).max(free));
     // FTP cannot count files. A million free ones satisfy every tool.
     let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);
-    reply.statfs(blocks, blocks, blocks, files, files, BLOCK, name_max, BLOCK);
+    reply.statfs(blocks, free, free, files, files, BLOCK, name_max, BLOCK);
 }
 
 #[cfg(test)]

@@ -382,6 +382,14 @@ impl SpoolFile {
         Ok(kept)
     }
 
+    /// Returns where the journal of this file is; `None` without one.
+    pub(crate) fn place(&self) -> Option<StateDir> {
+        match &self.journaled.as_ref()?.journal.shared.mode {
+            JournalMode::Enabled { journal_dir, .. } => journal_dir.place(),
+            JournalMode::Disabled { .. } => None,
+        }
+    }
+
     /// Gives the upload up after its failure was reported to the caller. During shutdown there is
     /// no one to report to, so the file waits for the next mount.
     pub fn abandon(&self) {

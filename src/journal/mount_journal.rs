@@ -40,6 +40,11 @@ pub(super) struct MountJournal {
 }
 
 impl MountJournal {
+    /// Returns the directory that the journal lies in.
+    pub(super) fn place(&self) -> Option<StateDir> {
+        StateDir::around(&self.directory)
+    }
+
     /// Creates a journal in `place`, with its spool files in a new directory in `spool` or in the
     /// journal itself.
     pub(super) fn create(

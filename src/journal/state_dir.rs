@@ -66,6 +66,12 @@ impl StateDir {
         }
     }
 
+    /// Returns the directory that a mount's journal lies in.
+    pub(super) fn around(journal: &Path) -> Option<Self> {
+        let directory = journal.parent()?.to_owned();
+        Some(Self { directory })
+    }
+
     /// Path of the directory.
     pub fn directory(&self) -> &Path {
         &self.directory

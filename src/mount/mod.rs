@@ -2,6 +2,7 @@
 //!
 //! This module does not know what reads and writes do.
 
+mod connection;
 pub(crate) mod control;
 mod fusermount;
 mod hang_up;
@@ -26,17 +27,18 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::disk_cache::{CacheDir, DiskCache, DiskCacheOptions};
-use crate::ftp::{self, Cause, ConnectOptions, Kind, RemotePath, Reply};
+use crate::disk_cache::{DiskCache, DiskCacheOptions};
+use crate::ftp::{self, Cause, ConnectOptions, RemotePath, Reply};
 use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
-use crate::journal::{Journal, JournalError};
-use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
+use crate::journal::JournalError;
+use crate::remote::{self, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
 use crate::sys::{Signal, Signals};
 use crate::vfs::write::recovery;
-use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
+use crate::vfs::{MountRoot, Vfs, VfsOptions};
 
+use connection::{connect, connect_or_work_offline, first_access};
 use control::{ControlSocket, Sockets};
 pub(crate) use hang_up::HangUp;
 pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing, unmount_idle as unmount};
@@ -55,9 +57,6 @@ const BUSY_GRACE: Duration = Duration::from_secs(3);
 /// How long a server that responds may take nothing when the mount ends. One that is full answers
 /// each attempt, and might do so for ever.
 const NO_PROGRESS: Duration = Duration::from_secs(300);
-
-/// How long a mount waits for the server when it starts and can work without it.
-const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// If the server has been silent for this long when the mount ends, it is asked for a greeting, for
 /// which it has the same time.
@@ -446,84 +445,6 @@ fn forward_signals(signals: Signals, hang_up: &HangUp, to: &Sender<MountEvent>) 
     }
 }
 
-fn connect(
-    options: RemoteOptions,
-    path: &StartPath,
-    journal: Journal,
-) -> Result<(Remote, RemotePath), Error> {
-    let remote = Remote::connect(options, journal)?;
-    let directory = find_directory(&remote, path)?;
-    Ok((remote, directory))
-}
-
-/// Like [`connect`]. If the server cannot be reached, but earlier mounts have seen the directory,
-/// the mount starts without it.
-fn connect_or_work_offline(
-    options: RemoteOptions,
-    path: &StartPath,
-    journal: Journal,
-    cache: &DiskCache,
-) -> Result<(Remote, RemotePath), Error> {
-    let directory = cache.directory();
-    let Some(known) = directory_seen(path, directory) else {
-        let connected = connect(options, path, journal)?;
-        remember_home(&connected.0, directory);
-        return Ok(connected);
-    };
-    let (sender, outcome) = mpsc::channel();
-    let (to_connect, to_find, for_thread) = (options.clone(), path.clone(), journal.clone());
-    spawn("connect", move || {
-        // Nothing needs the result once the mount has started without it.
-        let _ = sender.send(connect(to_connect, &to_find, for_thread));
-    })?;
-    let error = match outcome.recv_timeout(START_PATIENCE) {
-        Ok(Err(Error::Connect(error))) if remote::is_out_of_reach(&error) => error,
-        Ok(outcome) => {
-            let connected = outcome?;
-            remember_home(&connected.0, directory);
-            return Ok(connected);
-        }
-        Err(RecvTimeoutError::Timeout) => ftp::Error::Timeout(ftp::Phase::Connect),
-        Err(RecvTimeoutError::Disconnected) => return Err(Error::Start(panicked())),
-    };
-    Ok((Remote::offline(options, journal, error), known))
-}
-
-/// Stores the login directory, for a mount that starts without the server.
-fn remember_home(remote: &Remote, cache: &CacheDir) {
-    if let Ok(home) = remote.home()
-        && let Err(error) = cache.write_home(&home)
-    {
-        log::debug!("cannot store the login directory: {error}");
-    }
-}
-
-/// Returns the directory to mount if earlier mounts have listed it.
-fn directory_seen(path: &StartPath, cache: &CacheDir) -> Option<RemotePath> {
-    let home = match path {
-        StartPath::Absolute(_) => RemotePath::root(),
-        StartPath::Relative(_) => cache.read_home()?,
-    };
-    let directory = path.resolve(&home).ok()?;
-    let listing = cache.read_listing(&directory).ok()?;
-    listing.map(|_| directory)
-}
-
-/// Finds the directory to mount. There was a session.
-fn find_directory(remote: &Remote, path: &StartPath) -> Result<RemotePath, Error> {
-    // If the server does not report the login directory, only absolute paths can be mounted.
-    let home = match path {
-        StartPath::Absolute(_) => remote.home().ok(),
-        StartPath::Relative(_) => Some(remote.home()?),
-    };
-    let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
-    // The login directory and the root exist.
-    if home.as_ref() != Some(&directory) && !directory.is_root() {
-        check_directory(remote, &directory)?;
-    }
-    Ok(directory)
-}
-
 /// Opens the persistent cache. Without one, the mount works at the server's speed.
 fn open_cache(options: &DiskCacheOptions) -> Option<Arc<DiskCache>> {
     match DiskCache::open(options) {
@@ -543,45 +464,6 @@ fn take_over_what_is_left(vfs: &Arc<Vfs>, state: &StateOptions) {
         Some(place) if state.is_read_only => recovery::report(place),
         Some(place) => recovery::recover(vfs, place),
         None => {}
-    }
-}
-
-/// Connects when a program first needs the server (`-o delay_connect`).
-fn first_access(path: StartPath, state: StateOptions) -> Unattached {
-    Unattached {
-        find: Box::new(move |remote| {
-            remote.identify()?;
-            find_directory(remote, &path).map_err(|error| match error {
-                Error::Remote(error) => error.into(),
-                Error::NoDirectory(_) => refused(&error, Errno::NOENT),
-                Error::NotADirectory(_) => refused(&error, Errno::NOTDIR),
-                _ => refused(&error, Errno::IO),
-            })
-        }),
-        found: Box::new(move |vfs| take_over_what_is_left(vfs, &state)),
-    }
-}
-
-fn refused(error: &Error, errno: Errno) -> Errno {
-    let path = match error {
-        Error::NoDirectory(path) | Error::NotADirectory(path) => Some(path),
-        _ => None,
-    };
-    warn!(path, reply = error.quoted_reply(); "{error}");
-    errno
-}
-
-fn check_directory(remote: &Remote, directory: &RemotePath) -> Result<(), Error> {
-    let judge = |error: remote::Error| match error.kind {
-        ErrorKind::NotFound => Error::NoDirectory(directory.clone()),
-        ErrorKind::NotDirectory => Error::NotADirectory(directory.clone()),
-        _ => Error::Remote(error),
-    };
-    match remote.stat(directory).map_err(judge)?.kind {
-        Kind::Directory => Ok(()),
-        Kind::File | Kind::Special => Err(Error::NotADirectory(directory.clone())),
-        // Only a listing shows where a link points.
-        Kind::Symlink | Kind::Unknown => remote.list(directory).map(drop).map_err(judge),
     }
 }
 

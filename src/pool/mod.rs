@@ -275,6 +275,12 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.lock().offline(Instant::now())
     }
 
+    /// Calls `on_return` whenever a server that was given up can be reached again. Only the first
+    /// call of this method has an effect.
+    pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.on_return.set(Box::new(on_return));
+    }
+
     /// Looks for a lost server now.
     pub(crate) fn probe_now(&self) {
         self.shared.lock().expedite_probe(Instant::now());

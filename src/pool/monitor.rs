@@ -47,9 +47,20 @@ struct Rounds {
     network: Network,
     changes: Option<NetworkChanges>,
     silence: SilenceWatch,
-    /// How long the machine has slept since it was started.
-    slept: Duration,
+    sleep: SleepWatch,
     was_offline: bool,
+}
+
+/// How long the machine had slept since it was started, at the last round.
+#[derive(Debug)]
+struct SleepWatch(Duration);
+
+impl SleepWatch {
+    /// Whether the machine has slept since the last round, if it has slept for `slept` by now.
+    fn has_slept(&mut self, slept: Duration) -> bool {
+        let before = std::mem::replace(&mut self.0, slept);
+        slept.saturating_sub(before) >= SLEEP
+    }
 }
 
 /// When to probe a server on which leases wait. Pure: the time is an argument.
@@ -98,7 +109,7 @@ pub(super) fn start<S: PooledConnection>(
         network,
         changes,
         silence: SilenceWatch::new(),
-        slept: slept(),
+        sleep: SleepWatch(slept()),
         was_offline: false,
     };
     let pool = Arc::downgrade(shared);
@@ -131,13 +142,11 @@ impl Rounds {
             }
             shared.lock().expedite_probe(Instant::now());
         }
-        let slept = slept();
-        if slept.saturating_sub(self.slept) >= SLEEP {
+        if self.sleep.has_slept(slept()) {
             log::debug!("this machine has slept; its connections are made again");
             shared.evict_idle();
             shared.lock().expedite_probe(Instant::now());
         }
-        self.slept = slept;
         if let Some(reservation) = { shared.lock().reserve_probe(Instant::now()) } {
             Slot::new(shared, reservation).dial_to_idle();
         }
@@ -152,7 +161,12 @@ impl Rounds {
             Some(offline) if !self.was_offline => {
                 log::warn!("working without the server: {}", offline.reason);
             }
-            None if self.was_offline => log::info!("the server can be reached again"),
+            None if self.was_offline => {
+                log::info!("the server can be reached again");
+                if let Some(on_return) = shared.on_return.get() {
+                    on_return();
+                }
+            }
             Some(_) | None => {}
         }
         self.was_offline = offline.is_some();
@@ -226,6 +240,15 @@ impl<S: PooledConnection> PoolShared<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_was_suspended_is_noticed_once() {
+        let mut sleep = SleepWatch(slept());
+        assert!(!sleep.has_slept(slept()), "it runs this test");
+        let later = sleep.0 + Duration::from_secs(3600);
+        assert!(sleep.has_slept(later));
+        assert!(!sleep.has_slept(later + SLEEP / 2));
+    }
 
     #[test]
     fn a_slow_server_is_probed_rarely_and_soon_again_after_it_was_heard() {

@@ -19,6 +19,9 @@ use crate::ftp::{self, Readiness, ServerProfile};
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
 
+/// What to do when a server that was given up can be reached again.
+pub(super) type OnReturn = Box<dyn Fn() + Send + Sync>;
+
 /// The options of a pool, without those of its sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -76,6 +79,8 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) waker: Option<Waker>,
     /// `None` if there is no monitor, or it cannot be woken.
     pub(super) monitor: OnceLock<Waker>,
+    /// Is called when a server that was given up can be reached again.
+    pub(super) on_return: OnceLock<OnReturn>,
     /// Whether the monitor waits until there is a lease.
     pub(super) is_monitor_resting: AtomicBool,
     /// The maintenance thread ends when this is dropped.
@@ -108,6 +113,7 @@ impl<S: PooledConnection> PoolShared<S> {
             contended: Condvar::new(),
             waker,
             monitor: OnceLock::new(),
+            on_return: OnceLock::new(),
             is_monitor_resting: AtomicBool::new(false),
             _life: life,
         })

@@ -2,13 +2,13 @@
 
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_unsupported, refusal};
-use super::fallbacks::{Fallback, ModeWay, TimeWay};
+use super::fallbacks::{Fallback, GroupWay, ModeWay, SpaceWay, TimeWay};
 use super::name_lookup::Lookup;
 use super::retry::{ChangeOutcome, Exchange};
 use super::stat::lookup;
 use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, Space, listing};
-use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
+use crate::ftp::{self, Capability, Entry, Kind, QuotaUsage, RemotePath, Session};
 use crate::pool;
 
 /// Number of files for which a server refuses to set an attribute after which it counts as never
@@ -266,22 +266,105 @@ fn is_misunderstood(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 501)
 }
 
-/// See [`Remote::space`].
-pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
-    if !remote.profile().has(Capability::Avbl) {
-        return None;
+impl Remote {
+    /// Sets the group of the file or directory at `path` by its number on the server (SITE CHGRP or
+    /// MFF).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the server accepts neither.
+    pub fn set_group(&self, path: &RemotePath, group: u32, is_file: bool) -> Result<(), Error> {
+        let owner = if is_file {
+            Owner::File
+        } else {
+            Owner::Directory
+        };
+        let context = ErrorContext::new(Operation::SetGroup, path);
+        set(
+            self,
+            &mut self.exchange(),
+            &context,
+            owner,
+            |session, way: GroupWay| session.set(path, way.setting(group)),
+        )
     }
-    match remote
-        .exchange()
-        .run_idempotent(|session| session.available(path))
-    {
-        Ok(available) => Some(Space { available }),
+
+    /// Makes a symbolic link at `link` to `target`, which is relative to its directory (SITE
+    /// SYMLINK). ProFTPD refuses a target that does not exist, and paths with blanks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the server does not announce the command.
+    pub fn make_link(&self, target: &[u8], link: &RemotePath) -> Result<(), Error> {
+        make_link(self, target, link)
+    }
+}
+
+/// See [`Remote::make_link`].
+pub(super) fn make_link(remote: &Remote, target: &[u8], link: &RemotePath) -> Result<(), Error> {
+    let context = ErrorContext::new(Operation::MakeLink, link);
+    let profile = remote.profile();
+    let directory = link
+        .parent()
+        .filter(|_| profile.has(Capability::SiteSymlink));
+    let Some(directory) = directory else {
+        let reason = "the server has no command for this";
+        return Err(context.error(ErrorKind::Unsupported, reason));
+    };
+    let mut exchange = remote.begin(&context)?;
+    remote.confirm_name(&mut exchange, &context, false)?;
+    let made = exchange.run_verified(
+        |session| {
+            session.change_directory(&directory)?;
+            session.make_link(target, link)
+        },
+        |exchange| match lookup(remote, exchange, link) {
+            Ok(Lookup::Absent) => ChangeOutcome::NotDone,
+            Ok(Lookup::Found(_) | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
+        },
+    );
+    match made {
+        Ok(()) => {
+            profile.works(Capability::SiteSymlink);
+            Ok(())
+        }
         Err(fault) => {
             if is_unsupported(&fault) {
-                remote.profile().fails(Capability::Avbl, &fault);
+                profile.fails(Capability::SiteSymlink, &fault);
             }
-            log::debug!("cannot get the free space at {path}: {fault}");
-            None
+            Err(remote.diagnose(&mut exchange, &context, &fault))
         }
     }
+}
+
+/// See [`Remote::space`].
+pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
+    let mut exchange = remote.exchange();
+    for way in SpaceWay::candidates(remote.profile()) {
+        let of_quota = |quota: QuotaUsage| Space {
+            available: quota.limit.saturating_sub(quota.used),
+            total: Some(quota.limit),
+        };
+        let answer = exchange.run_idempotent(|session| match way {
+            SpaceWay::Avbl => session.available(path).map(|available| {
+                Some(Space {
+                    available,
+                    total: None,
+                })
+            }),
+            SpaceWay::Xquota => Ok(session.xquota()?.map(of_quota)),
+            SpaceWay::SiteQuota => Ok(session.site_quota()?.map(of_quota)),
+        });
+        match answer {
+            Ok(Some(space)) => return Some(space),
+            Ok(None) => {}
+            Err(fault) => {
+                if is_unsupported(&fault) {
+                    remote.profile().fails(way.capability(), &fault);
+                }
+                log::debug!("cannot get the free space at {path}: {fault}");
+                // Only after a refusal is another question worth it.
+                refusal(&fault)?;
+            }
+        }
+    }
+    None
 }

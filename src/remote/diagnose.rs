@@ -53,19 +53,22 @@ impl Remote {
             Operation::Read | Operation::Store | Operation::Delete if is_directory => {
                 ErrorKind::IsDirectory
             }
-            Operation::MakeDirectory => ErrorKind::AlreadyExists,
+            Operation::MakeDirectory | Operation::MakeLink => ErrorKind::AlreadyExists,
             Operation::RemoveDirectory if there == Kind::File => ErrorKind::NotDirectory,
             Operation::RemoveDirectory if self.is_filled(exchange, path) => ErrorKind::NotEmpty,
             Operation::Home
             | Operation::Stat
             | Operation::ReadLink
             | Operation::Read
+            | Operation::Digest
             | Operation::Store
             | Operation::RemoveDirectory
             | Operation::Delete
             | Operation::Rename
             | Operation::SetTime
-            | Operation::SetMode => ErrorKind::PermissionDenied,
+            | Operation::SetMode
+            | Operation::SetGroup
+            | Operation::Copy => ErrorKind::PermissionDenied,
         }
     }
 
@@ -78,17 +81,22 @@ impl Remote {
 /// Returns the meaning of a refusal if nothing exists at the path but its directory does.
 fn kind_if_absent(operation: Operation) -> ErrorKind {
     match operation {
-        Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
+        Operation::Store | Operation::MakeDirectory | Operation::MakeLink => {
+            ErrorKind::PermissionDenied
+        }
         Operation::Home
         | Operation::Stat
         | Operation::List
         | Operation::ReadLink
         | Operation::Read
+        | Operation::Digest
         | Operation::RemoveDirectory
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::NotFound,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::Copy => ErrorKind::NotFound,
     }
 }
 
@@ -99,13 +107,17 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Stat
         | Operation::List
         | Operation::ReadLink
-        | Operation::Read => ErrorKind::NotFound,
+        | Operation::Read
+        | Operation::Digest => ErrorKind::NotFound,
         Operation::Store
         | Operation::MakeDirectory
         | Operation::RemoveDirectory
         | Operation::Delete
         | Operation::Rename
         | Operation::SetTime
-        | Operation::SetMode => ErrorKind::PermissionDenied,
+        | Operation::SetMode
+        | Operation::SetGroup
+        | Operation::MakeLink
+        | Operation::Copy => ErrorKind::PermissionDenied,
     }
 }

@@ -1,4 +1,5 @@
-//! Verification of uploads by digest: the server's digest is compared with the local one.
+//! Digests that the server computes: for programs, and to verify uploads by comparing the server's
+//! digest with the local one.
 
 use std::fs::File;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::error::{ErrorContext, Operation, is_unsupported};
 use super::fallbacks::Fallback;
 use super::retry::Exchange;
 use super::{Error, Remote};
-use crate::ftp::{Cause, Digest, DigestCommand, RemotePath};
+use crate::ftp::{Algorithm, Cause, Digest, DigestCommand, RemotePath};
 
 /// Minimum rate in bytes per second at which a server reads a file to compute its digest.
 const SLOWEST: u64 = 10 << 20;
@@ -43,6 +44,43 @@ impl Remote {
         }
         let reason = format!("the server has different bytes than were sent: {theirs}, not {ours}");
         Err(context.error(ErrorKind::Truncated, &reason))
+    }
+
+    /// Returns the digest of the file at `path` by this algorithm, which the server computes.
+    /// `size` is the size of the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the server does not compute it.
+    pub(crate) fn digest(
+        &self,
+        path: &RemotePath,
+        algorithm: Algorithm,
+        size: u64,
+    ) -> Result<Digest, Error> {
+        let context = ErrorContext::new(Operation::Digest, path);
+        let patience = Duration::from_secs(size / SLOWEST);
+        let mut exchange = self.exchange();
+        let may_be_of =
+            |command: &DigestCommand| command.algorithm().is_none_or(|it| it == algorithm);
+        for command in DigestCommand::candidates(self.profile()).filter(may_be_of) {
+            let digest = exchange.run_idempotent(|session| {
+                if command == DigestCommand::Hash && !session.select_hash(algorithm)? {
+                    return Ok(None);
+                }
+                session.digest(command, path, patience)
+            });
+            match digest {
+                Ok(Some(digest)) if digest.algorithm() == algorithm => {
+                    self.profile().works(command.capability());
+                    return Ok(digest);
+                }
+                Ok(_) => {}
+                Err(fault) if is_unsupported(&fault) => {}
+                Err(fault) => return Err(self.diagnose(&mut exchange, &context, &fault)),
+            }
+        }
+        let reason = format!("the server does not compute {}", algorithm.name());
+        Err(context.error(ErrorKind::Unsupported, &reason))
     }
 
     fn server_digest(

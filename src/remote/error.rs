@@ -41,6 +41,10 @@ pub(super) enum Operation {
     Rename,
     SetTime,
     SetMode,
+    SetGroup,
+    MakeLink,
+    Copy,
+    Digest,
 }
 
 impl Cause for Error {
@@ -64,6 +68,10 @@ impl Operation {
             Self::Rename => "rename",
             Self::SetTime => "set the time of",
             Self::SetMode => "set the mode of",
+            Self::SetGroup => "set the group of",
+            Self::MakeLink => "make the link",
+            Self::Copy => "copy",
+            Self::Digest => "get the digest of",
         }
     }
 }

@@ -131,6 +131,79 @@ impl Fallback for ResumeWay {
     }
 }
 
+/// A command that copies a file on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CopyWay {
+    /// SITE CPFR and SITE CPTO, for any path.
+    Pair,
+    /// SITE COPY, for paths without blanks.
+    Single,
+}
+
+impl Fallback for CopyWay {
+    const ALL: &'static [Self] = &[Self::Pair, Self::Single];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::Pair => Capability::CopyPair,
+            Self::Single => Capability::SiteCopy,
+        }
+    }
+}
+
+/// A command that sets a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupWay {
+    /// SITE CHGRP.
+    SiteChgrp,
+    /// MFF with UNIX.group (draft-somers-ftp-mfxx).
+    Mff,
+}
+
+impl Fallback for GroupWay {
+    const ALL: &'static [Self] = &[Self::SiteChgrp, Self::Mff];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::SiteChgrp => Capability::SiteChgrp,
+            Self::Mff => Capability::MffGroup,
+        }
+    }
+}
+
+impl GroupWay {
+    /// Returns the command that sets the group with this number.
+    pub(super) fn setting(self, group: u32) -> Setting {
+        match self {
+            Self::SiteChgrp => Setting::SiteChgrp(group),
+            Self::Mff => Setting::MffGroup(group),
+        }
+    }
+}
+
+/// A command that shows how much this user may store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SpaceWay {
+    /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
+    Avbl,
+    /// XQUOTA of WS_FTP Server.
+    Xquota,
+    /// SITE QUOTA of ProFTPD's mod_quotatab.
+    SiteQuota,
+}
+
+impl Fallback for SpaceWay {
+    const ALL: &'static [Self] = &[Self::Avbl, Self::Xquota, Self::SiteQuota];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::Avbl => Capability::Avbl,
+            Self::Xquota => Capability::Xquota,
+            Self::SiteQuota => Capability::SiteQuota,
+        }
+    }
+}
+
 impl Fallback for DigestCommand {
     const ALL: &'static [Self] = &DigestCommand::ALL;
 

@@ -146,6 +146,11 @@ impl RemoteHandle {
         self.pool().outage()
     }
 
+    /// Calls `on_return` whenever a server that was given up can be reached again.
+    pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
+        self.pool().when_back(on_return);
+    }
+
     /// Looks for a lost server now.
     pub(crate) fn probe_now(&self) {
         self.pool().probe_now();

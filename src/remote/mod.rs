@@ -47,6 +47,7 @@ mod temporary_name;
 mod transience;
 mod upload;
 mod upload_start;
+mod url;
 mod version;
 
 use std::convert::Infallible;
@@ -81,7 +82,7 @@ pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
 pub(crate) use transience::Attempts;
-pub(crate) use upload::RemoteUpload;
+pub(crate) use upload::{RemoteCopy, RemoteUpload};
 
 use change::Owner;
 use error::{ErrorContext, Operation};
@@ -153,11 +154,13 @@ pub struct StoredFacts {
     pub unique: u64,
 }
 
-/// Free space on the server for this user (AVBL).
+/// Space on the server for this user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Free bytes.
     pub available: u64,
+    /// Free and used bytes together, if the server reports a quota.
+    pub total: Option<u64>,
 }
 
 /// A server and its connections. Clones share them. Its methods do not wait for the server;
@@ -520,7 +523,7 @@ impl Remote {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
-    /// Returns the free space, if the server reports it (AVBL).
+    /// Returns the space for this user, if the server reports it (AVBL, XQUOTA, SITE QUOTA).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
     }

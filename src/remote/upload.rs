@@ -6,6 +6,8 @@
 //! within [`upload_start::upload`](super::upload_start::upload) if STOR is refused, in a second
 //! upload ([`ErrorKind::OtherWay`]) if the refusal comes after the data.
 
+mod copied;
+
 use std::fs::File;
 use std::mem;
 use std::time::Instant;
@@ -25,6 +27,8 @@ use crate::ftp::{
     self, Capability, Cause, Entry, Finding, Modified, Precision, RemotePath, Session,
 };
 use crate::pool::{self, Permit};
+
+pub(crate) use copied::RemoteCopy;
 
 /// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ enum Arrival {
 #[derive(Debug)]
 enum State {
     Sending(Box<ResumableUpload>),
+    /// The server has copied this number of bytes from another file.
+    Copied(u64),
     Failed(Error),
     /// Committed or aborted.
     Ended,
@@ -153,6 +159,7 @@ impl RemoteUpload {
     pub fn sent(&self) -> u64 {
         match &self.state {
             State::Sending(sending) => sending.sent(),
+            State::Copied(size) => *size,
             State::Failed(_) | State::Ended => 0,
         }
     }
@@ -171,7 +178,7 @@ impl RemoteUpload {
     pub(super) fn kept_from(&self) -> u64 {
         match &self.state {
             State::Sending(sending) => sending.kept_from(),
-            State::Failed(_) | State::Ended => 0,
+            State::Copied(_) | State::Failed(_) | State::Ended => 0,
         }
     }
 
@@ -215,6 +222,7 @@ impl RemoteUpload {
                 Ok(()) => Ok(()),
                 Err(fault) => Err(self.fail(&fault)),
             },
+            State::Copied(_) => Ok(()),
             State::Failed(error) => Err(error.clone()),
             State::Ended => Err(self
                 .context()
@@ -252,7 +260,7 @@ impl RemoteUpload {
                 }
                 sending.into_lease()
             }
-            State::Failed(_) | State::Ended => None,
+            State::Copied(_) | State::Failed(_) | State::Ended => None,
         };
         let mut exchange = lease.map_or_else(
             || remote.exchange(),
@@ -554,11 +562,10 @@ impl RemoteUpload {
 
 impl Drop for RemoteUpload {
     fn drop(&mut self) {
-        let State::Sending(sending) = &self.state else {
-            return;
-        };
-        if sending.was_lost() {
-            self.place.may_appear_late();
+        match &self.state {
+            State::Sending(sending) if sending.was_lost() => self.place.may_appear_late(),
+            State::Sending(_) | State::Copied(_) => {}
+            State::Failed(_) | State::Ended => return,
         }
         // The transfer must end before its file is deleted.
         self.state = State::Ended;

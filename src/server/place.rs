@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{
     Access, AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, accessat,
-    fstat, fstatvfs, mkdirat, openat, readlinkat, renameat, statat, unlinkat, utimensat,
+    fstat, fstatvfs, mkdirat, openat, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -135,6 +135,10 @@ impl Place {
             self.name.as_slice(),
             Mode::from_raw_mode(0o777),
         )?)
+    }
+
+    pub(super) fn make_link(&self, target: &[u8]) -> io::Result<()> {
+        Ok(symlinkat(target, &self.directory, self.name.as_slice())?)
     }
 
     pub(super) fn remove_file(&self) -> io::Result<()> {

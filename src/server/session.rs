@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub(super) marker: RestartMarker,
     /// Argument of RNFR, which RNTO must follow immediately.
     pub(super) rename_from: Option<VirtualPath>,
+    /// Argument of SITE CPFR, for the next command.
+    pub(super) copy_from: Option<VirtualPath>,
     pub(super) facts: Facts,
     pub(super) identity: Identity,
     /// Fault to inject into the current command.
@@ -111,6 +113,7 @@ impl Session {
             epsv_only: false,
             marker: RestartMarker::default(),
             rename_from: None,
+            copy_from: None,
             facts: Facts::default(),
             misdeed: None,
             flight: Flight::default(),

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
+use rustix::process::{Resource, Rlimit};
 
 pub(crate) use holders::{is_alive, may_still_write, process_of};
 pub(crate) use memory::{set_up_allocator, trim};
@@ -42,6 +43,25 @@ pub(crate) fn effective_uid() -> u32 {
 /// Returns the effective group id.
 pub(crate) fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
+}
+
+/// Raises the limit of open descriptors to the highest allowed: waiting files have one each
+/// (getrlimit(2)).
+pub(crate) fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        log::debug!("cannot raise the limit of open files: {error}");
+    }
+}
+
+/// Returns the limit of open descriptors.
+pub(crate) fn descriptor_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
 }
 
 /// Makes files and directories that this process creates from now on inaccessible to other users

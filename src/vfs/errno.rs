@@ -48,6 +48,10 @@ impl Errno {
     pub(crate) const BUSY: Self = Self(libc::EBUSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
+    /// Not possible here. Programs and the kernel then do without.
+    pub(crate) const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    /// No such extended attribute.
+    pub(crate) const NODATA: Self = Self(libc::ENODATA);
     /// The mount works offline, and has no answer.
     pub(crate) const NETUNREACH: Self = Self(libc::ENETUNREACH);
     /// A deadline passed.

@@ -29,6 +29,7 @@ pub(crate) mod errno;
 mod file;
 mod housekeeper;
 mod local;
+mod local_share;
 mod ops;
 mod prefetch;
 mod read;
@@ -53,8 +54,8 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, ContentCounts, FlushOutcome, FreeSpace, HealthSummary, OpenAccess, OpenMode, Opened,
-    PageCache, Report, Stage, Waiting, WarmupCounts,
+    Changes, ContentCounts, CopyEnd, ExtendedAttribute, FlushOutcome, FreeSpace, HealthSummary,
+    OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
@@ -65,7 +66,7 @@ pub(crate) use transfers::{Direction, Transfer};
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool::SpoolDir;
-use ops::{ReplacedNames, StatfsCache};
+use ops::{RecentDigests, ReplacedNames, StatfsCache};
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
@@ -123,6 +124,8 @@ pub(crate) struct VfsOptions {
     pub writeback: bool,
     /// Whether the kernel's page cache is bypassed for all files.
     pub direct_io: bool,
+    /// Size of the file system in bytes to show if the server does not report its space.
+    pub space: Option<u64>,
 }
 
 /// The mounted tree, shared between the FUSE threads.
@@ -151,6 +154,8 @@ pub(crate) struct Vfs {
     /// Files that the server refused to store.
     refusals: Refusals,
     replaced: ReplacedNames,
+    /// Digests of files, computed by the server.
+    digests: RecentDigests,
 }
 
 impl Vfs {
@@ -214,8 +219,15 @@ impl Vfs {
             counts: RequestCounts::default(),
             refusals,
             replaced: ReplacedNames::default(),
+            digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
+        let waiting = Arc::downgrade(&vfs.writeback);
+        vfs.remote.when_back(move || {
+            if let Some(waiting) = waiting.upgrade() {
+                waiting.retry_now();
+            }
+        });
         if vfs.options.writeback {
             vfs.writeback.start(&vfs);
         }

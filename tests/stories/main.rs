@@ -38,6 +38,9 @@ mod refusals;
 mod regressions;
 mod reliability;
 mod rename_remove;
+mod roaming;
+mod server_copy;
+mod server_side;
 mod streaming;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,7 +20,7 @@ fn status(mount: &Mount, key: &str) -> serde_json::Value {
     status[key].clone()
 }
 
-fn is_offline(mount: &Mount) -> bool {
+pub(crate) fn is_offline(mount: &Mount) -> bool {
     !status(mount, "offline").is_null()
 }
 
@@ -48,7 +48,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// Lists the names in a directory of the mount, in order.
-fn names(mount: &Mount, directory: &str) -> String {
+pub(crate) fn names(mount: &Mount, directory: &str) -> String {
     // A program that starts in a directory of the mount holds the sockets of an embedded server.
     let listed = shell(mount.path(), &format!("ls {directory}")).stdout;
     String::from_utf8(listed)
@@ -59,7 +59,7 @@ fn names(mount: &Mount, directory: &str) -> String {
 }
 
 /// Asserts that what `act` asks of the mount fails because the server cannot be reached.
-fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
+pub(crate) fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
     assert_errno(act, libc::ENETUNREACH);
 }
 
@@ -171,5 +171,69 @@ stories_on! {
         find_again(server, &mount);
         assert_eq!(read(mount.join("docs/b.txt")), "beta\n");
         assert_eq!(names(&mount, "other"), "c.txt");
+    }
+
+    /// What was changed on both sides is kept in both versions.
+    fn both_versions_of_a_conflict_are_kept(server: &TestServer, mount: &Mount)
+    with ["offline=yes", "writeback", "dir_ttl=1", "attr_ttl=0"] {
+        plant(server);
+        assert_eq!(names(mount, "docs"), "a.txt b.txt");
+        lose(server, mount);
+        fs::write(mount.join("docs/a.txt"), "mine\n").unwrap();
+        fs::write(mount.join("docs/b.txt"), "mine, too\n").unwrap();
+        fs::write(mount.join("docs/new.txt"), "my new one\n").unwrap();
+        server.write("docs/a.txt", "theirs, which is longer\n");
+        fs::remove_file(server.root().join("docs/b.txt")).unwrap();
+        server.write("docs/new.txt", "their new one\n");
+        server.hand_over();
+        find_again(server, mount);
+        assert!(wait_for(NOTICED, || status(mount, "uploads")["waiting"] == 0), "{}", mount.log());
+        assert_eq!(server.read("docs/a.txt"), b"theirs, which is longer\n");
+        assert_eq!(server.read("docs/b.txt"), b"mine, too\n");
+        assert_eq!(server.read("docs/new.txt"), b"their new one\n");
+        let beside = |name: &str| {
+            let prefix = format!("{name}.conflict-");
+            let listed = fs::read_dir(mount.join("docs")).unwrap();
+            let names = listed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let found: Vec<_> = names.filter(|it| it.starts_with(&prefix)).collect();
+            assert_eq!(found.len(), 1, "{found:?}");
+            read(mount.join("docs").join(&found[0]))
+        };
+        assert_eq!(beside("a.txt"), "mine\n");
+        assert_eq!(beside("new.txt"), "my new one\n");
+        assert_eq!(read(mount.join("docs/a.txt")), "theirs, which is longer\n");
+        assert!(mount.log().contains("was changed there; this version is /docs/a.txt.conflict-"));
+    }
+
+    /// What a killed mount left is shown by the next one, also without the server, and stored when
+    /// that is back. A file that was read can be changed without the server.
+    fn what_waits_survives_a_kill(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        let home = tempfile::tempdir().unwrap();
+        let option = format!("cache_dir={}", home.path().join("c").display());
+        let options = [option.as_str(), "writeback", "dir_ttl=1", "attr_ttl=0"];
+        let mount = Mount::with_state(server, &options, home.path());
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+        assert_eq!(names(&mount, "."), "docs other");
+        assert_eq!(read(mount.join("docs/a.txt")), "alpha\n");
+        // A listing is on the disk some seconds after it came.
+        assert!(wait_for(NOTICED, || {
+            let stored = shell(home.path(), "find c -path '*/listings/*' -type f | wc -l");
+            String::from_utf8(stored.stdout).unwrap().trim() == "2"
+        }));
+        lose(server, &mount);
+        fs::write(mount.join("docs/new.txt"), "new\n").unwrap();
+        shell(mount.path(), "echo more >> docs/a.txt");
+        mount.kill_nine();
+        let mount = Mount::with_state(server, &options, home.path());
+        assert!(is_offline(&mount));
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt new.txt");
+        assert_eq!(read(mount.join("docs/new.txt")), "new\n");
+        assert_eq!(read(mount.join("docs/a.txt")), "alpha\nmore\n");
+        find_again(server, &mount);
+        assert!(wait_for(NOTICED, || server.root().join("docs/new.txt").exists()), "{}", mount.log());
+        assert!(wait_for(NOTICED, || server.read("docs/a.txt") == b"alpha\nmore\n"));
+        assert_eq!(server.read("docs/new.txt"), b"new\n");
     }
 }

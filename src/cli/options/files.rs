@@ -3,6 +3,9 @@
 use super::{Group, Spec, flag, valued};
 use crate::cli::{accounts, value};
 
+/// Minimum size in bytes of the file system that df shows: one block.
+const LEAST_SPACE: u64 = 4096;
+
 pub(super) static SPECS: &[Spec] = &[
     valued(
         Group::Files,
@@ -178,6 +181,17 @@ pub(super) static SPECS: &[Spec] = &[
         "Show every directory with this mode",
         |to, value| {
             to.dir_mode = Some(value::mode(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
+        "space",
+        "SIZE",
+        "none: 1 PiB free",
+        "Size that df shows if the server reports no space (AVBL, XQUOTA, SITE QUOTA)",
+        |to, value| {
+            to.space = Some(value::size(value, LEAST_SPACE)?);
             Ok(())
         },
     ),

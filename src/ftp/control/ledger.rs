@@ -1,10 +1,10 @@
 //! The ledger of outstanding replies: which command each reply answers, and whether it can.
 //!
 //! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to few commands:
-//! 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that cannot answer its
-//! command shows that client and server are out of step. Some servers send a completion twice,
-//! after an aborted transfer or always. Such a [stray](Fit::Stray) reply is recognised by the reply
-//! before it.
+//! 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST, RNFR and SITE CPFR. A reply that cannot
+//! answer its command shows that client and server are out of step. Some servers send a completion
+//! twice, after an aborted transfer or always. Such a [stray](Fit::Stray) reply is recognised by
+//! the reply before it.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,9 @@ pub(in crate::ftp) enum Verb {
     Pasv,
     /// REST and RANG.
     Restart,
+    /// RNFR and SITE CPFR.
     Rnfr,
+    /// RNTO and SITE CPTO.
     Rnto,
     /// SIZE, MDTM and others that return a value.
     Value,
@@ -38,6 +40,9 @@ pub(in crate::ftp) enum Verb {
 
 impl Verb {
     fn of(line: &[u8]) -> Self {
+        if let Some(copy) = Self::of_copy(line) {
+            return copy;
+        }
         let end = line.iter().position(|byte| *byte == b' ');
         let word = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
         match word.to_ascii_uppercase().as_slice() {
@@ -59,6 +64,16 @@ impl Verb {
             b"SIZE" | b"MDTM" | b"MLST" | b"MFMT" | b"MFF" | b"AVBL" | b"HASH" | b"XSHA256"
             | b"XSHA1" | b"XMD5" | b"XCRC" | b"SITE" | b"OPTS" => Self::Value,
             _ => Self::Other,
+        }
+    }
+
+    /// Returns the verb of the two commands of mod_copy, which are answered like those of a rename.
+    fn of_copy(line: &[u8]) -> Option<Self> {
+        let command = line.get(..10)?.to_ascii_uppercase();
+        match command.as_slice() {
+            b"SITE CPFR " => Some(Self::Rnfr),
+            b"SITE CPTO " => Some(Self::Rnto),
+            _ => None,
         }
     }
 
@@ -272,6 +287,7 @@ mod tests {
             (&["FEAT", "TYPE I"], &[500, 200], &[Answer; 2]),
             (&["RNFR /a", "RNTO /b"], &[350, 250], &[Answer; 2]),
             (&["RNFR /a", "RNTO /b"], &[550, 503], &[Answer; 2]),
+            (&["SITE CPFR /a", "SITE CPTO /b"], &[350, 250], &[Answer; 2]),
             (
                 &["MLST /a", "RNFR /a", "RNTO /b"],
                 &[250, 250, 250],

@@ -60,6 +60,10 @@ pub enum Capability {
     Rang,
     /// Supports AVBL (draft-peterson-streamlined-ftp-command-extensions).
     Avbl,
+    /// SITE QUOTA shows a quota in bytes (mod_quotatab of ProFTPD).
+    SiteQuota,
+    /// XQUOTA shows a quota in bytes (WS_FTP Server).
+    Xquota,
 
     /// MFMT sets times (draft-somers-ftp-mfxx).
     Mfmt,
@@ -75,6 +79,10 @@ pub enum Capability {
     SiteChmod,
     /// MFF sets modes (draft-somers-ftp-mfxx).
     MffMode,
+    /// SITE CHGRP sets groups.
+    SiteChgrp,
+    /// MFF sets groups (draft-somers-ftp-mfxx).
+    MffGroup,
     /// Directories are listed with an x for all who may read them, so modes are Unix modes. Other
     /// systems show `drw-rw-rw-`.
     DirectoryModes,
@@ -92,6 +100,13 @@ pub enum Capability {
     Xmd5,
     /// XCRC returns digests.
     Xcrc,
+
+    /// SITE CPFR and SITE CPTO copy a file on the server (mod_copy of ProFTPD).
+    CopyPair,
+    /// SITE COPY with two paths copies a file on the server.
+    SiteCopy,
+    /// SITE SYMLINK makes symbolic links (mod_site_misc of ProFTPD).
+    SiteSymlink,
 
     /// REST before STOR resumes an upload (RFC 3659 §5).
     RestStor,
@@ -284,6 +299,8 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
         ),
         row(C::Rang, "rang", true, "has no RANG"),
         row(C::Avbl, "avbl", true, "has no AVBL"),
+        row(C::SiteQuota, "sitequota", true, "has no SITE QUOTA"),
+        row(C::Xquota, "xquota", false, "is not known to have XQUOTA"),
         row(C::Mfmt, "mfmt", true, "has no MFMT"),
         row(C::MffModify, "mff", true, "sets no times by MFF"),
         row(C::SiteUtime, "utime", true, "has no SITE UTIME"),
@@ -296,6 +313,8 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
         ),
         row(C::SiteChmod, "chmod", true, "has no SITE CHMOD"),
         row(C::MffMode, "mffmode", true, "sets no modes by MFF"),
+        row(C::SiteChgrp, "chgrp", true, "has no SITE CHGRP"),
+        row(C::MffGroup, "mffgroup", true, "sets no groups by MFF"),
         row(
             C::DirectoryModes,
             "dirmodes",
@@ -313,6 +332,24 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
         row(C::Xsha1, "xsha1", true, "returns no digests by XSHA1"),
         row(C::Xmd5, "xmd5", true, "returns no digests by XMD5"),
         row(C::Xcrc, "xcrc", true, "returns no digests by XCRC"),
+        row(
+            C::CopyPair,
+            "copy",
+            false,
+            "is not known to copy files by SITE CPFR and SITE CPTO",
+        ),
+        row(
+            C::SiteCopy,
+            "sitecopy",
+            false,
+            "is not known to copy files by SITE COPY",
+        ),
+        row(
+            C::SiteSymlink,
+            "symlink",
+            false,
+            "is not known to make links by SITE SYMLINK",
+        ),
         row(C::RestStor, "reststor", true, "resumes no uploads by REST"),
         row(C::Appe, "appe", true, "resumes no uploads by APPE"),
         row(
@@ -441,8 +478,8 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
     ]
 };
 
-// A profile stores what the user disabled in 64 bits.
-const _: () = assert!(Capability::COUNT <= 64);
+// A profile stores what the user disabled in 128 bits.
+const _: () = assert!(Capability::COUNT <= 128);
 
 // The table is indexed by the enum's values.
 #[expect(

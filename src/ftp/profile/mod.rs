@@ -98,7 +98,7 @@ struct ProfileInner {
     /// Number of observations against a capability that do not yet suffice for a finding.
     strikes: [AtomicU8; Capability::COUNT],
     /// Capabilities disabled by the user, as a bit set of indices.
-    without: u64,
+    without: u128,
     early_proofs: AtomicU8,
     demotions: AtomicU32,
     /// Session limit of the server as observed; 0 while unknown.
@@ -141,7 +141,9 @@ impl Default for ProfileInner {
 impl ServerProfile {
     /// Creates a profile of an unknown server with the capabilities `without` disabled.
     pub fn without(without: &[Capability]) -> Self {
-        let bits = without.iter().fold(0, |bits, it| bits | 1 << it.index());
+        let bits = without
+            .iter()
+            .fold(0_u128, |bits, it| bits | 1 << it.index());
         let inner = ProfileInner {
             without: bits,
             ..ProfileInner::default()
@@ -458,6 +460,15 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
         // 550.
         (C::MdtmSet, features.has("MDTM")),
         (C::MffMode, fact("unix.mode")),
+        (C::MffGroup, fact("unix.group")),
+        // mod_copy announces its three commands by this one.
+        (
+            C::CopyPair,
+            features.has("SITE COPY") || features.has("SITE CPFR"),
+        ),
+        (C::SiteCopy, features.has("SITE COPY")),
+        (C::SiteSymlink, features.has("SITE SYMLINK")),
+        (C::Xquota, features.has("XQUOTA")),
         (C::Hash, features.has("HASH")),
         (C::Xsha256, features.has("XSHA256")),
         (C::Xsha1, features.has("XSHA1")),

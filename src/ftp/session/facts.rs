@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pipelined::FactsCommand;
 use super::{Session, first_word, malformed};
-use crate::ftp::digest::{Digest, DigestCommand};
+use crate::ftp::digest::{Algorithm, Digest, DigestCommand};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
 use crate::ftp::path::RemotePath;
@@ -94,6 +94,29 @@ impl Session {
             return Err(Error::Refused { command, reply });
         }
         Ok(command.parse_reply(&reply))
+    }
+
+    /// Selects the algorithm of HASH (`OPTS HASH`, draft-bryan-ftpext-hash §3.2), unless it is the
+    /// only one. Returns whether FEAT lists it.
+    ///
+    /// # Errors
+    /// The server refused, or the session failed.
+    pub fn select_hash(&mut self, algorithm: Algorithm) -> Result<bool, Error> {
+        let listed = self.features().parameters("HASH").unwrap_or_default();
+        let names: Vec<_> = listed
+            .split([';', ' '])
+            .filter(|it| !it.is_empty())
+            .collect();
+        let is_wanted = |name: &&str| {
+            let name = name.trim_end_matches('*');
+            name.eq_ignore_ascii_case(algorithm.name())
+        };
+        let is_listed = names.iter().any(is_wanted);
+        if is_listed && names.len() > 1 {
+            let line = format!("OPTS HASH {}", algorithm.name());
+            self.completed("OPTS HASH", line.as_bytes())?;
+        }
+        Ok(is_listed)
     }
 
     /// Returns the facts of one name (MLST, RFC 3659 §7).

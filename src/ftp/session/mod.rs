@@ -3,6 +3,7 @@
 
 pub(super) mod batch;
 pub(super) mod certificate;
+mod copy;
 pub(super) mod facts;
 mod heard_read;
 pub(super) mod list;
@@ -10,6 +11,7 @@ pub(super) mod list_form;
 pub(super) mod login;
 pub(super) mod pipelined;
 pub(super) mod prepared;
+pub(super) mod quota;
 pub(super) mod restart_marker;
 pub(super) mod set_facts;
 pub(super) mod start;

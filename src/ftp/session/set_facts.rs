@@ -1,6 +1,6 @@
 //! Changing properties of a file: modification time (MFMT and MFF of draft-somers-ftp-mfxx, SITE
-//! UTIME, MDTM), mode (SITE CHMOD, MFF) and name (RNFR and RNTO, RFC 959 §4.1.3), in one write if
-//! the server supports pipelining.
+//! UTIME, MDTM), mode (SITE CHMOD, MFF), group (SITE CHGRP, MFF) and name (RNFR and RNTO, RFC 959
+//! §4.1.3), in one write if the server supports pipelining.
 
 use super::Session;
 use crate::ftp::error::Error;
@@ -9,7 +9,7 @@ use crate::ftp::reply::Reply;
 use crate::ftp::text::escaped;
 use crate::ftp::time::timestamp;
 
-/// A time or mode, and the command that sets it. Times are in UTC seconds since the epoch.
+/// A time, mode or group, and the command that sets it. Times are in UTC seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
     /// Time, by MFMT.
@@ -26,16 +26,21 @@ pub enum Setting {
     SiteChmod(u32),
     /// Permission bits, by MFF.
     MffMode(u32),
+    /// Group by its number, by `SITE CHGRP`.
+    SiteChgrp(u32),
+    /// Group by its number, by MFF.
+    MffGroup(u32),
 }
 
 impl Setting {
     fn verb(self) -> &'static str {
         match self {
             Self::Mfmt(_) => "MFMT",
-            Self::MffModify(_) | Self::MffMode(_) => "MFF",
+            Self::MffModify(_) | Self::MffMode(_) | Self::MffGroup(_) => "MFF",
             Self::SiteUtime(_) | Self::OldSiteUtime(_) => "SITE UTIME",
             Self::Mdtm(_) => "MDTM",
             Self::SiteChmod(_) => "SITE CHMOD",
+            Self::SiteChgrp(_) => "SITE CHGRP",
         }
     }
 
@@ -55,6 +60,8 @@ impl Setting {
             Self::Mdtm(seconds) => format!("MDTM {} ", to_timestamp(seconds)?),
             Self::SiteChmod(mode) => format!("SITE CHMOD {mode:03o} "),
             Self::MffMode(mode) => format!("MFF UNIX.mode={mode:04o}; "),
+            Self::SiteChgrp(group) => format!("SITE CHGRP {group} "),
+            Self::MffGroup(group) => format!("MFF UNIX.group={group}; "),
         };
         Ok((before, String::new()))
     }
@@ -212,6 +219,8 @@ mod tests {
             (Setting::Mdtm(seconds), format!("MDTM {time} /f")),
             (Setting::SiteChmod(0o644), "SITE CHMOD 644 /f".to_owned()),
             (Setting::MffMode(0o644), "MFF UNIX.mode=0644; /f".to_owned()),
+            (Setting::SiteChgrp(100), "SITE CHGRP 100 /f".to_owned()),
+            (Setting::MffGroup(100), "MFF UNIX.group=100; /f".to_owned()),
         ] {
             assert_eq!(spelled(setting), line);
             assert!(line.starts_with(setting.verb()));

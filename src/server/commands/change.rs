@@ -1,4 +1,7 @@
-//! DELE, RNFR, RNTO (RFC 959), MFMT (draft-somers-ftp-mfxx), SITE CHMOD, SITE UTIME.
+//! DELE, RNFR, RNTO (RFC 959), MFMT (draft-somers-ftp-mfxx), SITE CHMOD, SITE UTIME, SITE CPFR,
+//! SITE CPTO, SITE SYMLINK.
+
+use std::os::unix::fs::MetadataExt;
 
 use crate::server::reply::{Answer, Reply, Stop, refused};
 use crate::server::session::Session;
@@ -63,6 +66,41 @@ pub(super) fn site_utime(session: &mut Session, argument: &[u8]) -> Answer {
         .place(path, LastLink::Followed)?
         .set_modified(modified)?;
     Ok(Reply::new(200, "Time changed"))
+}
+
+/// Names the file that SITE CPTO copies, as in ProFTPD's mod_copy.
+pub(super) fn site_cpfr(session: &mut Session, argument: &[u8]) -> Answer {
+    session.place(argument, LastLink::Followed)?.stat_file()?;
+    session.copy_from = Some(session.path(argument)?);
+    Ok(Reply::new(350, "Say SITE CPTO now"))
+}
+
+/// Copies a file. Replaces the contents of an existing one.
+pub(super) fn site_cpto(session: &mut Session, argument: &[u8]) -> Answer {
+    let from = session
+        .copy_from
+        .take()
+        .ok_or_else(|| refused(503, "Say SITE CPFR first"))?;
+    let from = session.serving.tree.find(&from, LastLink::Followed)?;
+    let mut source = from.open_to_read()?;
+    let mut target = session
+        .place(argument, LastLink::Followed)?
+        .open_to_write()?
+        .file;
+    let (one, other) = (source.metadata()?, target.metadata()?);
+    if (one.dev(), one.ino()) == (other.dev(), other.ino()) {
+        return Err(refused(550, "A file cannot be copied to itself"));
+    }
+    target.set_len(0)?;
+    std::io::copy(&mut source, &mut target)?;
+    Ok(Reply::new(250, "Copied"))
+}
+
+/// Handles `SITE SYMLINK target path`. The target ends at the first blank.
+pub(super) fn site_symlink(session: &mut Session, argument: &[u8]) -> Answer {
+    let (target, path) = word_and_path(argument)?;
+    session.place(path, LastLink::Kept)?.make_link(target)?;
+    Ok(Reply::new(200, "Link made"))
 }
 
 fn word_and_path(argument: &[u8]) -> Result<(&[u8], &[u8]), Stop> {

@@ -136,6 +136,14 @@ const VERBS: &[Verb] = &[
         Needs::Change,
         change::site_utime,
     ),
+    feature("SITE CPFR", "SITE CPFR", Needs::Change, change::site_cpfr),
+    feature("SITE CPTO", "SITE CPTO", Needs::Change, change::site_cpto),
+    feature(
+        "SITE SYMLINK",
+        "SITE SYMLINK",
+        Needs::Change,
+        change::site_symlink,
+    ),
 ];
 
 /// Whether the verb or feature is disabled.
@@ -160,6 +168,9 @@ pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
     verb.needs.check(session, &command.argument)?;
     if name != "RNTO" {
         session.rename_from = None;
+    }
+    if name != "SITE CPTO" {
+        session.copy_from = None;
     }
     (verb.run)(session, &command.argument)
 }

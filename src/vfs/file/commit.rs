@@ -20,6 +20,17 @@ impl OpenFile {
     /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
     pub(in crate::vfs) fn commit(&self, cancel: &Cancel) -> Result<Option<Attributes>, Errno> {
         let _pass = self.enter(cancel)?;
+        if self.is_dirty()
+            && let Some(copy) = self.copied()
+        {
+            let stored = self.store_copy(&copy, cancel);
+            if stored.is_err() {
+                self.state().failure = UploadFailure::Reported;
+            }
+            if let Some(stored) = stored? {
+                return Ok(Some(stored));
+            }
+        }
         let Some(spooled) = self.local() else {
             return Ok(None);
         };
@@ -166,7 +177,7 @@ impl OpenFile {
         attributes
     }
 
-    fn set_late(
+    pub(super) fn set_late(
         &self,
         target: &RemotePath,
         late: LateAttributes,
@@ -224,7 +235,7 @@ impl OpenFile {
 
 /// Merges what the server reports about the stored file into `attributes`. Values that it does not
 /// report stay as they were written, except for a mode that may not have been set.
-fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFacts) {
+pub(super) fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFacts) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
@@ -236,7 +247,7 @@ fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFa
 
 /// Returns the version of the stored file, on which the next change is based. A time that the
 /// server did not report is that of this machine.
-fn version_after(attributes: &Attributes, stored: StoredFacts) -> Version {
+pub(super) fn version_after(attributes: &Attributes, stored: StoredFacts) -> Version {
     Version {
         modified: stored.modified.and(attributes.modified),
         ..Version::from(attributes)

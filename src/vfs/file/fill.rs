@@ -1,8 +1,10 @@
 //! The whole of a remote file into a spool, before a program changes it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
+use crate::disk_cache::CachedFile;
 use crate::ftp::Version;
 use crate::remote::{self, ErrorKind};
 use crate::vfs::local::error::SpoolError;
@@ -52,6 +54,36 @@ pub(in crate::vfs) fn fill(
             outcome => return outcome,
         }
     }
+}
+
+/// Copies all of `cached` to the start of `spool`, and returns its size. Returns `None` if the
+/// cache does not have all of it.
+///
+/// # Errors
+/// Those of the spool.
+pub(in crate::vfs) fn fill_from_cache(
+    spool: &Spool,
+    cached: &CachedFile,
+) -> Result<Option<u64>, SpoolError> {
+    let size = cached.size();
+    let whole = 0..size;
+    let has_all = |present: Vec<Range<u64>>| whole.is_empty() || present.contains(&whole);
+    if !cached.present().is_ok_and(has_all) {
+        return Ok(None);
+    }
+    let mut buffer = vec![0; FILL_BUFFER];
+    let mut offset = 0;
+    while offset < size {
+        let length = (size - offset).min(FILL_BUFFER as u64);
+        let some = buffer.get_mut(..length as usize).unwrap_or_default();
+        if cached.read(offset, some).is_err() {
+            spool.set_len(0)?;
+            return Ok(None);
+        }
+        spool.write_at(offset, some)?;
+        offset += length;
+    }
+    Ok(Some(size))
 }
 
 /// Downloads one version, `version`, of `source`.

@@ -1,4 +1,5 @@
-//! Contents that a killed mount left: they are uploaded only if the server's file is unchanged.
+//! Contents that were closed while the server could not be asked, or that a killed mount left: they
+//! are uploaded only if the server's file is unchanged.
 
 use std::sync::{Arc, Weak};
 
@@ -22,6 +23,18 @@ pub(super) enum ClosedBy {
     /// One that was killed. Before the first upload of this spool, the server's file must be found
     /// unchanged. If it is not, the contents are kept in this place.
     KilledMount(StateDir, Weak<Spool>),
+    /// This one, without the server. Before the first upload of this spool, the server's file must
+    /// be found unchanged. If it is not, the contents are stored under another name.
+    Offline(Weak<Spool>),
+}
+
+/// Why contents must not be uploaded before the server's file is found unchanged.
+#[derive(Debug)]
+enum Unchecked {
+    /// A killed mount left them in this place.
+    Left(StateDir),
+    /// They were closed without the server.
+    Offline,
 }
 
 /// What became of contents that cannot be uploaded.
@@ -75,23 +88,34 @@ impl OpenFile {
     /// them yet.
     pub(in crate::vfs) fn is_left(&self) -> bool {
         self.sealed()
-            .is_some_and(|sealed| self.place_of_left(&sealed).is_some())
+            .is_some_and(|sealed| matches!(self.unchecked(&sealed), Some(Unchecked::Left(_))))
     }
 
-    /// Returns where a killed mount left `spooled`, if it did.
-    fn place_of_left(&self, spooled: &Spooled) -> Option<StateDir> {
-        match &self.state().origin {
-            ClosedBy::KilledMount(place, left)
-                if std::ptr::eq(left.as_ptr(), Arc::as_ptr(&spooled.spool)) =>
-            {
-                Some(place.clone())
-            }
-            ClosedBy::KilledMount(..) | ClosedBy::ThisMount => None,
+    /// Records that `spooled` was closed, which supersedes what was closed before.
+    pub(super) fn note_closed(&self, spooled: &Spooled) {
+        let is_offline = self.services.remote.offline().is_some();
+        let mut state = self.state();
+        let was_offline = matches!(state.origin, ClosedBy::Offline(_));
+        if is_offline || was_offline {
+            state.origin = ClosedBy::Offline(Arc::downgrade(&spooled.spool));
         }
     }
 
-    /// Compares contents that a killed mount left with what the server has. Returns the attributes
-    /// of the server's file if it has them already. Does nothing for other contents.
+    /// Returns why the server's file must be compared before `spooled` is uploaded, if it must.
+    fn unchecked(&self, spooled: &Spooled) -> Option<Unchecked> {
+        let is_it = |spool: &Weak<Spool>| std::ptr::eq(spool.as_ptr(), Arc::as_ptr(&spooled.spool));
+        match &self.state().origin {
+            ClosedBy::KilledMount(place, left) if is_it(left) => {
+                Some(Unchecked::Left(place.clone()))
+            }
+            ClosedBy::Offline(closed) if is_it(closed) => Some(Unchecked::Offline),
+            ClosedBy::KilledMount(..) | ClosedBy::Offline(_) | ClosedBy::ThisMount => None,
+        }
+    }
+
+    /// Compares contents that a killed mount left, or that were closed without the server, with
+    /// what the server has. Returns the attributes of the server's file if it has them already.
+    /// Does nothing for other contents.
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] if another client changed the file; else the server cannot be asked,
@@ -101,7 +125,7 @@ impl OpenFile {
         spooled: &Spooled,
         pending: &Pending,
     ) -> Result<Option<Attributes>, remote::Error> {
-        if self.place_of_left(spooled).is_none() {
+        if self.unchecked(spooled).is_none() {
             return Ok(None);
         }
         let remote = self.services.remote.uncancelled();
@@ -117,20 +141,27 @@ impl OpenFile {
         })
     }
 
-    /// Gives up contents that a killed mount left: moves them to where the user finds them, and the
-    /// file loses them. What a program has written since stays in the file.
+    /// Gives up contents whose file has changed on the server: they are stored under another name,
+    /// or moved to where the user finds them, and the file loses them. What a program has written
+    /// since stays in the file.
     pub(in crate::vfs) fn give_up_left(
         &self,
         pass: &Pass<'_>,
         problem: &remote::Error,
     ) -> LeftContents {
         let sealed = self.sealed();
-        let left = sealed.and_then(|sealed| Some((self.place_of_left(&sealed)?, sealed)));
-        let Some((place, sealed)) = left else {
+        let left = sealed.and_then(|sealed| Some((self.unchecked(&sealed)?, sealed)));
+        let Some((unchecked, sealed)) = left else {
             return LeftContents::NotLeft;
         };
         let record = sealed.spool.journal_record();
-        match conflict::keep(record, &place, &problem.path, problem) {
+        let kept = match unchecked {
+            Unchecked::Left(place) => conflict::keep(record, &place, &problem.path, problem)
+                .map(|words| format!("closed before ftpfs was killed, {words}"))
+                .map_err(|words| format!("closed before ftpfs was killed, {words}")),
+            Unchecked::Offline => self.keep_beside(&sealed, problem),
+        };
+        match kept {
             Err(words) => LeftContents::Stay(words),
             Ok(words) => {
                 if self.state().contents.is_visible(&sealed) {
@@ -141,6 +172,41 @@ impl OpenFile {
                 LeftContents::Kept(words)
             }
         }
+    }
+}
+
+impl OpenFile {
+    /// Keeps contents that were closed without the server: under another name on the server if
+    /// another client has changed the file, or on the local disk. Returns what to say about it.
+    ///
+    /// # Errors
+    /// They stay where they are. Returns what to say about it.
+    fn keep_beside(&self, sealed: &Spooled, problem: &remote::Error) -> Result<String, String> {
+        const CLOSED: &str = "closed while the server could not be reached,";
+        let record = sealed.spool.journal_record();
+        if problem.kind == ErrorKind::Changed
+            && let Some(pending) = self.pending_of(sealed)
+        {
+            let remote = self.services.remote.uncancelled();
+            match conflict::store_beside(&remote, &pending, sealed.spool.file()) {
+                Ok(path) => {
+                    record.done();
+                    return Ok(format!(
+                        "{CLOSED} was changed there; this version is {path}"
+                    ));
+                }
+                Err(error) if error.kind.transience().may_pass() => {
+                    return Err(format!("{CLOSED} was changed there: {error}"));
+                }
+                Err(error) => log::debug!("{error}"),
+            }
+        }
+        let Some(place) = record.place() else {
+            return Err(format!("{CLOSED} cannot be stored: {problem}"));
+        };
+        conflict::keep(record, &place, &problem.path, problem)
+            .map(|words| format!("{CLOSED} {words}"))
+            .map_err(|words| format!("{CLOSED} {words}"))
     }
 }
 

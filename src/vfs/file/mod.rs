@@ -9,6 +9,7 @@
 //! close, `naming` handles files that lose their name, and `follow` files that grow while they are
 //! read.
 
+mod attributes;
 mod commit;
 pub(super) mod fill;
 mod follow;
@@ -18,14 +19,16 @@ mod naming;
 mod partial;
 pub(super) mod remote_file;
 mod sealed;
+pub(super) mod server_copy;
+mod status;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{Precision, Version};
+use crate::ftp::Version;
 use crate::guarded::OnDrop;
 
 use super::attr::to_seconds;
@@ -42,6 +45,10 @@ use left::ClosedBy;
 pub(super) use left::LeftContents;
 use naming::Naming;
 use remote_file::FileServices;
+use server_copy::ServerCopy;
+
+/// What an open file contains, and its upload.
+type FileContents = WriteState<Arc<Reader>, Spooled, ServerCopy>;
 
 /// An open file.
 #[derive(Debug)]
@@ -58,12 +65,14 @@ pub(super) struct OpenFile {
     /// Shared by threads that change the spool, exclusive for replacing the spool; held only for
     /// local I/O.
     changing: RwLock<()>,
+    /// Whether the server is copying another file to this one.
+    copying: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    contents: WriteState<Arc<Reader>, Spooled>,
+    contents: FileContents,
     /// The spool being filled from the server.
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
@@ -141,7 +150,7 @@ impl OpenFile {
     fn new(
         services: &Arc<FileServices>,
         ino: Ino,
-        contents: WriteState<Arc<Reader>, Spooled>,
+        contents: FileContents,
         attributes: Attributes,
         base: Option<Version>,
     ) -> Self {
@@ -165,6 +174,7 @@ impl OpenFile {
             gate: Gate::default(),
             append: Mutex::new(()),
             changing: RwLock::new(()),
+            copying: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -203,7 +213,7 @@ impl OpenFile {
     /// program may still write to always does, because all programs must see what is written.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
-        if state.is_spooled() || state.naming.is_unlinked() {
+        if state.holds_contents() || state.naming.is_unlinked() {
             return true;
         }
         let version = Version::from(attributes);
@@ -219,25 +229,6 @@ impl OpenFile {
         state.base = Some(version);
         state.attributes = attributes.clone();
         true
-    }
-
-    /// Returns the attributes to show, if they are newer than the server's.
-    pub(super) fn attributes(&self) -> Option<Attributes> {
-        let state = self.state();
-        let attributes = state.attributes.clone();
-        match state.contents.local() {
-            Some(spooled) => Some(Attributes {
-                size: Some(spooled.spool.len()),
-                ..attributes
-            }),
-            None => state.naming.is_unlinked().then_some(attributes),
-        }
-    }
-
-    /// Returns the size that programs see, if it is known.
-    pub(super) fn visible_size(&self) -> Option<u64> {
-        let local = self.attributes().and_then(|local| local.size);
-        local.or_else(|| self.base()?.size)
     }
 
     /// Returns the version that the server has under this file's name, or `None` if it has no file.
@@ -293,6 +284,10 @@ impl OpenFile {
                 let bytes = self.read_local(&spooled, offset, length, may)?;
                 self.note_local_end(&spooled, offset, &bytes);
                 Ok(bytes)
+            }
+            Visible::Copied(_) => {
+                self.make_changeable(Needed::All, may.cancel()?)?;
+                self.read(offset, length, may)
             }
         }
     }
@@ -373,20 +368,16 @@ impl OpenFile {
         };
         let progress = |copy: Option<Spooled>| copy.map_or(0, |copy| copy.store.progress());
         let filled = filling.map_or(0, |spool| spool.len());
+        // The server does not say how far it is. The deadline of its reply ends the wait.
+        let copied = if self.copying.load(Ordering::Relaxed) {
+            to_seconds(SystemTime::now()).unsigned_abs()
+        } else {
+            0
+        };
         progress(local)
             .wrapping_add(progress(sealed))
             .wrapping_add(filled)
-    }
-
-    /// Updates attributes after the server accepted new ones under the file's name.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
-        let mut state = self.state();
-        let before = state.attributes.modified;
-        change(&mut state.attributes);
-        let now = state.attributes.modified;
-        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
-            base.modified = now;
-        }
+            .wrapping_add(copied)
     }
 
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that
@@ -398,35 +389,8 @@ impl OpenFile {
                 reader.forget_idle(bytes);
             }
             Visible::Local(spooled) => spooled.store.release_idle(transfers),
+            Visible::Copied(_) => {}
         }
-    }
-
-    /// Records a time that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.contents.set_late_modified(Some(seconds));
-        state.attributes.modified = Some((seconds, Precision::Second));
-        drop(state);
-        self.record_attributes();
-        true
-    }
-
-    /// Records a mode that is set when the waiting bytes are stored. Returns false if none are
-    /// waiting.
-    pub(super) fn set_mode_later(&self, mode: u32) -> bool {
-        let mut state = self.state();
-        if !state.takes_attributes() {
-            return false;
-        }
-        state.attributes.mode = Some(mode);
-        state.contents.set_late_mode(mode);
-        drop(state);
-        self.record_attributes();
-        true
     }
 
     /// Applies `change` to a spool that may be changed. A file that was only read so far is fetched
@@ -491,6 +455,9 @@ impl OpenFile {
         if self.is_spooled() {
             return Ok(());
         }
+        if let Some(copy) = self.copied() {
+            return self.fetch_copy(&copy, cancel);
+        }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         if let Some(size) = version.size {
@@ -499,15 +466,35 @@ impl OpenFile {
         }
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        let length = fill::fill(
-            &spooled.spool,
-            &self.services.source(self.ino),
-            version,
-            cancel,
-        )?;
+        let length = match self.fill_offline(&spooled.spool, &version)? {
+            Some(length) => length,
+            None => fill::fill(
+                &spooled.spool,
+                &self.services.source(self.ino),
+                version,
+                cancel,
+            )?,
+        };
         spooled.store.filled(length);
         self.state().contents.begin_draft(spooled);
         Ok(())
+    }
+
+    /// Fills `spool` from the persistent cache while the server cannot be reached.
+    fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
+        let services = &self.services;
+        if services.remote.offline().is_none() {
+            return Ok(None);
+        }
+        let path = services.inodes.path(self.ino)?;
+        let cached = services
+            .disk
+            .as_ref()
+            .and_then(|disk| disk.find(&path, version));
+        match cached {
+            Some(cached) => Ok(fill::fill_from_cache(spool, &cached)?),
+            None => Ok(None),
+        }
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.
@@ -515,27 +502,22 @@ impl OpenFile {
         // An upload of the file must end first.
         let _pass = self.enter(cancel)?;
         if !self.is_spooled() {
+            let copy = self.copied();
             let spooled = empty_spool(&self.services, self.ino)?;
             self.state().contents.begin_draft(spooled);
+            if let Some(copy) = copy {
+                copy.discard();
+            }
         }
         Ok(())
     }
 
-    fn touch(&self) {
-        let now = to_seconds(SystemTime::now());
-        let mut state = self.state();
-        state.contents.set_late_modified(None);
-        state.attributes.modified = Some((now, Precision::Second));
-        if state.failure == UploadFailure::Reported {
-            state.failure = UploadFailure::None;
-        }
-    }
-
     /// Returns the contents that programs see.
-    fn visible(&self) -> Visible<Arc<Reader>, Spooled> {
+    fn visible(&self) -> Visible<Arc<Reader>, Spooled, ServerCopy> {
         match self.state().contents.visible() {
             Visible::Remote(reader) => Visible::Remote(Arc::clone(reader)),
             Visible::Local(spooled) => Visible::Local(spooled.clone()),
+            Visible::Copied(copy) => Visible::Copied(copy.clone()),
         }
     }
 
@@ -553,6 +535,11 @@ impl OpenFile {
 impl State {
     fn is_spooled(&self) -> bool {
         self.contents.local().is_some()
+    }
+
+    /// Whether these contents are newer than the server's file of this name.
+    fn holds_contents(&self) -> bool {
+        self.is_spooled() || self.contents.copied().is_some()
     }
 
     fn is_dirty(&self) -> bool {

@@ -21,6 +21,11 @@ pub(super) enum Naming {
 }
 
 impl Naming {
+    /// Whether the file has a name.
+    pub(super) fn is_linked(&self) -> bool {
+        !self.is_unlinked()
+    }
+
     /// Whether the file has no name.
     pub(super) fn is_unlinked(&self) -> bool {
         match self {
@@ -43,7 +48,7 @@ impl OpenFile {
 
     /// Whether its contents are read from the server and would be lost with the file there.
     pub(in crate::vfs) fn needs_server(&self) -> bool {
-        !self.is_spooled()
+        !self.state().holds_contents()
     }
 
     /// Fetches the contents before the file on the server is deleted or replaced.
@@ -52,6 +57,10 @@ impl OpenFile {
         _pass: &Pass<'_>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
+        if self.is_copied() {
+            // It has a name of its own on the server.
+            return Ok(());
+        }
         self.fetch(cancel)
     }
 

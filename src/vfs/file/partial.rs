@@ -232,7 +232,8 @@ impl OpenFile {
         }
     }
 
-    /// Aborts an early upload before its directory is renamed.
+    /// Aborts an early upload before its directory is renamed, and fetches a copy that the server
+    /// has made.
     ///
     /// # Errors
     /// `BUSY` if it has discarded what it has sent, and cannot begin again.
@@ -242,6 +243,10 @@ impl OpenFile {
                 return Err(Errno::BUSY);
             };
             spooled.store.end_early_upload();
+        }
+        if self.is_copied() {
+            // Its temporary name is in that directory.
+            self.fetch(&Cancel::never())?;
         }
         Ok(())
     }

@@ -61,6 +61,15 @@ impl FileServices {
         self.remote_file(ino)
     }
 
+    /// Returns the source of the whole file at `path`, which is a temporary name.
+    pub(in crate::vfs) fn source_at(&self, path: RemotePath) -> Arc<dyn RangeSource> {
+        Arc::new(FixedFile {
+            remote: self.remote.clone(),
+            transfers: self.transfers.clone(),
+            path,
+        })
+    }
+
     /// Returns an uploader of `spool` to the path of `ino`.
     pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Uploader {
         Uploader::new(self.remote_file(ino), Arc::clone(spool))
@@ -191,6 +200,40 @@ struct RemoteFile {
     /// Whether the spools may run out of room, so that uploads should send copies of pages.
     sends_copies: bool,
     ino: Ino,
+}
+
+/// A file on the server that keeps its path.
+struct FixedFile {
+    remote: RemoteHandle,
+    transfers: Transfers,
+    path: RemotePath,
+}
+
+impl RangeSource for FixedFile {
+    fn retry_mode(&self) -> RetryMode {
+        self.remote.retry_mode()
+    }
+
+    fn path(&self) -> RemotePath {
+        self.path.clone()
+    }
+
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
+        let transfer = self.remote.with(cancel).open_at(&self.path, offset)?;
+        let start = transfer.start();
+        let ticket = self
+            .transfers
+            .begin(self.path.clone(), Direction::Download, Extent::Bytes(0));
+        Ok((Box::new(Metered { transfer, ticket }), start))
+    }
+
+    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
+        self.remote.with(cancel).version(&self.path)
+    }
 }
 
 /// A transfer whose bytes are counted.

@@ -42,6 +42,7 @@ impl OpenFile {
                 return Ok(false);
             };
             spooled.spool.journal_record().persist(&noted)?;
+            self.note_closed(spooled);
             if !self.seal(spooled, generation, &noted) {
                 spooled.spool.journal_record().done();
                 return Ok(false);
@@ -124,6 +125,9 @@ impl OpenFile {
         if let Some(spooled) = self.local() {
             spooled.store.cancel();
             spooled.store.end_early_upload();
+        }
+        if let Some(copy) = self.copied() {
+            copy.discard();
         }
         left
     }

@@ -99,7 +99,10 @@ impl Vfs {
             return self.store(file, cancel);
         }
         let failure = file.take_failure();
-        if file.is_partial() || !self.writeback.has_capacity_for(file) {
+        if file.is_partial()
+            || file.is_copied()
+            || !self.writeback.has_capacity_for(file, self.is_offline())
+        {
             return self.store(file, cancel);
         }
         match file.persist() {
@@ -182,12 +185,12 @@ impl Vfs {
     }
 
     /// Whether releasing `opened` requires work on the server: storing pages of a shared mapping
-    /// that were written after the last close, deleting a file that lost its name, or asking for
-    /// the size of a file that changed.
+    /// that were written after the last close, deleting a file that lost its name or a copy that
+    /// was not stored, or asking for the size of a file that changed.
     fn needs_release(&self, opened: &FileHandle) -> bool {
         let file = &opened.file;
         let stores = opened.stores && file.needs_store() && self.owes_closing(file);
-        stores || file.is_hidden() || file.has_changed()
+        stores || file.is_hidden() || file.is_copied() || file.has_changed()
     }
 
     fn owes_closing(&self, file: &OpenFile) -> bool {

@@ -4,6 +4,7 @@ mod adopt;
 mod cached;
 mod case;
 mod close;
+mod copy;
 mod directories;
 mod flush;
 mod follow;
@@ -24,13 +25,17 @@ mod symlink;
 mod unlink;
 mod warmup;
 mod write;
+mod xattr;
 
+pub(crate) use copy::CopyEnd;
 pub(crate) use flush::FlushOutcome;
 pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{HealthSummary, Report, Stage, Waiting};
 pub(crate) use warmup::{ContentCounts, WarmupCounts};
+pub(crate) use xattr::ExtendedAttribute;
 
 pub(super) use follow::ReplacedNames;
 pub(super) use statfs::StatfsCache;
+pub(super) use xattr::RecentDigests;

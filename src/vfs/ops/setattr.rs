@@ -27,6 +27,8 @@ pub(crate) struct Changes {
     pub gid: Option<u32>,
     /// New modification time.
     pub modified: Option<SystemTime>,
+    /// Whether a change of the size removes the setuid and setgid bits.
+    pub drops_modes: bool,
 }
 
 impl Vfs {
@@ -42,6 +44,14 @@ impl Vfs {
         self.check_owner(changes)?;
         if let Some(size) = changes.size {
             self.set_size(ino, handle, size, cancel)?;
+            if changes.drops_modes
+                && let Some(file) = self.inodes.open_file(ino)
+            {
+                file.drop_privileged_mode();
+            }
+        }
+        if let Some(group) = changes.gid.filter(|group| *group != self.options.gid) {
+            self.set_group(ino, group, cancel)?;
         }
         if let Some(mode) = changes.mode {
             self.set_mode(ino, mode & 0o7777, cancel)?;
@@ -55,13 +65,45 @@ impl Vfs {
     /// Checks the requested owner. FTP has no chown, so only the owner that is shown anyway is
     /// allowed, unless the user wants refusals to be ignored.
     fn check_owner(&self, changes: &Changes) -> Result<(), Errno> {
-        let shown = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
-        if self.options.ignores_refused_attributes
-            || shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid)
-        {
+        let is_shown = changes.uid.is_none_or(|owner| owner == self.options.uid);
+        if self.options.ignores_refused_attributes || is_shown {
             Ok(())
         } else {
             Err(Errno::PERM)
+        }
+    }
+
+    /// Sets the group on the server, which the mount does not show: all its files have one group
+    /// here. What is not stored yet cannot have another group.
+    fn set_group(&self, ino: Ino, group: u32, cancel: &Cancel) -> Result<(), Errno> {
+        let open = self.inodes.open_file(ino);
+        let is_waiting = open.is_some_and(|file| file.is_dirty() || file.has_sealed());
+        let is_file = !self.inodes.kind(ino)?.is_directory();
+        let set = if is_waiting {
+            None
+        } else {
+            let path = self.inodes.path(ino)?;
+            Some(self.remote.with(cancel).set_group(&path, group, is_file))
+        };
+        match set {
+            Some(Ok(())) => Ok(()),
+            None if self.options.ignores_refused_attributes => Ok(()),
+            Some(Err(error)) if self.ignores(&error) => {
+                log::debug!("{error}");
+                Ok(())
+            }
+            None => Err(Errno::PERM),
+            // As chown(2) says it.
+            Some(Err(error))
+                if matches!(
+                    error.kind,
+                    ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::InvalidName
+                ) =>
+            {
+                log::debug!("{error}");
+                Err(Errno::PERM)
+            }
+            Some(Err(error)) => Err(error.into()),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Blocking;
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
+use crate::remote::Space;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 
@@ -16,9 +17,9 @@ const TTL: Duration = Duration::from_secs(10);
 /// How long to wait for the server's reply. After that, the last known value is used.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Free bytes, if the server reports them.
+/// The space for this user, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FreeSpace(pub Option<u64>);
+pub(crate) struct FreeSpace(pub Option<Space>);
 
 /// The last reply.
 #[derive(Debug, Default)]
@@ -36,8 +37,17 @@ struct State {
 
 impl Vfs {
     /// Returns the free space at the root of the mount: the server's reply, or the last known value
-    /// if that takes long.
+    /// if that takes long, or what the user chose.
     pub(crate) fn space(self: &Arc<Self>, may: Blocking<'_>) -> Result<FreeSpace, Errno> {
+        let FreeSpace(reported) = self.reported_space(may)?;
+        let chosen = self.options.space.map(|size| Space {
+            available: size,
+            total: Some(size),
+        });
+        Ok(FreeSpace(reported.or(chosen)))
+    }
+
+    fn reported_space(self: &Arc<Self>, may: Blocking<'_>) -> Result<FreeSpace, Errno> {
         let mut state = self.space.lock();
         if let Some((space, asked)) = state.last
             && asked.elapsed() < TTL
@@ -64,12 +74,8 @@ impl Vfs {
     fn request_space(self: &Arc<Self>, root: RemotePath) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
-            vfs.space.answer_with(|| {
-                vfs.remote
-                    .uncancelled()
-                    .space(&root)
-                    .map(|space| space.available)
-            });
+            vfs.space
+                .answer_with(|| vfs.remote.uncancelled().space(&root));
         };
         match guarded::spawn("space", ask) {
             Ok(_) => true,
@@ -83,7 +89,7 @@ impl Vfs {
 
 impl StatfsCache {
     /// Stores the server's reply and wakes the waiting threads, even if `ask` panics.
-    fn answer_with(&self, ask: impl FnOnce() -> Option<u64>) {
+    fn answer_with(&self, ask: impl FnOnce() -> Option<Space>) {
         let _answered = OnDrop::new(|| {
             self.lock().asking = false;
             self.answered.notify_all();
@@ -109,7 +115,11 @@ mod tests {
         let ask = || space.answer_with(|| panic!("injected"));
         assert!(guarded::catch("space", ask).is_none());
         assert!(!space.lock().asking);
-        space.answer_with(|| Some(7));
-        assert_eq!(space.lock().last.unwrap().0, FreeSpace(Some(7)));
+        let reported = Some(Space {
+            available: 7,
+            total: None,
+        });
+        space.answer_with(|| reported);
+        assert_eq!(space.lock().last.unwrap().0, FreeSpace(reported));
     }
 }

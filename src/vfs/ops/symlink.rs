@@ -1,13 +1,16 @@
 //! Symbolic links, whose targets must be inside the mount.
 
-use crate::cancel::Blocking;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::listing::TARGET_MAX;
 use crate::ftp::path::EscapedPath;
 use crate::ftp::{Kind, PathError, RemotePath};
+use crate::remote::ErrorKind;
 
 use crate::vfs::Vfs;
+use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::NodeKind;
 
 impl Vfs {
     /// Returns the target of the link `ino`.
@@ -26,6 +29,52 @@ impl Vfs {
         attributes.target = Some(target.into_boxed_slice());
         self.cache.insert(&directory, &name, attributes);
         shown
+    }
+
+    /// Makes the link `name` in `parent` to `target` on the server.
+    ///
+    /// # Errors
+    /// `PERM` if the server makes no such link: none at all, none to a name that does not exist, or
+    /// none with blanks. Also for an absolute target, which is one of this machine, and for one
+    /// outside of the mount, which would not be shown.
+    pub(crate) fn make_link(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        target: &[u8],
+        cancel: &Cancel,
+    ) -> Result<WithTtl<Attr>, Errno> {
+        self.check_writable()?;
+        let directory = self.inodes.path(parent)?;
+        let link = directory.join(name)?;
+        let root = self.inodes.path(Ino::ROOT)?;
+        if inside(&root, &directory, target).as_deref() != Some(target) {
+            log::info!(
+                path = link;
+                "cannot make the link {link}: {} is not a relative path below {root}",
+                EscapedPath(target)
+            );
+            return Err(Errno::PERM);
+        }
+        if let Err(error) = self.remote.with(cancel).make_link(target, &link) {
+            self.invalidate_after(&directory, name, error.kind);
+            return Err(match error.kind {
+                ErrorKind::Unsupported | ErrorKind::InvalidName | ErrorKind::NotFound => {
+                    log::info!(path = link, reply = error.reply; "{error}");
+                    Errno::PERM
+                }
+                _ => error.into(),
+            });
+        }
+        let mut attributes = made_now(Kind::Symlink, None, None);
+        attributes.target = Some(Box::from(target));
+        self.cache.insert(&directory, name, attributes.clone());
+        self.touch_directory(&directory);
+        let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
+        Ok(WithTtl {
+            value: self.show(ino, &attributes),
+            ttl: self.options.attr_ttl,
+        })
     }
 
     fn shown_target(

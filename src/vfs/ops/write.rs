@@ -34,6 +34,13 @@ impl Vfs {
         )
     }
 
+    /// Removes the setuid and setgid bits of the file of `handle` after a write.
+    pub(crate) fn drop_privileged_mode(&self, handle: Handle) {
+        if let Ok(opened) = self.files.find(handle) {
+            opened.file.drop_privileged_mode();
+        }
+    }
+
     fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {
         let opened = self.files.find(handle)?;
         if !opened.writable {

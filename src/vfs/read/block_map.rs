@@ -83,6 +83,11 @@ impl BlockMap {
         (at >= range.end).then_some(found)
     }
 
+    /// Whether the map has no bytes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// Whether the map has all bytes of `range`.
     pub(super) fn has(&self, range: Range<u64>) -> bool {
         let mut at = range.start;

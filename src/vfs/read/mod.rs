@@ -45,6 +45,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::disk_cache::DiskCache;
 use crate::remote::{Error, ErrorKind};
+use crate::vfs::local_share::LocalShare;
 
 pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
@@ -211,6 +212,17 @@ impl Reader {
     /// Whether the server has another version. Bytes read so far may belong to either.
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.expected.has_changed()
+    }
+
+    /// Returns how much of the file was fetched and is kept.
+    pub(in crate::vfs) fn local_share(&self) -> LocalShare {
+        let size = self.size();
+        let state = self.shared.lock();
+        match size {
+            Some(size) if size > 0 && state.blocks.has(0..size) => LocalShare::Whole,
+            _ if state.blocks.is_empty() => LocalShare::None,
+            _ => LocalShare::Part,
+        }
     }
 
     /// Returns the size of the file if the server listed a wrong one.

@@ -7,7 +7,14 @@ use std::io::{self, Read, Seek};
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath, Version};
 use crate::journal::{Pending, SpoolFile, StateDir};
-use crate::remote::{self, ErrorKind, Remote};
+use crate::remote::{self, CommitOptions, ErrorKind, Remote};
+
+/// Maximum length in bytes of a name (NAME_MAX on most servers).
+const MOST_NAME: usize = 255;
+/// Maximum number of bytes of this machine's name in another one.
+const MOST_HOST: usize = 40;
+/// Maximum number of conflicts of one file in one second.
+const MOST_CONFLICTS: u32 = 100;
 
 /// Bytes compared at a time.
 const COMPARE: usize = 256 << 10;
@@ -89,6 +96,84 @@ pub(in crate::vfs) fn keep(
     }
 }
 
+/// Stores the contents of `pending` beside its target, which another client has changed, as
+/// `NAME.conflict-DATE-HOST`. Returns the path.
+///
+/// # Errors
+/// The server refuses every such name, or cannot be asked.
+pub(in crate::vfs) fn store_beside(
+    remote: &Remote,
+    pending: &Pending,
+    file: &File,
+) -> Result<RemotePath, remote::Error> {
+    let directory = pending.target.parent().unwrap_or_else(RemotePath::root);
+    let date = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let host = rustix::system::uname().nodename().to_bytes().to_vec();
+    let commit = CommitOptions {
+        size: file
+            .metadata()
+            .map_err(|error| local(&pending.target, &error))?
+            .len(),
+        ..pending.commit.clone()
+    };
+    let mut number = 1;
+    loop {
+        let name = conflict_name(pending.target.name(), &date, &host, number);
+        let path = directory
+            .join(&name)
+            .unwrap_or_else(|_| pending.target.clone());
+        match remote.stat(&path) {
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Ok(_) if number < MOST_CONFLICTS => {
+                number += 1;
+                continue;
+            }
+            Ok(_) => return Err(local(&path, &io::ErrorKind::AlreadyExists.into())),
+            Err(error) => return Err(error),
+        }
+        let mut upload = remote.upload(&path)?;
+        upload.send(file, commit.size)?;
+        upload.arrive(Some(file))?;
+        upload.commit(&path, &commit)?;
+        return Ok(path);
+    }
+}
+
+/// Returns the name for a version of `name` that cannot replace it, which is not too long. Bytes of
+/// `host` that are unusual in names are left out.
+fn conflict_name(name: &[u8], date: &str, host: &[u8], number: u32) -> Vec<u8> {
+    let host = host.split(|byte| *byte == b'.').next().unwrap_or_default();
+    let is_usual = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'-' | b'_');
+    let host: Vec<u8> = host
+        .iter()
+        .filter(is_usual)
+        .take(MOST_HOST)
+        .copied()
+        .collect();
+    let mut suffix = format!(".conflict-{date}-").into_bytes();
+    suffix.extend(host);
+    if number > 1 {
+        suffix.extend(format!("-{number}").bytes());
+    }
+    let kept = MOST_NAME.saturating_sub(suffix.len()).min(name.len());
+    // A character of UTF-8 is not cut in the middle.
+    let is_whole = |at: &usize| name.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    let kept = (0..=kept).rev().find(is_whole).unwrap_or(kept);
+    let mut whole = name.get(..kept).unwrap_or(name).to_vec();
+    whole.extend(suffix);
+    whole
+}
+
+fn local(path: &RemotePath, error: &io::Error) -> remote::Error {
+    remote::Error {
+        kind: ErrorKind::Local,
+        operation: "store",
+        path: path.clone(),
+        reason: error.to_string(),
+        reply: None,
+    }
+}
+
 /// Whether the server still has the version that the file was based on. If that is known to the
 /// second, the server is asked for the exact time: another change within the minute of a listing
 /// would not be visible.
@@ -98,9 +183,9 @@ fn is_base(
     base: Option<&Version>,
     found: Option<&Entry>,
 ) -> Result<bool, remote::Error> {
-    let (Some(base), Some(found)) = (base, found) else {
-        return Ok(base.is_none() && found.is_none());
-    };
+    // What was deleted on the server and changed here is stored.
+    let Some(found) = found else { return Ok(true) };
+    let Some(base) = base else { return Ok(false) };
     let listed = Version::from(found);
     if found.kind != Kind::File || !base.agrees(&listed) {
         return Ok(false);
@@ -132,5 +217,31 @@ fn is_same(remote: &Remote, target: &RemotePath, file: &File) -> Result<bool, Pr
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_conflict_says_when_and_where_it_was_written() {
+        let name = |name: &str, host: &str, number| {
+            let whole = conflict_name(name.as_bytes(), "20260102-030405", host.as_bytes(), number);
+            String::from_utf8(whole).unwrap()
+        };
+        assert_eq!(
+            name("a.txt", "laptop.example.org", 1),
+            "a.txt.conflict-20260102-030405-laptop"
+        );
+        assert_eq!(
+            name("a", "x/../y\u{1b}", 2),
+            "a.conflict-20260102-030405-x-2"
+        );
+        let long = name(&"ü".repeat(200), &"h".repeat(200), 1);
+        assert!(
+            long.len() <= MOST_NAME && long.contains("ü.conflict-"),
+            "{long}"
+        );
     }
 }

@@ -14,6 +14,9 @@
 //! | sealed and draft | the sealed one is uploaded | draft |
 //! | sealed and draft | the draft is uploaded (fsync) | draft; the older one is obsolete |
 //! | draft, of which only a part is here | uploaded | clean |
+//! | empty draft | the server copies another file | copied |
+//! | copied | a program needs its bytes here | draft |
+//! | copied | renamed to its name | clean |
 //! | any | the name is removed | the same without what is sealed |
 //!
 //! Everything here is bookkeeping. The caller writes the journal as the results say.
@@ -44,18 +47,25 @@ pub(in crate::vfs) struct Sealed<C> {
 
 /// Where the contents are: on the server, readable by an `R`, or in local copies.
 #[derive(Debug)]
-enum Contents<R, C> {
+enum Contents<R, C, K> {
     Clean(R),
+    /// The server has them under a temporary name, where it has copied them from another file.
+    Copied(K),
     Draft(C),
     Sealed(Sealed<C>),
-    Superseded { sealed: Sealed<C>, draft: C },
+    Superseded {
+        sealed: Sealed<C>,
+        draft: C,
+    },
 }
 
 /// The contents that programs see.
 #[derive(Debug)]
-pub(in crate::vfs) enum Visible<R, C> {
+pub(in crate::vfs) enum Visible<R, C, K> {
     /// Those of the server.
     Remote(R),
+    /// Those that the server has copied under a temporary name.
+    Copied(K),
     /// A local copy.
     Local(C),
 }
@@ -68,10 +78,10 @@ pub(in crate::vfs) struct LateAttributes {
     pub(in crate::vfs) mode: Option<u32>,
 }
 
-/// The contents of an open file and their upload.
+/// The contents of an open file and their upload. A `K` is a copy that the server has made.
 #[derive(Debug)]
-pub(in crate::vfs) struct WriteState<R, C> {
-    contents: Contents<R, C>,
+pub(in crate::vfs) struct WriteState<R, C, K = ()> {
+    contents: Contents<R, C, K>,
     /// The copy that is being uploaded.
     uploading: Option<C>,
     late: LateAttributes,
@@ -106,7 +116,7 @@ pub(in crate::vfs) enum RecordFate {
     Abandoned,
 }
 
-impl<R, C: LocalCopy> WriteState<R, C> {
+impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
     /// Creates the state of a file on the server.
     pub(in crate::vfs) fn clean(reader: R) -> Self {
         Self::of(Contents::Clean(reader))
@@ -122,7 +132,7 @@ impl<R, C: LocalCopy> WriteState<R, C> {
         Self::of(Contents::Sealed(sealed))
     }
 
-    fn of(contents: Contents<R, C>) -> Self {
+    fn of(contents: Contents<R, C, K>) -> Self {
         Self {
             contents,
             uploading: None,
@@ -131,9 +141,10 @@ impl<R, C: LocalCopy> WriteState<R, C> {
     }
 
     /// Returns the contents that programs see.
-    pub(in crate::vfs) fn visible(&self) -> Visible<&R, &C> {
+    pub(in crate::vfs) fn visible(&self) -> Visible<&R, &C, &K> {
         match &self.contents {
             Contents::Clean(reader) => Visible::Remote(reader),
+            Contents::Copied(copy) => Visible::Copied(copy),
             Contents::Draft(copy) | Contents::Superseded { draft: copy, .. } => {
                 Visible::Local(copy)
             }
@@ -145,15 +156,46 @@ impl<R, C: LocalCopy> WriteState<R, C> {
     pub(in crate::vfs) fn reader(&self) -> Option<&R> {
         match self.visible() {
             Visible::Remote(reader) => Some(reader),
-            Visible::Local(_) => None,
+            Visible::Local(_) | Visible::Copied(_) => None,
         }
     }
 
     /// Returns the copy that programs see, if it is local.
     pub(in crate::vfs) fn local(&self) -> Option<&C> {
         match self.visible() {
-            Visible::Remote(_) => None,
+            Visible::Remote(_) | Visible::Copied(_) => None,
             Visible::Local(copy) => Some(copy),
+        }
+    }
+
+    /// Returns the copy that the server has made, if programs see that.
+    pub(in crate::vfs) fn copied(&self) -> Option<&K> {
+        match self.visible() {
+            Visible::Remote(_) | Visible::Local(_) => None,
+            Visible::Copied(copy) => Some(copy),
+        }
+    }
+
+    /// Whether there is only a draft, which is not being uploaded.
+    pub(in crate::vfs) fn is_only_draft(&self) -> bool {
+        matches!(self.contents, Contents::Draft(_)) && !self.has_upload()
+    }
+
+    /// Replaces a draft with a copy that the server has made. Returns the draft, or `None` if there
+    /// is something else, which stays.
+    pub(in crate::vfs) fn copied_instead(&mut self, copy: K) -> Option<C> {
+        let Contents::Draft(draft) = &self.contents else {
+            return None;
+        };
+        let draft = draft.clone();
+        self.contents = Contents::Copied(copy);
+        Some(draft)
+    }
+
+    /// Replaces a copy that the server has made with `reader`, because it has its name now.
+    pub(in crate::vfs) fn leave_copied(&mut self, reader: R) {
+        if matches!(self.contents, Contents::Copied(_)) {
+            self.contents = Contents::Clean(reader);
         }
     }
 
@@ -161,7 +203,7 @@ impl<R, C: LocalCopy> WriteState<R, C> {
     pub(in crate::vfs) fn changeable(&self) -> Option<&C> {
         match &self.contents {
             Contents::Draft(copy) | Contents::Superseded { draft: copy, .. } => Some(copy),
-            Contents::Clean(_) | Contents::Sealed(_) => None,
+            Contents::Clean(_) | Contents::Copied(_) | Contents::Sealed(_) => None,
         }
     }
 
@@ -169,7 +211,7 @@ impl<R, C: LocalCopy> WriteState<R, C> {
     pub(in crate::vfs) fn sealed(&self) -> Option<&Sealed<C>> {
         match &self.contents {
             Contents::Sealed(sealed) | Contents::Superseded { sealed, .. } => Some(sealed),
-            Contents::Clean(_) | Contents::Draft(_) => None,
+            Contents::Clean(_) | Contents::Copied(_) | Contents::Draft(_) => None,
         }
     }
 
@@ -177,7 +219,10 @@ impl<R, C: LocalCopy> WriteState<R, C> {
     pub(in crate::vfs) fn visible_sealed(&mut self) -> Option<&mut Sealed<C>> {
         match &mut self.contents {
             Contents::Sealed(sealed) => Some(sealed),
-            Contents::Clean(_) | Contents::Draft(_) | Contents::Superseded { .. } => None,
+            Contents::Clean(_)
+            | Contents::Copied(_)
+            | Contents::Draft(_)
+            | Contents::Superseded { .. } => None,
         }
     }
 
@@ -198,7 +243,7 @@ impl<R, C: LocalCopy> WriteState<R, C> {
 
     /// Whether programs see changes that the server does not have.
     pub(in crate::vfs) fn is_dirty(&self) -> bool {
-        self.local().is_some_and(C::is_dirty)
+        self.copied().is_some() || self.local().is_some_and(C::is_dirty)
     }
 
     /// Replaces the reader after the file has changed on the server.

@@ -50,7 +50,7 @@ impl LocalCopy for Copy {
     }
 }
 
-type State = WriteState<(), Copy>;
+type State = WriteState<(), Copy, u32>;
 
 fn sealed(copy: &Copy) -> Sealed<Copy> {
     Sealed {
@@ -66,6 +66,31 @@ fn upload(state: &mut State, copy: &Copy) -> AfterUpload<Copy> {
     copy.store(copy.generation());
     assert_eq!(state.take_late(copy), None);
     state.uploaded(copy)
+}
+
+#[test]
+fn an_empty_draft_becomes_a_copy_and_the_servers_file() {
+    let (mut state, draft) = (State::draft(Copy::new(1)), Copy::new(2));
+    assert!(state.is_only_draft());
+    assert_eq!(state.copied_instead(7).map(|draft| draft.number()), Some(1));
+    assert_eq!((state.copied(), state.local()), (Some(&7), None));
+    assert!(state.is_dirty() && state.reader().is_none() && !state.is_only_draft());
+    assert_eq!(state.copied_instead(8), None, "it is no draft any more");
+    state.leave_copied(());
+    assert!(!state.is_dirty() && state.reader().is_some());
+
+    let mut state = State::draft(Copy::new(1));
+    state.copied_instead(7);
+    state.begin_draft(draft);
+    assert_eq!((state.copied(), state.is_dirty()), (None, true));
+    state.leave_copied(());
+    assert!(state.reader().is_none(), "the draft stays");
+
+    let (mut state, copy) = (State::clean(()), Copy::new(4));
+    assert_eq!(state.copied_instead(7), None);
+    state.begin_draft(copy.clone());
+    state.upload_begins(&copy);
+    assert!(!state.is_only_draft(), "its upload would be lost");
 }
 
 #[test]

@@ -200,7 +200,8 @@ impl Vfs {
         }
     }
 
-    /// Gives up contents that a killed mount left, if `error` is final. Then the server's file is
+    /// Gives up contents that a killed mount left, or that were closed without the server, if
+    /// `error` is final. Then the server's file is
     /// shown. Returns `None` for other contents and errors.
     fn give_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> Option<StoreOutcome> {
         if error.kind.transience().may_pass() {
@@ -219,8 +220,12 @@ impl Vfs {
         };
         log::warn!(
             path = error.path, reply = error.reply;
-            "{}, closed before ftpfs was killed, {words}", error.path
+            "{}, {words}", error.path
         );
+        // Another name may be new in the directory.
+        if let Some(directory) = error.path.parent() {
+            self.cache.forget(&directory);
+        }
         if file.is_unlinked() {
             self.inodes.close_file(file.ino());
             if let Ok((directory, name)) = self.location(file.ino()) {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, CancelListener};
+use crate::sys;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
@@ -25,6 +26,9 @@ pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
 /// Maximum number of waiting files, each of which has an open descriptor. Closing a further one
 /// stores it immediately, as without writeback.
 const MAX_WAITING: usize = 256;
+
+/// The same while the server cannot be reached. At most half of the process's descriptors are used.
+const MAX_OFFLINE: usize = 100_000;
 
 /// Delay before a closed file is stored. A program that has written a file under another name
 /// renames it right away, and an upload that has already started would be in its way.
@@ -54,11 +58,18 @@ pub(in crate::vfs) enum QueueNext {
 }
 
 impl Writeback {
-    /// Whether `file` may wait: there are not too many already, and there is a dispatcher.
-    pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile) -> bool {
+    /// Whether `file` may wait: there are not too many already, and there is a dispatcher. Without
+    /// the server, more files may wait, because none can be stored.
+    pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile, is_offline: bool) -> bool {
+        let most = if is_offline {
+            let descriptors = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX);
+            (descriptors / 2).min(MAX_OFFLINE)
+        } else {
+            MAX_WAITING
+        };
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
-        is_served && (queue.contains(file.ino()) || queue.len() < MAX_WAITING)
+        is_served && (queue.contains(file.ino()) || queue.len() < most)
     }
 
     /// Adds `file`, which was closed. Returns whether it was not waiting before.
@@ -206,6 +217,12 @@ impl Writeback {
             }
             queue = self.wait(queue, None);
         }
+    }
+
+    /// Makes all files due that were not stored because the server could not be reached.
+    pub(in crate::vfs) fn retry_now(&self) {
+        self.lock().expedite_all(Instant::now());
+        self.changed.notify_all();
     }
 
     /// Whether a waiting file will be stored without a request.

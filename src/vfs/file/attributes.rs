@@ -1,0 +1,93 @@
+//! The attributes of an open file: those that programs see, and those that they set before the
+//! contents are stored.
+
+use std::time::SystemTime;
+
+use super::{OpenFile, UploadFailure};
+use crate::cache::Attributes;
+use crate::ftp::Precision;
+use crate::vfs::attr::to_seconds;
+use crate::vfs::write::state::Visible;
+
+impl OpenFile {
+    /// Returns the attributes to show, if they are newer than the server's.
+    pub(in crate::vfs) fn attributes(&self) -> Option<Attributes> {
+        let state = self.state();
+        let attributes = state.attributes.clone();
+        let size = match state.contents.visible() {
+            Visible::Local(spooled) => spooled.spool.len(),
+            Visible::Copied(copy) => copy.shown(),
+            Visible::Remote(_) => return state.naming.is_unlinked().then_some(attributes),
+        };
+        Some(Attributes {
+            size: Some(size),
+            ..attributes
+        })
+    }
+
+    /// Returns the size that programs see, if it is known.
+    pub(in crate::vfs) fn visible_size(&self) -> Option<u64> {
+        let local = self.attributes().and_then(|local| local.size);
+        local.or_else(|| self.base()?.size)
+    }
+
+    /// Updates attributes after the server accepted new ones under the file's name.
+    pub(in crate::vfs) fn update(&self, change: impl FnOnce(&mut Attributes)) {
+        let mut state = self.state();
+        let before = state.attributes.modified;
+        change(&mut state.attributes);
+        let now = state.attributes.modified;
+        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
+            base.modified = now;
+        }
+    }
+
+    /// Records a time that is set when the waiting bytes are stored. Returns false if none are
+    /// waiting.
+    pub(in crate::vfs) fn set_modified_later(&self, seconds: i64) -> bool {
+        let mut state = self.state();
+        if !state.takes_attributes() {
+            return false;
+        }
+        state.contents.set_late_modified(Some(seconds));
+        state.attributes.modified = Some((seconds, Precision::Second));
+        drop(state);
+        self.record_attributes();
+        true
+    }
+
+    /// Records a mode that is set when the waiting bytes are stored. Returns false if none are
+    /// waiting.
+    pub(in crate::vfs) fn set_mode_later(&self, mode: u32) -> bool {
+        let mut state = self.state();
+        if !state.takes_attributes() {
+            return false;
+        }
+        state.attributes.mode = Some(mode);
+        state.contents.set_late_mode(mode);
+        drop(state);
+        self.record_attributes();
+        true
+    }
+
+    /// Records that a program changes the contents now.
+    pub(super) fn touch(&self) {
+        let now = to_seconds(SystemTime::now());
+        let mut state = self.state();
+        state.contents.set_late_modified(None);
+        state.attributes.modified = Some((now, Precision::Second));
+        if state.failure == UploadFailure::Reported {
+            state.failure = UploadFailure::None;
+        }
+    }
+
+    /// Removes the setuid bit, and the setgid bit of a file that its group may execute, after a
+    /// program without the privilege to keep them has changed the contents.
+    pub(in crate::vfs) fn drop_privileged_mode(&self) {
+        let mode = self.state().attributes.mode;
+        if let Some(mode) = mode.filter(|mode| mode & 0o6000 != 0) {
+            let of_group = if mode & 0o010 == 0 { 0 } else { 0o2000 };
+            self.set_mode_later(mode & !(0o4000 | of_group));
+        }
+    }
+}
