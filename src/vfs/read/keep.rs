@@ -48,11 +48,11 @@ impl ReaderShared {
     /// Removes from the map what is damaged in `file`. Once that is a lot, nothing of it is used:
     /// after a power cut, slots may be there whose data never was, and a transfer for each of them
     /// would be slow.
-    pub(super) fn lose_cached(&self, file: &Arc<CachedFile>, ranges: Vec<Range<u64>>) {
+    pub(super) fn lose_cached(&self, file: &Arc<CachedFile>, ranges: &[Range<u64>]) {
         let bytes = ranges.iter().map(|range| range.end - range.start).sum();
         let all = self.damaged.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut state = self.lock();
-        for range in &ranges {
+        for range in ranges {
             state.blocks.lose_cached(file, range);
         }
         if all >= MUCH_DAMAGE {

@@ -348,7 +348,7 @@ impl ReaderShared {
                 None
             }
             Err(UnreadableBlock::Cached { file, ranges }) => {
-                self.lose_cached(&file, ranges);
+                self.lose_cached(&file, &ranges);
                 None
             }
         }
