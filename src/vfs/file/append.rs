@@ -439,6 +439,8 @@ impl OpenFile {
         };
         state.contents.leave(spooled, reader);
         state.reached = reached;
+        // Another program may ask for the size before the listings are updated.
+        state.is_unlisted = state.contents.reader().is_some();
     }
 
     /// Copies what was appended to where the user finds it, because another writer has changed the
