@@ -81,6 +81,12 @@ impl OpenFile {
         size >= LARGE && needed.keeps(size) && self.services.remote.may_append()
     }
 
+    /// Whether a program that only appends needs none of the contents here.
+    pub(in crate::vfs) fn may_be_appended_to(&self) -> bool {
+        let size = self.base().and_then(|base| base.size);
+        size.is_some_and(|size| size >= LARGE && self.services.remote.may_append())
+    }
+
     /// Whether a change that is `needed` appends to a copy that the server has, so that only the
     /// new bytes need to be sent.
     pub(super) fn may_continue_stored(&self, needed: Needed) -> bool {
