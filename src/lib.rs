@@ -81,8 +81,8 @@ pub mod testing {
     /// File operations on a server.
     pub mod remote {
         pub use crate::remote::{
-            Atomic, CommitOptions, Error, ErrorKind, Links, Remote, RemoteDownload, RemoteOptions,
-            Verify,
+            Append, Atomic, CommitOptions, Error, ErrorKind, Links, Remote, RemoteDownload,
+            RemoteOptions, Verify,
         };
     }
 }

@@ -21,6 +21,7 @@ const RECORD: usize = 34;
 /// Bits of the flags.
 const HAS_SIZE: u8 = 1;
 const HAS_MODE: u8 = 2;
+const HAS_TIME: u8 = 4;
 
 impl Snapshot {
     /// Returns the listing as bytes.
@@ -32,13 +33,17 @@ impl Snapshot {
         bytes.push(perm_code(self.perm()));
         bytes.extend((records.len() as u64).to_le_bytes());
         for record in records {
-            let flags = [(record.has_size, HAS_SIZE), (record.has_mode, HAS_MODE)];
+            let flags = [
+                (record.has_size, HAS_SIZE),
+                (record.has_mode, HAS_MODE),
+                (record.precision.is_some(), HAS_TIME),
+            ];
             let flags = flags.iter().filter(|(is_set, _)| *is_set);
             bytes.extend(record.name_length.to_le_bytes());
             bytes.extend(record.target_length.to_le_bytes());
             bytes.extend(record.mode.to_le_bytes());
             bytes.push(kind_code(record.kind));
-            bytes.push(precision_code(record.precision));
+            bytes.push(record.precision.map_or(0, precision_code));
             bytes.push(flags.map(|(_, bit)| bit).sum());
             bytes.push(perm_code(record.perm));
             bytes.extend(record.size.to_le_bytes());
@@ -105,7 +110,10 @@ fn decode_record(bytes: &[u8], start: u64) -> Option<PackedRecord> {
         target_length,
         mode,
         kind: kind_of(kind)?,
-        precision: precision_of(precision)?,
+        precision: match flags & HAS_TIME {
+            0 => None,
+            _ => Some(precision_of(precision)?),
+        },
         has_size: flags & HAS_SIZE != 0,
         has_mode: flags & HAS_MODE != 0,
         size: u64::from_le_bytes(take(&mut rest)?),
@@ -142,22 +150,16 @@ fn kind_of(code: u8) -> Option<Kind> {
     kinds.get(usize::from(code)).copied()
 }
 
-fn precision_code(precision: Option<Precision>) -> u8 {
+fn precision_code(precision: Precision) -> u8 {
     match precision {
-        None => 0,
-        Some(Precision::Second) => 1,
-        Some(Precision::Minute) => 2,
-        Some(Precision::Day) => 3,
+        Precision::Second => 0,
+        Precision::Minute => 1,
+        Precision::Day => 2,
     }
 }
 
-fn precision_of(code: u8) -> Option<Option<Precision>> {
-    let precisions = [
-        None,
-        Some(Precision::Second),
-        Some(Precision::Minute),
-        Some(Precision::Day),
-    ];
+fn precision_of(code: u8) -> Option<Precision> {
+    let precisions = [Precision::Second, Precision::Minute, Precision::Day];
     precisions.get(usize::from(code)).copied()
 }
 

@@ -223,6 +223,7 @@ pub(super) fn remote(
             works_offline: works_offline(options),
         },
         atomic: options.atomic,
+        append: options.append,
         verify: options.verify,
         links: options.symlinks,
         profile_file: place.as_ref().map(StateDir::profile),

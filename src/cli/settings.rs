@@ -13,7 +13,7 @@ use crate::credentials::{Netrc, PasswordCommand};
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions, Password, RateLimits};
 use crate::mount::Sharing;
-use crate::remote::{Atomic, Links, RetryMode, Verify};
+use crate::remote::{Append, Atomic, Links, RetryMode, Verify};
 
 /// The directory of the persistent cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub(super) struct Settings {
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
+    pub(super) append: Append,
     pub(super) verify: Verify,
     pub(super) symlinks: Links,
     pub(super) writeback: bool,
@@ -141,6 +142,7 @@ impl Default for Settings {
             charset: None,
             timezone: None,
             atomic: Atomic::Auto,
+            append: Append::Auto,
             verify: Verify::Digest,
             symlinks: Links::Show,
             writeback: false,

@@ -15,7 +15,7 @@ use super::settings::CacheChoice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
 use crate::mount::control::LimitChange;
-use crate::remote::{Atomic, Links, Verify};
+use crate::remote::{Append, Atomic, Links, Verify};
 use crate::source::parse_proxy;
 
 /// Minimum limit in bytes per second. Slower transfers would run into timeouts.
@@ -239,6 +239,15 @@ pub(super) fn atomic(value: &OsStr) -> Result<Atomic, Expected> {
         b"auto" => Ok(Atomic::Auto),
         b"require" => Ok(Atomic::Require),
         _ => Err("never, auto or require"),
+    }
+}
+
+/// Parses how files are appended to.
+pub(super) fn append(value: &OsStr) -> Result<Append, Expected> {
+    match value.as_bytes() {
+        b"auto" => Ok(Append::Auto),
+        b"never" => Ok(Append::Never),
+        _ => Err("auto or never"),
     }
 }
 
@@ -520,7 +529,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), verify(value), links(value));
+            let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), append(value), verify(value), links(value));
         }
     }
 

@@ -66,11 +66,11 @@ enum EntryData {
     Beside(File),
 }
 
-/// A block whose bytes are not those that were stored.
+/// Blocks whose bytes are not those that were stored.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct DamagedBlock {
-    /// Its bytes.
-    pub(crate) range: Range<u64>,
+pub(crate) struct DamagedBlocks {
+    /// Their bytes, in order.
+    pub(crate) ranges: Vec<Range<u64>>,
 }
 
 /// Returns the folder and the rest of the name for what is stored of the remote file `path`.
@@ -285,17 +285,16 @@ impl CachedFile {
     /// Reads the bytes at `offset` into `buffer`, all of which must be there. Checks every block.
     ///
     /// # Errors
-    /// The first block that is absent or damaged. It counts as absent from then on.
-    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DamagedBlock> {
+    /// The blocks that are absent or damaged. They count as absent from then on.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DamagedBlocks> {
         let end = offset.saturating_add(buffer.len() as u64);
         let (first, last) = (offset / BLOCK, end.saturating_sub(1) / BLOCK);
         let mut stored = vec![0; ((last - first + 1) * SLOT) as usize];
-        let damaged = |index| DamagedBlock {
-            range: block::range_of(index, self.header.size),
-        };
         if end > self.header.size || self.read_slots(first, &mut stored).is_err() {
-            return Err(damaged(first));
+            let ranges = block::runs(first..=last, self.header.size);
+            return Err(DamagedBlocks { ranges });
         }
+        let mut damaged = Vec::new();
         let mut scratch = Vec::new();
         let mut rest = buffer;
         for (slot, index) in stored.chunks(SLOT as usize).zip(first..=last) {
@@ -317,19 +316,27 @@ impl CachedFile {
             });
             if !is_right {
                 self.lose(index);
-                return Err(damaged(index));
-            }
-            if !is_whole {
+                damaged.push(index);
+            } else if !is_whole {
                 let from = (wanted.start - block.start) as usize;
                 let found = scratch.get(from..from + length).unwrap_or_default();
-                if found.len() != piece.len() {
-                    return Err(damaged(index));
+                if found.len() == piece.len() {
+                    piece.copy_from_slice(found);
                 }
-                piece.copy_from_slice(found);
             }
             rest = behind;
         }
-        Ok(())
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let ranges = block::runs(damaged, self.header.size);
+        Err(DamagedBlocks { ranges })
+    }
+
+    /// Removes the entry, much of which is damaged.
+    pub(crate) fn discard(&self) {
+        log::info!("what the cache has of {} is damaged", self.header.path);
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Writes the bytes of the block `index`, and returns the slot that makes it present.

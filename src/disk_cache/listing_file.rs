@@ -5,7 +5,7 @@
 //! ```
 //!
 //! HHH and REST are the hash of the path, as for files. A listing appears with rename(2), complete.
-//! It is a header and the bytes that the cache of listings gives: nothing here knows what they mean.
+//! It is a header and the bytes that the cache of listings gives. Nothing here parses those.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -50,7 +50,9 @@ impl CacheDir {
         let (seconds, length) = (seconds.to_le_bytes(), length.to_le_bytes());
         let parts = [seconds.as_slice(), &length, name, &listing.bytes];
         let mut checksum = crc32fast::Hasher::new();
-        parts.iter().for_each(|part| checksum.update(part));
+        for part in parts {
+            checksum.update(part);
+        }
         file.write_all(MAGIC)?;
         file.write_all(&checksum.finalize().to_le_bytes())?;
         for part in parts {

@@ -40,7 +40,7 @@ use crate::ftp::{RemotePath, Version};
 use crate::guarded::{self, OnDrop};
 
 pub(crate) use block::BLOCK;
-pub(crate) use entry::{CachedFile, DamagedBlock};
+pub(crate) use entry::{CachedFile, DamagedBlocks};
 pub(crate) use fill::{CacheFill, FillPiece, OnKept};
 pub(crate) use listing_file::StoredListing;
 pub(crate) use numbers::{InodeNumbers, NumbersError};

@@ -54,6 +54,22 @@ impl FuseFs {
         self.wait_or_undo(request, reply, operation, send, undo);
     }
 
+    /// Answers fallocate of `offset` and `length`.
+    pub(super) fn allocate(
+        &self,
+        request: &Request,
+        file: FileHandle,
+        (offset, length): (u64, u64),
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let file = handle(file);
+        let allocate = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| {
+            vfs.allocate(file, (offset, length), mode, may)
+        };
+        self.answer(request, reply, b"", allocate, empty);
+    }
+
     /// Sends the result of `operation`, which waits for the server, with `send`. It needs no
     /// undoing if its caller is interrupted: the program learned that it may have been done.
     pub(super) fn wait<R: ErrorReply, T>(

@@ -488,15 +488,15 @@ impl fuser::Filesystem for FuseFs {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         _number: INodeNo,
-        _file: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
+        file: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        self.allocate(request, file, (offset, length), mode, reply);
     }
 
     fn copy_file_range(

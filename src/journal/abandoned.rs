@@ -1,6 +1,7 @@
 //! Journals that killed mounts left behind.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::log::Log;
@@ -136,6 +137,21 @@ pub(super) fn move_file(from: &Path, to: &Path) -> Result<(), JournalError> {
     let moved =
         fs::rename(from, to).or_else(|_| fs::copy(from, to).and_then(|_| fs::remove_file(from)));
     moved.map_err(|source| JournalError {
+        path: to.to_owned(),
+        source,
+    })
+}
+
+/// Copies the bytes of `from` from `offset` on to a new file.
+pub(super) fn copy_end(mut from: &File, offset: u64, to: &Path) -> Result<(), JournalError> {
+    let copied = from
+        .seek(SeekFrom::Start(offset))
+        .and_then(|_| super::private_files::new_file(to))
+        .and_then(|mut copy| {
+            io::copy(&mut from, &mut copy)?;
+            copy.sync_data()
+        });
+    copied.map_err(|source| JournalError {
         path: to.to_owned(),
         source,
     })

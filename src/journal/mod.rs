@@ -382,6 +382,24 @@ impl SpoolFile {
         Ok(kept)
     }
 
+    /// Copies the contents from `offset` on, which cannot be uploaded, to the `recovered` directory
+    /// of the server. Returns the path of the copy.
+    ///
+    /// # Errors
+    /// There is no such directory, or the copy cannot be written.
+    pub(crate) fn recover_end(&self, name: &[u8], offset: u64) -> Result<PathBuf, JournalError> {
+        let unsupported = || JournalError {
+            path: PathBuf::from("recovered"),
+            source: io::ErrorKind::Unsupported.into(),
+        };
+        let journaled = self.journaled.as_ref().ok_or_else(unsupported)?;
+        let place = self.place().ok_or_else(unsupported)?;
+        let mount = journaled.journal.mount();
+        let kept = place.recovered(name, mount, journaled.number)?;
+        abandoned::copy_end(&self.file, offset, &kept)?;
+        Ok(kept)
+    }
+
     /// Returns where the journal of this file is; `None` without one.
     pub(crate) fn place(&self) -> Option<StateDir> {
         match &self.journaled.as_ref()?.journal.shared.mode {

@@ -25,7 +25,7 @@ pub(super) enum Record {
     Closed(u64),
 }
 
-/// A spool file that is to replace a file on the server.
+/// A spool file that replaces a file on the server, or continues it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Path on the server.
@@ -34,6 +34,9 @@ pub struct Pending {
     pub commit: CommitOptions,
     /// The version at `target` that the data replaces, or `None` if there was no file.
     pub base: Option<Version>,
+    /// Offset from which the spool file has the contents, if the server has the bytes before it:
+    /// the size of `base`. The rest is appended there.
+    pub appended_from: Option<u64>,
 }
 
 /// What the server is to have when an upload is complete.
@@ -110,6 +113,9 @@ impl Record {
             (b"pending", [number, rest @ ..]) => {
                 Some(Self::Pending(to_number(number)?, to_pending(rest)?))
             }
+            (b"append", [number, rest @ ..]) => {
+                Some(Self::Pending(to_number(number)?, to_appended(rest)?))
+            }
             (b"settled", [number]) => Some(Self::Settled(to_number(number)?)),
             (b"closed", [number]) => Some(Self::Closed(to_number(number)?)),
             _ => None,
@@ -131,7 +137,11 @@ fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
         target,
         commit,
         base,
+        appended_from,
     } = pending;
+    if let Some(from) = appended_from {
+        return put_appended(line, number, pending, *from);
+    }
     let kind = if base.is_some() { "file" } else { "absent" };
     let base = base.unwrap_or_default();
     let fields = [
@@ -148,6 +158,49 @@ fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
     let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
     fields.push(target.as_bytes());
     put(line, "pending", &fields);
+}
+
+/// Formats `append NUMBER FROM LENGTH`, the attributes to set, and the time of the file that is
+/// continued. A version that does not know the word takes the spool file for an unfinished one.
+fn put_appended(line: &mut Vec<u8>, number: u64, pending: &Pending, from: u64) {
+    let Pending {
+        target,
+        commit,
+        base,
+        ..
+    } = pending;
+    let fields = [
+        number.to_string(),
+        from.to_string(),
+        commit.size.saturating_sub(from).to_string(),
+        option(commit.mode),
+        option(commit.modified),
+        option(base.and_then(|base| base.modified).map(moment)),
+    ];
+    let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
+    fields.push(target.as_bytes());
+    put(line, "append", &fields);
+}
+
+fn to_appended(fields: &[Vec<u8>]) -> Option<Pending> {
+    let [from, length, mode, modified, old_modified, target] = fields else {
+        return None;
+    };
+    let (from, length): (u64, u64) = (to_number(from)?, to_number(length)?);
+    Some(Pending {
+        target: to_path(target)?,
+        commit: CommitOptions {
+            size: from.checked_add(length)?,
+            modified: to_option(modified)?,
+            mode: to_option(mode)?,
+        },
+        base: Some(Version {
+            size: Some(from),
+            modified: to_moment(old_modified)?,
+            unique: 0,
+        }),
+        appended_from: Some(from),
+    })
 }
 
 fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
@@ -171,6 +224,7 @@ fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
             mode: to_option(mode)?,
         },
         base,
+        appended_from: None,
     })
 }
 
@@ -299,11 +353,29 @@ mod tests {
             unique: 0,
             ..version
         });
-        (path(), commit, proptest::option::of(base)).prop_map(|(target, commit, base)| Pending {
-            target,
-            commit,
-            base,
-        })
+        let from = proptest::option::of(any::<u32>());
+        (path(), commit, proptest::option::of(base), from).prop_map(
+            |(target, mut commit, base, from)| {
+                let Some(from) = from.map(u64::from) else {
+                    return Pending {
+                        target,
+                        commit,
+                        base,
+                        appended_from: None,
+                    };
+                };
+                commit.size = commit.size.max(from);
+                Pending {
+                    target,
+                    commit,
+                    base: Some(Version {
+                        size: Some(from),
+                        ..base.unwrap_or_default()
+                    }),
+                    appended_from: Some(from),
+                }
+            },
+        )
     }
 
     fn record() -> impl Strategy<Value = Record> {
@@ -379,12 +451,37 @@ mod tests {
                         mode: Some(0o644),
                     },
                     base,
+                    appended_from: None,
                 },
             );
             let line = format!("pending\t1\t3\t420\t-\t{fields}");
             assert_eq!(record.to_line(), format!("{line}\n").into_bytes());
             assert_eq!(Record::parse(line.as_bytes()), Some(record));
         }
+    }
+
+    #[test]
+    fn a_record_of_an_append_says_where_it_begins_and_how_long_it_is() {
+        let record = Record::Pending(
+            4,
+            Pending {
+                target: RemotePath::new(b"/log").unwrap(),
+                commit: CommitOptions {
+                    size: 1010,
+                    modified: Some(77),
+                    mode: None,
+                },
+                base: Some(Version {
+                    size: Some(1000),
+                    modified: Some((60, Precision::Minute)),
+                    unique: 0,
+                }),
+                appended_from: Some(1000),
+            },
+        );
+        let line = "append\t4\t1000\t10\t-\t77\t60m\t/log";
+        assert_eq!(record.to_line(), format!("{line}\n").into_bytes());
+        assert_eq!(Record::parse(line.as_bytes()), Some(record));
     }
 
     #[test]
@@ -399,6 +496,9 @@ mod tests {
             "pending\t1\t3\t-\t-\tfile\t7\tm\t/f",
             "pending\t1\t3\t-\t-\tfile\t7\t-\tx\t/f",
             "pending\t1\t3\t-\t-\tfile\t7\t-\t1\t2\t/f",
+            "append\t1\t7\t3\t-\t-\t/f",
+            "append\t1\t7\t-\t-\t-\t60m\t/f",
+            "append\t1\t18446744073709551615\t3\t-\t-\t60m\t/f",
             "gone\t/%2",
             "settled\t-",
         ] {

@@ -66,6 +66,7 @@ fn pending(target: &str) -> Pending {
             mode: Some(0o644),
         },
         base: None,
+        appended_from: None,
     }
 }
 

@@ -42,9 +42,9 @@ impl NetworkChanges {
         loop {
             match rustix::net::recv(&self.0, message.as_mut_slice(), RecvFlags::empty()) {
                 Ok((_, 0)) => return has_changed,
-                Ok(_) | Err(rustix::io::Errno::INTR) => has_changed = true,
-                // Messages were lost because there were too many.
-                Err(rustix::io::Errno::NOBUFS) => has_changed = true,
+                // With NOBUFS, messages were lost because there were too many.
+                Ok(_) | Err(rustix::io::Errno::NOBUFS) => has_changed = true,
+                Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return has_changed,
             }
         }

@@ -50,7 +50,9 @@ impl Remote {
         match operation {
             Operation::List if is_directory => ErrorKind::PermissionDenied,
             Operation::List => ErrorKind::NotDirectory,
-            Operation::Read | Operation::Store | Operation::Delete if is_directory => {
+            Operation::Read | Operation::Store | Operation::Append | Operation::Delete
+                if is_directory =>
+            {
                 ErrorKind::IsDirectory
             }
             Operation::MakeDirectory | Operation::MakeLink => ErrorKind::AlreadyExists,
@@ -62,6 +64,7 @@ impl Remote {
             | Operation::Read
             | Operation::Digest
             | Operation::Store
+            | Operation::Append
             | Operation::RemoveDirectory
             | Operation::Delete
             | Operation::Rename
@@ -89,6 +92,7 @@ fn kind_if_absent(operation: Operation) -> ErrorKind {
         | Operation::List
         | Operation::ReadLink
         | Operation::Read
+        | Operation::Append
         | Operation::Digest
         | Operation::RemoveDirectory
         | Operation::Delete
@@ -110,6 +114,7 @@ fn kind_if_unknown(operation: Operation) -> ErrorKind {
         | Operation::Read
         | Operation::Digest => ErrorKind::NotFound,
         Operation::Store
+        | Operation::Append
         | Operation::MakeDirectory
         | Operation::RemoveDirectory
         | Operation::Delete

@@ -6,6 +6,7 @@
 //! becomes one [`ErrorKind`], decided only here (`error.rs`, `diagnose.rs`).
 
 mod absence;
+mod append;
 mod background;
 mod case;
 mod change;
@@ -72,6 +73,8 @@ pub(crate) use crate::pool::RetryMode;
 pub(crate) use crate::pool::{
     OfflineStatus, PoolStats, ProblemKind, ServerProblem, is_out_of_reach,
 };
+pub use append::Append;
+pub(crate) use append::{AppendOutcome, AppendRequest};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
@@ -107,6 +110,8 @@ pub struct RemoteOptions {
     pub pool: PoolOptions,
     /// How existing files are overwritten.
     pub atomic: Atomic,
+    /// How files are appended to.
+    pub append: Append,
     /// How a finished upload is verified before it is renamed to its final name.
     pub verify: Verify,
     /// How symbolic links are presented.
@@ -184,6 +189,7 @@ struct RemoteInner {
     names: TemporaryNames,
     steps: UploadSteps,
     atomic: Atomic,
+    append: Append,
     verify: Verify,
     links: Links,
     listings: ListingBudget,
@@ -284,6 +290,7 @@ impl Remote {
             names: TemporaryNames::new(journal),
             steps: UploadSteps::default(),
             atomic: options.atomic,
+            append: options.append,
             verify: options.verify,
             links: options.links,
             listings,

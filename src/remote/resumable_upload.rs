@@ -121,6 +121,19 @@ impl ResumableUpload {
         }
     }
 
+    /// Continues a transfer that appends the bytes from `offset` on to `path`, which has those
+    /// before it. A broken one is not resumed.
+    pub(super) fn appending(
+        remote: &Remote,
+        path: &RemotePath,
+        offset: u64,
+        started: (ftp::Upload, Permit),
+    ) -> Self {
+        let mut appending = Self::new(remote, path, false, started);
+        appending.sent = offset;
+        appending
+    }
+
     /// Returns the number of bytes handed to the connection so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent

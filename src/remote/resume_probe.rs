@@ -5,11 +5,11 @@
 //! accepts the command and stores next to nothing. On a server whose way is not proven, a file of a
 //! few bytes is resumed first and read back.
 
-use super::Remote;
 use super::download::open_in;
 use super::error::{is_unsupported, refusal};
 use super::fallbacks::{Fallback, ResumeWay};
 use super::retry::Exchange;
+use super::{Error, Remote};
 use crate::ftp::{self, RemotePath};
 use crate::pool::{self, Permit};
 
@@ -115,6 +115,23 @@ fn resumed(
         Err(fault) if is_verdict(&fault) => return Ok(Outcome::Refused(fault)),
         Err(fault) => return Err(fault.into()),
     }
+    match read_back(remote, exchange, path) {
+        // ProFTPD refuses a TLS data connection after several uploads in a row, which bring no
+        // tickets for the next one, and the refused one brings some.
+        Err(error) if error.kind.transience().is_immediate() => {
+            log::debug!("{error}; reading it again");
+            Ok(Outcome::Stored(read_back(remote, exchange, path)?))
+        }
+        read => Ok(Outcome::Stored(read?)),
+    }
+}
+
+/// Reads the file at `path`.
+fn read_back(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    path: &RemotePath,
+) -> Result<Vec<u8>, Error> {
     let mut transfer = open_in(remote, exchange, path, 0)?;
     let mut bytes = Vec::new();
     // One byte more than the largest file that can result.
@@ -125,7 +142,7 @@ fn resumed(
             count => bytes.extend(room.iter().take(count)),
         }
     }
-    Ok(Outcome::Stored(bytes))
+    Ok(bytes)
 }
 
 fn send(

@@ -29,8 +29,8 @@
 //!
 //! - A layer repeats only what began below it. A session that the pool could not make is
 //!   [`ErrorKind::Unreachable`], [`ErrorKind::ConnectionRefused`], [`ErrorKind::NoConnection`] or
-//!   [`ErrorKind::Offline`], which are `Later`, so only `Writeback` comes back to them. A pool that the end of the mount
-//!   has closed refuses each repetition immediately.
+//!   [`ErrorKind::Offline`], which are `Later`, so only `Writeback` comes back to them. A pool that
+//!   the end of the mount has closed refuses each repetition immediately.
 //! - A step that timed out on a new session is not repeated by `Exchange`. A transfer that times
 //!   out is resumed once, and a whole upload is begun once more at most.
 //! - Progress renews the attempts of a transfer. An upload makes progress only beyond the farthest

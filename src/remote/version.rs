@@ -9,16 +9,24 @@ use crate::ftp::{Capability, Kind, Precision, RemotePath, Version};
 
 /// See [`Remote::version`].
 pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Error> {
-    let mut exchange = remote.exchange();
+    version_in(remote, &mut remote.exchange(), path)
+}
+
+/// Like [`version`], over the session of `exchange`.
+pub(super) fn version_in(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    path: &RemotePath,
+) -> Result<Version, Error> {
     if !remote.profile().has(Capability::Mlst)
-        && let Some(version) = size_and_time(remote, &mut exchange, path)?
+        && let Some(version) = size_and_time(remote, exchange, path)?
     {
         return Ok(version);
     }
     let absent = |kind: ErrorKind, reason: &str| {
         ErrorContext::new(Operation::Stat, path).error(kind, reason)
     };
-    match lookup_as_shown(remote, &mut exchange, path)? {
+    match lookup_as_shown(remote, exchange, path)? {
         Lookup::Found(entry) => Ok(Version::from(&entry)),
         Lookup::Absent => Err(absent(ErrorKind::NotFound, "it no longer exists")),
         Lookup::NoParent(kind) => Err(absent(kind, "its directory no longer exists")),

@@ -100,6 +100,8 @@ pub enum Misdeed {
     Corrupt,
     /// Refuses an RNTO that would replace a file.
     NoReplace,
+    /// Replaces the file with what APPE sends.
+    AppendReplaces,
 }
 
 /// The injected faults of all sessions.

@@ -39,6 +39,10 @@ impl Session {
         false
     }
 
+    pub(super) fn append_replaces(&self) -> bool {
+        false
+    }
+
     pub(super) fn lists_forever(&self) -> bool {
         false
     }

@@ -94,7 +94,8 @@ impl Session {
             | Misdeed::InsteadOfHandshake(_)
             | Misdeed::WrongSize(_)
             | Misdeed::EndlessListing
-            | Misdeed::NoReplace => {
+            | Misdeed::NoReplace
+            | Misdeed::AppendReplaces => {
                 self.misdeed = Some(misdeed.clone());
                 let sent = self
                     .execute(command)
@@ -158,6 +159,11 @@ impl Session {
     /// Whether the current RNTO must not replace a file.
     pub(super) fn replaces_nothing(&self) -> bool {
         self.misdeed == Some(Misdeed::NoReplace)
+    }
+
+    /// Whether the current APPE replaces the file.
+    pub(super) fn append_replaces(&self) -> bool {
+        self.misdeed == Some(Misdeed::AppendReplaces)
     }
 
     /// Whether the current listing never ends.

@@ -48,6 +48,8 @@ impl Errno {
     pub(crate) const BUSY: Self = Self(libc::EBUSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
+    /// Larger than a file can be.
+    pub(crate) const FBIG: Self = Self(libc::EFBIG);
     /// Not possible here. Programs and the kernel then do without.
     pub(crate) const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
     /// No such extended attribute.

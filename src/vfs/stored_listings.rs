@@ -26,18 +26,18 @@ const MOST: usize = 100_000;
 pub(super) struct StoredListings {
     directory: CacheDir,
     listings: Arc<Cache<remote::Error>>,
-    schedule: Arc<Schedule>,
+    schedule: Arc<ListingSchedule>,
 }
 
 /// The directories whose listings are to be written.
 #[derive(Debug, Default)]
-struct Schedule {
-    state: Mutex<Waiting>,
+struct ListingSchedule {
+    state: Mutex<WaitingListings>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingListings {
     /// When each is due.
     due: HashMap<RemotePath, Instant>,
     /// When those that were written in the last minute were written.
@@ -45,7 +45,7 @@ struct Waiting {
     has_ended: bool,
 }
 
-impl Waiting {
+impl WaitingListings {
     /// Notes that the listing of `path` is new or has changed. Returns whether the thread may rest
     /// until now.
     fn add(&mut self, path: &RemotePath, now: Instant) -> bool {
@@ -78,7 +78,7 @@ impl Waiting {
 impl StoredListings {
     /// Begins to store what `listings` learns in `directory`.
     pub(super) fn start(directory: CacheDir, listings: &Arc<Cache<remote::Error>>) -> Self {
-        let schedule = Arc::new(Schedule::default());
+        let schedule = Arc::new(ListingSchedule::default());
         let for_observer = Arc::clone(&schedule);
         listings.observe(move |path| {
             if for_observer.lock().add(path, Instant::now()) {
@@ -167,8 +167,8 @@ impl StoredListings {
     }
 }
 
-impl Schedule {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+impl ListingSchedule {
+    fn lock(&self) -> MutexGuard<'_, WaitingListings> {
         // Every change is one call.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_listing_is_written_soon_and_then_once_a_minute() {
         let start = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingListings::default();
         assert_eq!(waiting.take_due(start), Err(None));
         assert!(waiting.add(&path("/a"), start), "the thread rested");
         assert!(!waiting.add(&path("/a"), start + DELAY / 2));
@@ -195,7 +195,7 @@ mod tests {
         assert!(waiting.add(&path("/a"), written));
         assert!(!waiting.add(&path("/b"), written));
         assert_eq!(waiting.take_due(written + DELAY), Ok(vec![path("/b")]));
-        let left = INTERVAL - DELAY;
+        let left = INTERVAL.saturating_sub(DELAY);
         assert_eq!(waiting.take_due(written + DELAY), Err(Some(left)));
         assert_eq!(waiting.take_due(written + INTERVAL), Ok(vec![path("/a")]));
         let later = written + INTERVAL * 3;
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn the_number_of_waiting_directories_is_bounded() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingListings::default();
         for number in 0..MOST + 5 {
             waiting.add(&path(&format!("/{number}")), now);
         }

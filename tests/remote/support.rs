@@ -11,7 +11,7 @@ use ftpfs::server::{Access, Server, ServerOptions};
 use ftpfs::testing::Journal;
 use ftpfs::testing::PoolOptions;
 use ftpfs::testing::remote::{
-    Atomic, CommitOptions, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify,
+    Append, Atomic, CommitOptions, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify,
 };
 
 pub const USER: &str = "ann";
@@ -187,6 +187,7 @@ pub fn connect_with(
     let options = RemoteOptions {
         pool,
         atomic,
+        append: Append::Auto,
         verify: Verify::Digest,
         links: Links::Show,
         profile_file: None,

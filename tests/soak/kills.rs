@@ -34,7 +34,7 @@ struct File {
 
 /// When a file that a program saw stored is on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Promise {
+pub(crate) enum Promise {
     Now,
     /// After the next mount.
     Later,

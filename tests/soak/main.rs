@@ -8,6 +8,7 @@
     reason = "all of this is test code: a panic is the way to fail"
 )]
 
+mod appends;
 mod cached;
 mod kills;
 mod programs;

@@ -78,10 +78,10 @@ fn fault(random: &mut Random) -> Fault {
     let after = [0, 1, 4_000, 100_000, 1 << 20][random.below(5)] as u64;
     let text = "not now".to_owned();
     let verbs = [
-        "RETR", "REST", "STOR", "MLSD", "RNTO", "DELE", "MLST", "EPSV", ANY,
+        "RETR", "REST", "STOR", "APPE", "MLSD", "RNTO", "DELE", "MLST", "EPSV", ANY,
     ];
     let any = verbs[random.below(verbs.len())];
-    let transfer = ["RETR", "STOR", "MLSD"][random.below(3)];
+    let transfer = ["RETR", "STOR", "APPE", "MLSD"][random.below(4)];
     let fault = match random.below(16) {
         0 => Fault::on(any, Misdeed::DropControl),
         1 => Fault::on(any, Misdeed::DoneThenDrop),

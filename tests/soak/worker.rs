@@ -37,6 +37,10 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// The possible contents of a name; None means that there is no file.
 type Possible = Vec<Option<Arc<Vec<u8>>>>;
 
+/// Contents before and after an append that failed. The server may have any part of what was
+/// appended.
+type Ragged = (Arc<Vec<u8>>, Arc<Vec<u8>>);
+
 /// The state that all workers share.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -51,6 +55,8 @@ pub(crate) struct Worker {
     pub(crate) directory: PathBuf,
     random: Random,
     files: Vec<(&'static str, Possible)>,
+    /// The files to which an append failed, until they are overwritten.
+    ragged: Vec<Vec<Ragged>>,
     /// The most recent steps, to help explain a mismatch.
     trail: VecDeque<String>,
     tally: Arc<Tally>,
@@ -73,6 +79,7 @@ impl Worker {
             directory,
             random,
             files: names(kind).map(|name| (name, vec![None])).to_vec(),
+            ragged: vec![Vec::new(); NAMES],
             trail: VecDeque::new(),
             tally: Arc::clone(tally),
             began: Arc::clone(&began),
@@ -93,7 +100,7 @@ impl Worker {
 
     fn step(&mut self) {
         let index = self.random.below(NAMES);
-        if self.files[index].1.len() > MOST_POSSIBLE {
+        if self.files[index].1.len() > MOST_POSSIBLE || !self.ragged[index].is_empty() {
             return self.overwrite(index);
         }
         match self.random.below(12) {
@@ -131,6 +138,7 @@ impl Worker {
         let possible = &mut self.files[index].1;
         if outcome.is_ok() {
             *possible = becomes;
+            self.ragged[index].clear();
             return;
         }
         self.tally.errors.fetch_add(1, Ordering::Relaxed);
@@ -212,6 +220,12 @@ impl Worker {
             .collect::<Vec<_>>();
         if outcome.is_ok() && becomes.is_empty() {
             self.mismatch(index, "is changed, and was not there");
+        }
+        if outcome.is_err() {
+            let old = self.files[index].1.iter().flatten().cloned();
+            let pairs = old.zip(becomes.iter().flatten().cloned());
+            let grown = pairs.filter(|(old, new)| new.starts_with(old));
+            self.ragged[index].extend(grown);
         }
         self.changed(index, outcome, becomes);
     }
@@ -296,7 +310,12 @@ impl Worker {
     fn may_hold(&self, index: usize, content: Option<&[u8]>) -> bool {
         let possible = self.files[index].1.iter();
         let mut possible = possible.map(|content| content.as_deref().map(Vec::as_slice));
+        let is_between = |(old, new): &Ragged, content: &[u8]| {
+            content.starts_with(old) && new.starts_with(content)
+        };
+        let mut ragged = self.ragged[index].iter();
         possible.any(|possible| possible == content)
+            || content.is_some_and(|content| ragged.any(|ragged| is_between(ragged, content)))
     }
 
     fn mismatch(&self, index: usize, what: &str) {

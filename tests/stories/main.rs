@@ -11,6 +11,9 @@
 )]
 
 mod ahead;
+mod append;
+mod append_faults;
+mod append_later;
 mod browse;
 mod cached;
 mod claims;

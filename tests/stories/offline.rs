@@ -236,4 +236,22 @@ stories_on! {
         assert!(wait_for(NOTICED, || server.read("docs/a.txt") == b"alpha\nmore\n"));
         assert_eq!(server.read("docs/new.txt"), b"new\n");
     }
+
+    /// A large file whose contents are not here can be appended to.
+    fn a_line_is_appended_without_the_contents(server: &TestServer, mount: &Mount)
+    with ["offline=yes", "writeback", "dir_ttl=1", "attr_ttl=0"] {
+        plant(server);
+        let mut large = vec![b'x'; 1 << 20];
+        server.write("docs/large", &large);
+        server.hand_over();
+        assert_eq!(names(mount, "docs"), "a.txt b.txt large");
+        lose(server, mount);
+        shell(mount.path(), "echo line >> docs/large; echo more >> docs/large");
+        large.extend(b"line\nmore\n");
+        assert_eq!(fs::metadata(mount.join("docs/large")).unwrap().len(), large.len() as u64);
+        unreachable(fs::read(mount.join("docs/large")));
+        find_again(server, mount);
+        assert!(wait_for(NOTICED, || server.read("docs/large") == large), "{}", mount.log());
+        assert!(fs::read(mount.join("docs/large")).unwrap() == large);
+    }
 }

@@ -1,5 +1,5 @@
-//! A machine that changes its network: the way to the server is gone for a while, or the machine has
-//! another address. Nothing is asked of the user.
+//! A machine that changes its network: the way to the server is gone for a while, or the machine
+//! has another address. Nothing is asked of the user.
 
 use std::fs;
 use std::process::Command;
@@ -11,8 +11,8 @@ use crate::support::{Mount, PASSWORD, Told, USER, behind, link, wait_for, word};
 /// Longest time until the mount has found the server again by itself.
 const FOUND: Duration = Duration::from_secs(60);
 
-/// Longest time of an operation on a server that no longer answers: some seconds until it is probed,
-/// and as long for the probe. A busy machine takes longer.
+/// Longest time of an operation on a server that no longer answers: some seconds until it is
+/// probed, and as long for the probe. A busy machine takes longer.
 const GIVEN_UP: Duration = Duration::from_secs(25);
 
 /// A server at the far end of a link.

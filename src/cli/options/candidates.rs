@@ -38,6 +38,7 @@ impl Spec {
     pub(in crate::cli) fn candidates(&self) -> Candidates {
         match (self.name, self.placeholder) {
             ("atomic", _) => Candidates::Words(vec!["auto", "require", "never"]),
+            ("append", _) => Candidates::Words(vec!["auto", "never"]),
             ("offline", _) => Candidates::Words(vec!["no", "yes"]),
             ("verify", _) => Candidates::Words(vec!["digest", "size"]),
             ("symlinks", _) => Candidates::Words(vec!["show", "follow", "hide"]),

@@ -90,9 +90,9 @@ pub(super) static SPECS: &[Spec] = &[
     valued(
         Group::Connection,
         "offline",
-        "yes|no",
+        "yes/no",
         "yes with cache_dir",
-        "While the server cannot be reached, answer from what is cached, and fail the rest immediately; not with hard",
+        "Whether to work without a server that cannot be reached: answer from what is cached, fail the rest immediately",
         |to, value| {
             to.offline = Some(value::yes_or_no(value)?);
             Ok(())

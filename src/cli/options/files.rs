@@ -20,6 +20,17 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     valued(
         Group::Files,
+        "append",
+        "HOW",
+        "auto",
+        "Append to large files: send only the new bytes (auto, when the server can), or store the whole file (never)",
+        |to, value| {
+            to.append = value::append(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
         "verify",
         "HOW",
         "digest",

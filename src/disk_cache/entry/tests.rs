@@ -242,7 +242,7 @@ fn a_damaged_block_counts_as_absent() {
         .unwrap();
     data.write_all_at(b"damage", BLOCK + 9).unwrap();
     let damaged = entry.read(0, &mut vec![0; SIZE as usize]).unwrap_err();
-    assert_eq!(damaged.range, BLOCK..2 * BLOCK);
+    assert_eq!(damaged.ranges, only(BLOCK..2 * BLOCK));
     assert_eq!(entry.present().unwrap(), [0..BLOCK, 2 * BLOCK..SIZE]);
     let range = BLOCK as usize..2 * BLOCK as usize;
     let slot = entry.write(1, &sample(SIZE)[range]).unwrap();

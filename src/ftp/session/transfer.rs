@@ -10,6 +10,8 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::restart_marker::RestartMarker;
 use super::start::send_file;
 use super::{Failed, Session};
@@ -395,6 +397,11 @@ impl io::Write for Upload {
 
 impl Upload {
     fn new(session: Session, data: MaybeTlsStream, verb: &'static str, sent_early: u64) -> Self {
+        if verb == "APPE" {
+            // If the transfer ends early, also because this process is killed, what is still on its
+            // way must not arrive: it would end up behind what is appended next.
+            let _ = SockRef::from(data.socket()).set_linger(Some(Duration::ZERO));
+        }
         Self {
             session,
             data,
@@ -479,6 +486,10 @@ impl Upload {
             Ok(None) => session.drain_data_connection(&mut data).transpose(),
             early => early,
         };
+        if early.is_ok() {
+            // The server has everything, and reads the end of the data.
+            let _ = SockRef::from(data.socket()).set_linger(None);
+        }
         data.take_tickets();
         drop(data);
         if let Some(tls) = &session.tls {

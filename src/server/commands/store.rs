@@ -29,7 +29,12 @@ pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
     session.marker = RestartMarker::default();
-    store(session, argument, &Start::End)
+    let start = if session.append_replaces() {
+        Start::At(0)
+    } else {
+        Start::End
+    };
+    store(session, argument, &start)
 }
 
 fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {

@@ -1,5 +1,6 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{OpenFile, Spooled, UploadFailure};
@@ -81,12 +82,15 @@ impl OpenFile {
     }
 
     /// Stores `spooled`. The caller holds the gate.
-    fn store(
+    pub(super) fn store(
         &self,
         spooled: &Spooled,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
         self.state().contents.upload_begins(spooled);
+        if let Some(tail) = &spooled.tail {
+            return self.store_tail(spooled, tail, priority);
+        }
         let Some(pending) = self.pending_of(spooled) else {
             self.has_not_stored(spooled);
             return Err(nowhere());
@@ -127,7 +131,11 @@ impl OpenFile {
         let target = self.services.inodes.path(self.ino).ok()?;
         let size = spooled.spool.len();
         let state = self.state();
-        let mode = state.attributes.mode;
+        let tail = spooled.tail.as_ref();
+        let mode = match tail {
+            Some(tail) => tail.changed_mode(state.attributes.mode),
+            None => state.attributes.mode,
+        };
         let attributes = state.contents.attributes_of(spooled, mode);
         Some(Pending {
             target,
@@ -136,7 +144,8 @@ impl OpenFile {
                 modified: attributes.modified,
                 mode: attributes.mode,
             },
-            base: state.base,
+            base: tail.map_or(state.base, |tail| Some(tail.version())),
+            appended_from: tail.map(|tail| tail.end()),
         })
     }
 
@@ -208,9 +217,11 @@ impl OpenFile {
     }
 
     /// Records that the server has `spooled`, as `base`.
-    fn record_uploaded(&self, spooled: &Spooled, base: Version) {
+    pub(super) fn record_uploaded(&self, spooled: &Spooled, base: Version) {
+        let reader = Arc::new(self.services.reader(self.ino, base));
         let after = {
             let mut state = self.state();
+            state.advance_tails(spooled, base, &reader);
             state.base = Some(base);
             state.checked = Instant::now();
             state.contents.uploaded(spooled)
@@ -223,7 +234,7 @@ impl OpenFile {
         }
     }
 
-    fn has_not_stored(&self, spooled: &Spooled) {
+    pub(super) fn has_not_stored(&self, spooled: &Spooled) {
         let fate = self.state().contents.upload_failed(spooled);
         match fate {
             RecordFate::Kept => {}
@@ -254,7 +265,7 @@ pub(super) fn version_after(attributes: &Attributes, stored: StoredFacts) -> Ver
     }
 }
 
-fn nowhere() -> remote::Error {
+pub(super) fn nowhere() -> remote::Error {
     remote::Error {
         kind: ErrorKind::NotFound,
         operation: "store",

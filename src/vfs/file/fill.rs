@@ -56,8 +56,51 @@ pub(in crate::vfs) fn fill(
     }
 }
 
-/// Copies all of `cached` to the start of `spool`, and returns its size. Returns `None` if the cache
-/// does not have all of it.
+/// Downloads the bytes of `source` before `end`, of the version that is `expected` before and
+/// afterwards, to the start of `spool`.
+///
+/// # Errors
+/// Which side failed, and why.
+pub(in crate::vfs) fn fill_beginning(
+    spool: &Spool,
+    source: &Arc<dyn RangeSource>,
+    expected: &Arc<PinnedVersion>,
+    end: u64,
+    cancel: &Cancel,
+) -> Result<(), FillError> {
+    let mut buffer = vec![0; FILL_BUFFER];
+    let pinned = Arc::clone(expected);
+    let mut resuming =
+        ResumableDownload::new(Arc::clone(source), 0, pinned, Revalidate::Yes, cancel);
+    let mut at = 0;
+    while at < end {
+        let wanted = usize::try_from(end - at).map_or(FILL_BUFFER, |left| left.min(FILL_BUFFER));
+        match resuming.step(buffer.get_mut(..wanted).unwrap_or_default())? {
+            DownloadStep::Bytes(count) => {
+                spool.write_at(at, buffer.get(..count).unwrap_or_default())?;
+                at += count as u64;
+            }
+            DownloadStep::Again => {}
+            DownloadStep::End => break,
+        }
+    }
+    // A transfer that ends by itself needs no abort.
+    while at == end && expected.size() == Some(end) {
+        match resuming.step(buffer.get_mut(..1).unwrap_or_default()) {
+            Ok(DownloadStep::Again) => {}
+            Ok(DownloadStep::Bytes(_) | DownloadStep::End) | Err(_) => break,
+        }
+    }
+    drop(resuming);
+    expected.confirm(&**source, cancel)?;
+    if at < end {
+        return Err(expected.changed(&**source).into());
+    }
+    Ok(())
+}
+
+/// Copies all of `cached` to the start of `spool`, and returns its size. Returns `None` if the
+/// cache does not have all of it.
 ///
 /// # Errors
 /// Those of the spool.
@@ -66,7 +109,8 @@ pub(in crate::vfs) fn fill_from_cache(
     cached: &CachedFile,
 ) -> Result<Option<u64>, SpoolError> {
     let size = cached.size();
-    let has_all = |present: Vec<Range<u64>>| size == 0 || present == [0..size];
+    let whole = 0..size;
+    let has_all = |present: Vec<Range<u64>>| whole.is_empty() || present.contains(&whole);
     if !cached.present().is_ok_and(has_all) {
         return Ok(None);
     }

@@ -26,6 +26,16 @@ pub(super) struct ReachedEnd {
     is_reported: bool,
 }
 
+impl ReachedEnd {
+    /// Returns `before` with the end at `end`, in a file that is read from the server.
+    pub(super) fn at(end: ReadEnd, before: Self) -> Self {
+        Self {
+            end: Some(end),
+            ..before
+        }
+    }
+}
+
 /// An open file that others may have changed on the server since it was checked.
 #[derive(Debug)]
 pub(in crate::vfs) struct Following {
@@ -307,13 +317,15 @@ impl State {
     }
 
     /// Returns the local copy of the contents if the server has exactly these.
-    fn stored_copy(&self) -> Option<&Spooled> {
+    pub(super) fn stored_copy(&self) -> Option<&Spooled> {
         let contents = &self.contents;
         let is_stored = contents.sealed().is_none()
             && !contents.has_upload()
             && !contents.is_dirty()
             && contents.late() == LateAttributes::default()
             && self.failure == UploadFailure::None;
-        self.base.and(contents.local()).filter(|_| is_stored)
+        self.base
+            .and(contents.local())
+            .filter(|local| is_stored && local.tail.is_none())
     }
 }

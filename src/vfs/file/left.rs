@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::gate::Pass;
 use super::remote_file::FileServices;
+use super::tail::AppendedTail;
 use super::{OpenFile, Spooled};
 use crate::cache::Attributes;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
@@ -61,6 +62,13 @@ impl OpenFile {
         let spool = Arc::new(spool);
         let store = Arc::new(services.store(ino, &spool));
         store.mark_dirty();
+        let tail = pending
+            .appended_from
+            .zip(pending.base)
+            .map(|(end, version)| {
+                let reader = Arc::new(services.reader(ino, version));
+                AppendedTail::new(reader, version, end, None).was_left(spool.len())
+            });
         let CommitOptions { modified, mode, .. } = pending.commit;
         let attributes = Attributes {
             kind: Kind::File,
@@ -73,7 +81,7 @@ impl OpenFile {
         };
         let sealed = Sealed {
             generation: store.generation(),
-            copy: Spooled { spool, store },
+            copy: Spooled { spool, store, tail },
             modified,
             mode,
         };
@@ -155,8 +163,11 @@ impl OpenFile {
             return LeftContents::NotLeft;
         };
         let record = sealed.spool.journal_record();
+        let Some(pending) = self.pending_of(&sealed) else {
+            return LeftContents::NotLeft;
+        };
         let kept = match unchecked {
-            Unchecked::Left(place) => conflict::keep(record, &place, &problem.path, problem)
+            Unchecked::Left(place) => conflict::keep(record, &place, &pending, problem)
                 .map(|words| format!("closed before ftpfs was killed, {words}"))
                 .map_err(|words| format!("closed before ftpfs was killed, {words}")),
             Unchecked::Offline => self.keep_beside(&sealed, problem),
@@ -201,10 +212,10 @@ impl OpenFile {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        let Some(place) = record.place() else {
+        let Some((place, pending)) = record.place().zip(self.pending_of(sealed)) else {
             return Err(format!("{CLOSED} cannot be stored: {problem}"));
         };
-        conflict::keep(record, &place, &problem.path, problem)
+        conflict::keep(record, &place, &pending, problem)
             .map(|words| format!("{CLOSED} {words}"))
             .map_err(|words| format!("{CLOSED} {words}"))
     }
@@ -214,6 +225,7 @@ fn to_error(problem: Problem, target: &RemotePath) -> remote::Error {
     let kind = match problem {
         Problem::Remote(error) => return error,
         Problem::Changed(_) => ErrorKind::Changed,
+        Problem::NotAppended(_) => ErrorKind::Unsupported,
         Problem::Spool(_) => ErrorKind::Local,
     };
     remote::Error {

@@ -5,11 +5,14 @@
 //! through the gate, one at a time. The lock of the state is held only briefly and never across
 //! I/O.
 //!
-//! `commit` stores the contents on the server, `sealed` holds contents that wait for that after a
+//! `change` writes into the spool, `append` has files of which only the end is in a spool. `commit`
+//! stores the contents on the server, `sealed` holds contents that wait for that after a
 //! close, `naming` handles files that lose their name, and `follow` files that grow while they are
 //! read.
 
+mod append;
 mod attributes;
+mod change;
 mod commit;
 pub(super) mod fill;
 mod follow;
@@ -21,6 +24,7 @@ pub(super) mod remote_file;
 mod sealed;
 pub(super) mod server_copy;
 mod status;
+mod tail;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -29,7 +33,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Version;
-use crate::guarded::OnDrop;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
@@ -38,6 +41,7 @@ use super::read::{Bytes, Reader};
 use super::table::ino::Ino;
 use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
+pub(super) use change::Position;
 pub(super) use follow::Following;
 use follow::ReachedEnd;
 use gate::{Gate, Pass, Patience};
@@ -46,6 +50,7 @@ pub(super) use left::LeftContents;
 use naming::Naming;
 use remote_file::FileServices;
 use server_copy::ServerCopy;
+use tail::AppendedTail;
 
 /// What an open file contains, and its upload.
 type FileContents = WriteState<Arc<Reader>, Spooled, ServerCopy>;
@@ -88,6 +93,8 @@ struct State {
     checked: Instant,
     /// Whether the server has another file under the name.
     is_replaced: bool,
+    /// Whether the server's file is read, and the listings do not show yet that it has grown.
+    is_unlisted: bool,
 }
 
 /// Whether the contents could not be stored.
@@ -105,21 +112,8 @@ enum UploadFailure {
 struct Spooled {
     spool: Arc<Spool>,
     store: Arc<Uploader>,
-}
-
-/// How much of the previous contents a change needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needed {
-    All,
-    Nothing,
-}
-
-/// The position of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Position {
-    At(u64),
-    /// O_APPEND: the end of the file at the time of the write.
-    End,
+    /// What the server has of the contents, if only the rest is stored.
+    tail: Option<Arc<AppendedTail>>,
 }
 
 impl OpenFile {
@@ -165,6 +159,7 @@ impl OpenFile {
             reached: None,
             checked: Instant::now(),
             is_replaced: false,
+            is_unlisted: false,
         };
         Self {
             ino,
@@ -271,78 +266,60 @@ impl OpenFile {
         length: usize,
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
-        match self.visible() {
+        loop {
+            let visible = self.visible();
+            let read = self.read_visible(&visible, offset, length, may);
+            // What was appended in the meantime has made another version of the same contents.
+            if read.as_ref().err() != Some(&Errno::STALE) || self.shows(&visible) {
+                return read;
+            }
+        }
+    }
+
+    fn read_visible(
+        &self,
+        visible: &Visible<Arc<Reader>, Spooled, ServerCopy>,
+        offset: u64,
+        length: usize,
+        may: Blocking<'_>,
+    ) -> Result<Bytes, Errno> {
+        match visible {
             Visible::Remote(reader) => {
                 let bytes = match reader.available(offset, length) {
                     Some(bytes) => bytes,
                     None => reader.read(offset, length, may.cancel()?)?,
                 };
-                self.note_end(&reader, offset, &bytes);
+                self.note_end(reader, offset, &bytes);
                 Ok(bytes)
             }
             Visible::Local(spooled) => {
-                let bytes = self.read_local(&spooled, offset, length, may)?;
-                self.note_local_end(&spooled, offset, &bytes);
+                let bytes = self.read_local(spooled, offset, length, may)?;
+                self.note_local_end(spooled, offset, &bytes);
                 Ok(bytes)
             }
             Visible::Copied(_) => {
-                self.make_changeable(Needed::All, may.cancel()?)?;
+                self.make_changeable(change::Needed::All, may.cancel()?)?;
                 self.read(offset, length, may)
             }
         }
     }
 
-    /// Whether writes do not need the server.
-    pub(super) fn is_spooled(&self) -> bool {
-        self.state().is_spooled()
+    /// Whether programs see these contents, from the same place.
+    fn shows(&self, seen: &Visible<Arc<Reader>, Spooled, ServerCopy>) -> bool {
+        match (seen, self.visible()) {
+            (Visible::Remote(seen), Visible::Remote(now)) => Arc::ptr_eq(seen, &now),
+            (Visible::Local(seen), Visible::Local(now)) => seen.is_same(&now),
+            _ => false,
+        }
     }
 
-    /// Writes `data` into the spool. Fetches the file into a spool first if there is none yet.
-    pub(super) fn write(
-        &self,
-        position: Position,
-        data: &[u8],
-        may: Blocking<'_>,
-    ) -> Result<(), Errno> {
-        if self.commits_part() {
-            self.wait_for_commit(may.cancel()?)?;
-        }
-        let put = |spooled: &Spooled| self.put(spooled, position, data);
-        if let Ok(_together) = self.changing.try_read()
-            && let Some(written) = self.change_now(put)
-        {
-            return written;
-        }
-        self.change(Needed::All, may.cancel()?, put)
-    }
-
-    /// Fetches the contents into a spool, as a write would.
+    /// Fetches the contents into a spool, as a change would.
     pub(super) fn make_local(&self, cancel: &Cancel) -> Result<(), Errno> {
-        if self.is_spooled() {
+        if self.local().is_some_and(|local| !local.is_end()) {
             return Ok(());
         }
         let _pass = self.enter(cancel)?;
         self.fetch(cancel)
-    }
-
-    /// Truncates the file, or extends it with zeros.
-    pub(super) fn truncate(&self, size: u64, cancel: &Cancel) -> Result<(), Errno> {
-        let needed = if size == 0 {
-            Needed::Nothing
-        } else {
-            Needed::All
-        };
-        if self.commits_part() {
-            self.wait_for_commit(cancel)?;
-        }
-        self.change(needed, cancel, |spooled| {
-            if size > 0 {
-                spooled.store.confirm_changeable(size)?;
-            }
-            spooled.spool.set_len(size)?;
-            spooled.store.truncated(size);
-            Ok(())
-        })
     }
 
     /// Waits until no other thread changes the whole file.
@@ -388,128 +365,15 @@ impl OpenFile {
                 reader.release_idle(transfers);
                 reader.forget_idle(bytes);
             }
-            Visible::Local(spooled) => spooled.store.release_idle(transfers),
+            Visible::Local(spooled) => {
+                spooled.store.release_idle(transfers);
+                if let Some(tail) = &spooled.tail {
+                    tail.reader().release_idle(transfers);
+                    tail.reader().forget_idle(bytes);
+                }
+            }
             Visible::Copied(_) => {}
         }
-    }
-
-    /// Applies `change` to a spool that may be changed. A file that was only read so far is fetched
-    /// first, or starts empty if none of its contents are `needed`. A spool that is waiting to be
-    /// stored is replaced first.
-    fn change(
-        &self,
-        needed: Needed,
-        cancel: &Cancel,
-        change: impl Fn(&Spooled) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        loop {
-            self.make_changeable(needed, cancel)?;
-            let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(changed) = self.change_now(&change) {
-                return changed;
-            }
-        }
-    }
-
-    /// Applies `change` if there is a spool that may be changed. The caller holds `changing`.
-    fn change_now(
-        &self,
-        change: impl Fn(&Spooled) -> Result<(), Errno>,
-    ) -> Option<Result<(), Errno>> {
-        let changeable = self.state().contents.changeable().cloned();
-        let changed = change(&changeable?);
-        if changed.is_ok() {
-            self.touch();
-        }
-        Some(changed)
-    }
-
-    fn put(&self, spooled: &Spooled, position: Position, data: &[u8]) -> Result<(), Errno> {
-        match position {
-            Position::At(offset) => spooled.write(offset, data),
-            Position::End => {
-                let _one_at_a_time = self.append.lock().unwrap_or_else(PoisonError::into_inner);
-                spooled.write(spooled.spool.len(), data)
-            }
-        }
-    }
-
-    fn make_changeable(&self, needed: Needed, cancel: &Cancel) -> Result<(), Errno> {
-        let (is_closed, is_spooled) = {
-            let state = self.state();
-            (state.contents.is_sealed(), state.is_spooled())
-        };
-        match (is_closed, is_spooled, needed) {
-            (true, _, _) => self.begin_draft(needed),
-            (false, true, Needed::All) => Ok(()),
-            (false, _, Needed::All) => {
-                let _pass = self.enter(cancel)?;
-                self.fetch(cancel)
-            }
-            (false, _, Needed::Nothing) => self.empty(cancel),
-        }
-    }
-
-    /// Fetches the contents into a spool. The caller holds the gate.
-    fn fetch(&self, cancel: &Cancel) -> Result<(), Errno> {
-        if self.is_spooled() {
-            return Ok(());
-        }
-        if let Some(copy) = self.copied() {
-            return self.fetch_copy(&copy, cancel);
-        }
-        let version = Version::from(&self.state().attributes);
-        let spooled = empty_spool_clean(&self.services, self.ino)?;
-        if let Some(size) = version.size {
-            // Not after most of it was downloaded.
-            spooled.spool.expect(size)?;
-        }
-        self.state().filling = Some(Arc::clone(&spooled.spool));
-        let _filled = OnDrop::new(|| self.state().filling = None);
-        let length = match self.fill_offline(&spooled.spool, &version)? {
-            Some(length) => length,
-            None => fill::fill(
-                &spooled.spool,
-                &self.services.source(self.ino),
-                version,
-                cancel,
-            )?,
-        };
-        spooled.store.filled(length);
-        self.state().contents.begin_draft(spooled);
-        Ok(())
-    }
-
-    /// Fills `spool` from the persistent cache while the server cannot be reached.
-    fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
-        let services = &self.services;
-        if services.remote.offline().is_none() {
-            return Ok(None);
-        }
-        let path = services.inodes.path(self.ino)?;
-        let cached = services
-            .disk
-            .as_ref()
-            .and_then(|disk| disk.find(&path, version));
-        match cached {
-            Some(cached) => Ok(fill::fill_from_cache(spool, &cached)?),
-            None => Ok(None),
-        }
-    }
-
-    /// Replaces the contents with an empty spool; nothing needs to be fetched.
-    fn empty(&self, cancel: &Cancel) -> Result<(), Errno> {
-        // An upload of the file must end first.
-        let _pass = self.enter(cancel)?;
-        if !self.is_spooled() {
-            let copy = self.copied();
-            let spooled = empty_spool(&self.services, self.ino)?;
-            self.state().contents.begin_draft(spooled);
-            if let Some(copy) = copy {
-                copy.discard();
-            }
-        }
-        Ok(())
     }
 
     /// Returns the contents that programs see.
@@ -582,14 +446,29 @@ impl Spooled {
 }
 
 fn empty_spool_clean(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
-    let spool = Arc::new(services.spools.create(&services.inodes.path(ino)?)?);
+    spool_at(services, ino, 0)
+}
+
+/// Creates the spool of what follows `start` bytes, which is stored even if nothing is ever
+/// written.
+fn spool_from(services: &FileServices, ino: Ino, start: u64) -> Result<Spooled, Errno> {
+    let spooled = spool_at(services, ino, start)?;
+    spooled.store.mark_dirty();
+    Ok(spooled)
+}
+
+fn spool_at(services: &FileServices, ino: Ino, start: u64) -> Result<Spooled, Errno> {
+    let path = services.inodes.path(ino)?;
+    let spool = Arc::new(services.spools.create_from(&path, start)?);
     let store = Arc::new(services.store(ino, &spool));
-    Ok(Spooled { spool, store })
+    Ok(Spooled {
+        spool,
+        store,
+        tail: None,
+    })
 }
 
 /// Creates the spool of a new file, which is stored even if nothing is ever written.
 fn empty_spool(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
-    let spooled = empty_spool_clean(services, ino)?;
-    spooled.store.mark_dirty();
-    Ok(spooled)
+    spool_from(services, ino, 0)
 }

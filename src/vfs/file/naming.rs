@@ -4,6 +4,7 @@
 use std::mem;
 
 use super::OpenFile;
+use super::Spooled;
 use super::gate::Pass;
 use crate::cancel::Cancel;
 use crate::remote::HiddenFile;
@@ -48,7 +49,9 @@ impl OpenFile {
 
     /// Whether its contents are read from the server and would be lost with the file there.
     pub(in crate::vfs) fn needs_server(&self) -> bool {
-        !self.state().holds_contents()
+        let state = self.state();
+        let is_end = state.contents.local().is_some_and(Spooled::is_end);
+        is_end || !state.holds_contents()
     }
 
     /// Fetches the contents before the file on the server is deleted or replaced.

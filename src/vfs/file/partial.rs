@@ -40,7 +40,7 @@ impl OpenFile {
     /// there will be some. Does not wait.
     pub(in crate::vfs) fn request_room(&self) -> bool {
         let draft = self.state().contents.changeable().cloned();
-        draft.is_some_and(|draft| draft.store.request_room())
+        draft.is_some_and(|draft| draft.tail.is_none() && draft.store.request_room())
     }
 
     /// Keeps everything that programs wrote on the local disk as long as the result exists. Returns
@@ -111,6 +111,9 @@ impl OpenFile {
         length: usize,
         may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
+        if let Some(tail) = &spooled.tail {
+            return spooled.read_around(tail, offset, length, may);
+        }
         match spooled.spool.read_at(offset, length) {
             Err(SpoolError::Discarded) => self.read_partial(spooled, offset, length, may.cancel()?),
             read => Ok(read?.into()),
@@ -266,5 +269,7 @@ impl OpenFile {
         state.contents.leave(spooled, reader);
         // Its last bytes are not known any more.
         state.reached = None;
+        // Another program may ask for the size before the listings are updated.
+        state.is_unlisted = state.contents.reader().is_some();
     }
 }

@@ -4,12 +4,13 @@
 use std::io;
 use std::sync::PoisonError;
 
+use super::change::Needed;
 use super::gate::Pass;
-use super::{Needed, OpenFile, Spooled, UploadFailure, empty_spool};
+use super::{OpenFile, Spooled, UploadFailure, empty_spool, spool_from};
 use crate::cancel::Cancel;
 use crate::journal::Pending;
 use crate::vfs::errno::Errno;
-use crate::vfs::write::state::{SealOutcome, Sealed};
+use crate::vfs::write::state::{LocalCopy, SealOutcome, Sealed};
 
 /// Bytes copied at a time.
 const COPIED: usize = 1 << 20;
@@ -72,7 +73,8 @@ impl OpenFile {
 
     /// Returns the number of closed bytes that are waiting to be stored.
     pub(in crate::vfs) fn sealed_bytes(&self) -> u64 {
-        self.sealed().map_or(0, |sealed| sealed.spool.len())
+        self.sealed()
+            .map_or(0, |sealed| sealed.spool.len() - sealed.spool.start())
     }
 
     /// Records that closed contents could not be stored. The next open or close of the file reports
@@ -176,11 +178,33 @@ impl OpenFile {
             .visible_sealed()
             .map(|it| it.copy.clone());
         let Some(old) = old else { return Ok(()) };
-        let new = empty_spool(&self.services, self.ino)?;
-        if needed == Needed::All {
+        let start = old.spool.start();
+        let mut new = if needed == Needed::Nothing {
+            empty_spool(&self.services, self.ino)?
+        } else {
+            if start > 0 && !old.takes(needed) {
+                // The bytes before it are fetched first.
+                return Ok(());
+            }
+            spool_from(&self.services, self.ino, start)?
+        };
+        if needed != Needed::Nothing {
             copy(&old, &new)?;
+            if old.takes(needed)
+                && let Some(tail) = &old.tail
+            {
+                new.tail = Some(tail.continued(old.spool.len()));
+            }
         }
-        self.state().contents.begin_draft(new);
+        let mut state = self.state();
+        // The server may have it by now.
+        let is_current = state
+            .contents
+            .visible_sealed()
+            .is_some_and(|sealed| sealed.copy.is_same(&old));
+        if is_current {
+            state.contents.begin_draft(new);
+        }
         Ok(())
     }
 
@@ -242,7 +266,7 @@ impl OpenFile {
 }
 
 fn copy(from: &Spooled, to: &Spooled) -> Result<(), Errno> {
-    let mut offset = 0;
+    let mut offset = from.spool.start();
     loop {
         let bytes = from.spool.read_at(offset, COPIED)?;
         if bytes.is_empty() {

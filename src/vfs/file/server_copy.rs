@@ -214,9 +214,13 @@ impl OpenFile {
     /// Downloads `copy` into a spool, which programs see from then on. The caller holds the gate.
     pub(super) fn fetch_copy(&self, copy: &ServerCopy, cancel: &Cancel) -> Result<(), Errno> {
         let path = &copy.0.path;
-        let spool = Arc::new(self.services.spools.create(path)?);
+        let spool = Arc::new(self.services.spools.create_from(path, 0)?);
         let store = Arc::new(self.services.store(self.ino, &spool));
-        let spooled = Spooled { spool, store };
+        let spooled = Spooled {
+            spool,
+            store,
+            tail: None,
+        };
         let size = copy.0.source.size();
         spooled.spool.expect(size)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
@@ -289,6 +293,7 @@ impl OpenFile {
             target,
             commit,
             base: None,
+            appended_from: None,
         };
         Ok(Some(self.on_copy_stored(&pending, stored, late)))
     }

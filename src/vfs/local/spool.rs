@@ -2,7 +2,8 @@
 //! each open remote file.
 //!
 //! The beginning of a spool can be discarded while its upload runs, so that a file may be larger
-//! than the local disk. Its length remains that of the whole file.
+//! than the local disk. Its length remains that of the whole file. A spool for data that is
+//! appended has a hole in place of the bytes that only the server has.
 
 use std::fmt;
 use std::fs::File;
@@ -46,7 +47,10 @@ pub(crate) struct Spool {
     account: Arc<Quota>,
     shape: RwLock<()>,
     length: AtomicU64,
-    /// Offset before which the bytes were discarded. Only changes with `shape` held exclusively.
+    /// Offset before which the spool never had any bytes.
+    start: u64,
+    /// Offset before which the bytes were discarded, or were never here. Only changes with `shape`
+    /// held exclusively.
     discarded: AtomicU64,
     /// Offset up to which bytes are reserved; never less than the length. Those before `discarded`
     /// were released.
@@ -64,16 +68,32 @@ impl SpoolDir {
     }
 
     /// Creates an empty spool for data written to `path`.
+    #[cfg(test)]
     pub(crate) fn create(&self, path: &RemotePath) -> Result<Spool, SpoolError> {
-        Ok(Spool {
-            kept: self.journal.spool_file(path)?,
-            journal: self.journal.clone(),
+        self.create_from(path, 0)
+    }
+
+    /// Creates a spool for data that is appended to the file at `path`, which has `start` bytes.
+    pub(crate) fn create_from(&self, path: &RemotePath, start: u64) -> Result<Spool, SpoolError> {
+        let kept = self.journal.spool_file(path)?;
+        if start > 0 {
+            kept.file.set_len(start)?;
+        }
+        Ok(self.spool(kept, self.journal.clone(), start, start))
+    }
+
+    /// Wraps a spool file of `length` bytes, of which those from `start` on are here and counted.
+    fn spool(&self, kept: SpoolFile, journal: Journal, start: u64, length: u64) -> Spool {
+        Spool {
+            kept,
+            journal,
             account: Arc::clone(&self.account),
             shape: RwLock::default(),
-            length: AtomicU64::new(0),
-            discarded: AtomicU64::new(0),
-            reserved: Mutex::default(),
-        })
+            length: AtomicU64::new(length),
+            start,
+            discarded: AtomicU64::new(start),
+            reserved: Mutex::new(length),
+        }
     }
 
     /// Takes over the journal of a killed mount until the end of this one.
@@ -94,16 +114,12 @@ impl SpoolDir {
     ) -> Result<Spool, SpoolError> {
         let kept = journal.waiting_spool(waiting)?;
         let length = kept.file.metadata()?.len();
-        self.account.take(length);
-        Ok(Spool {
-            kept,
-            journal: self.journal.clone(),
-            account: Arc::clone(&self.account),
-            shape: RwLock::default(),
-            length: AtomicU64::new(length),
-            discarded: AtomicU64::new(0),
-            reserved: Mutex::new(length),
-        })
+        let start = waiting.pending.appended_from.unwrap_or(0);
+        let Some(here) = length.checked_sub(start) else {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        };
+        self.account.take(here);
+        Ok(self.spool(kept, self.journal.clone(), start, length))
     }
 
     /// Creates a local file of `bytes` bytes for contents that the server also has.
@@ -201,9 +217,14 @@ impl Spool {
         self.discarded.load(Ordering::Acquire)
     }
 
+    /// Returns the offset before which the spool never had any bytes.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Whether bytes were discarded, so that the file here is only a part.
     pub(crate) fn is_partial(&self) -> bool {
-        self.discarded() > 0
+        self.discarded() > self.start
     }
 
     /// Discards the bytes before `end`, rounded down, and releases their space.
@@ -301,7 +322,7 @@ impl Spool {
     pub(crate) fn set_len(&self, length: u64) -> Result<(), SpoolError> {
         let result = {
             let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
-            if length > 0 {
+            if length > 0 || self.start > 0 {
                 self.confirm_kept(length)?;
             }
             self.reserve(length)?;
@@ -323,6 +344,42 @@ impl Spool {
             // Linux reports EINVAL instead of EFBIG for a length beyond 63 bits.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(SpoolError::TooLarge),
             other => Ok(other?),
+        }
+    }
+
+    /// Extends the file to `length` with zeros, and allocates their space. Does nothing if it is as
+    /// long already.
+    ///
+    /// # Errors
+    /// There is no room, or the local disk failed. The file stays as it was.
+    pub(crate) fn allocate(&self, length: u64) -> Result<(), SpoolError> {
+        let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+        let before = self.len();
+        let Some(count) = length.checked_sub(before).filter(|count| *count > 0) else {
+            return Ok(());
+        };
+        let reserved = *self.lock_reserved();
+        self.reserve(length)?;
+        let allocated =
+            match rustix::fs::fallocate(self.file(), FallocateFlags::empty(), before, count) {
+                // Not every file system can.
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                    self.file().set_len(length)
+                }
+                allocated => allocated.map_err(io::Error::from),
+            };
+        match allocated {
+            Ok(()) => {
+                self.length.store(length, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.file().set_len(before);
+                let mut now = self.lock_reserved();
+                self.account.release(now.saturating_sub(reserved));
+                *now = reserved.min(*now);
+                Err(error.into())
+            }
         }
     }
 
@@ -456,6 +513,52 @@ mod tests {
         assert_eq!((spool.discarded(), dir.used()), (0, 0));
         spool.write_at(0, b"again").unwrap();
         assert_eq!(spool.read_at(0, 9).unwrap(), b"again");
+        drop(spool);
+        assert_eq!(dir.used(), 0);
+    }
+
+    #[test]
+    fn a_spool_of_what_is_appended_counts_only_that() {
+        let dir = spools(Some(10));
+        let spool = dir.create_from(&RemotePath::root(), 1 << 30).unwrap();
+        assert_eq!((spool.len(), dir.used()), (1 << 30, 0));
+        assert!(!spool.is_partial());
+        spool.write_at(1 << 30, b"12345").unwrap();
+        assert_eq!((spool.len(), dir.used()), ((1 << 30) + 5, 5));
+        assert!(spool.file().metadata().unwrap().blocks() * 512 <= DISCARD_UNIT);
+        assert_eq!(spool.read_at(1 << 30, 9).unwrap(), b"12345");
+        let full = spool.write_at((1 << 30) + 5, b"123456");
+        assert!(matches!(full, Err(SpoolError::NoSpace)));
+        for before in [0, (1 << 30) - 1] {
+            let refused = spool.write_at(before, b"x");
+            assert!(matches!(refused, Err(SpoolError::Discarded)), "{before}");
+            assert!(matches!(
+                spool.read_at(before, 1),
+                Err(SpoolError::Discarded)
+            ));
+            assert!(matches!(spool.set_len(before), Err(SpoolError::Discarded)));
+        }
+        spool.set_len(1 << 30).unwrap();
+        assert_eq!(dir.used(), 0);
+        drop(spool);
+        assert_eq!(dir.used(), 0);
+    }
+
+    #[test]
+    fn allocated_space_counts_and_is_on_the_disk() {
+        let dir = spools(Some(10 << 20));
+        let spool = dir.create(&RemotePath::root()).unwrap();
+        spool.write_at(0, b"abc").unwrap();
+        spool.allocate(4 << 20).unwrap();
+        assert_eq!((spool.len(), dir.used()), (4 << 20, 4 << 20));
+        assert!(spool.file().metadata().unwrap().blocks() * 512 >= 4 << 20);
+        assert_eq!(spool.read_at(0, 5).unwrap(), b"abc\0\0");
+        let full = spool.allocate((10 << 20) + 1);
+        assert!(matches!(full, Err(SpoolError::NoSpace)));
+        assert!(matches!(spool.allocate(u64::MAX), Err(SpoolError::NoSpace)));
+        assert_eq!((spool.len(), dir.used()), (4 << 20, 4 << 20));
+        spool.allocate(10).unwrap();
+        assert_eq!(spool.len(), 4 << 20, "it never shrinks");
         drop(spool);
         assert_eq!(dir.used(), 0);
     }

@@ -1,6 +1,7 @@
 //! The file system operations, one file for each group of calls.
 
 mod adopt;
+mod allocate;
 mod cached;
 mod case;
 mod close;

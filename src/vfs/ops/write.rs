@@ -6,7 +6,7 @@ use crate::cancel::Blocking;
 use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::Position;
+use crate::vfs::file::{OpenFile, Position};
 use crate::vfs::table::handle::{FileHandle, Handle, WritingThread};
 
 /// Maximum number of remembered threads that write through one handle.
@@ -29,9 +29,27 @@ impl Vfs {
         file.confirm_changeable(position)?;
         self.with_room(
             may,
-            || file.write(position, data, may),
+            || self.write_making_room(file, position, data, may),
             || file.confirm_changeable(position).is_err() || file.is_too_large(),
         )
+    }
+
+    /// Writes `data`. If there is no space for what is appended, what was appended before is stored
+    /// first.
+    fn write_making_room(
+        &self,
+        file: &Arc<OpenFile>,
+        position: Position,
+        data: &[u8],
+        may: Blocking<'_>,
+    ) -> Result<(), Errno> {
+        let written = file.write(position, data, may);
+        if written != Err(Errno::NOSPC) || !file.is_tail() {
+            return written;
+        }
+        self.store(file, may.cancel()?)?;
+        file.drop_stored_copy();
+        file.write(position, data, may)
     }
 
     /// Removes the setuid and setgid bits of the file of `handle` after a write.

@@ -11,6 +11,7 @@
 pub(super) mod relist;
 mod run;
 mod slot;
+mod stored;
 mod walk;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -131,6 +132,9 @@ impl Prefetcher {
             && let Some(siblings) = shared.cache.snapshot(&parent)
         {
             next.extend(directories(&parent, &siblings));
+        }
+        if step == WalkStep::Unexpected {
+            next = stored::with_known_below(next, |path| shared.stored_directories(path));
         }
         let mut state = shared.lock();
         state.walk.add(next);
@@ -389,6 +393,15 @@ impl PrefetchShared {
         for _ in 0..known + left {
             state.walk.given_up();
         }
+    }
+
+    /// Returns the directories in `directory` according to its stored listing, which may be old.
+    fn stored_directories(&self, directory: &RemotePath) -> Vec<RemotePath> {
+        let stored = self.disk.as_ref().and_then(|disk| {
+            let stored = disk.directory().read_listing(directory).ok()??;
+            Snapshot::decode(&stored.bytes)
+        });
+        stored.map_or_else(Vec::new, |listing| directories(directory, &listing))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,7 +10,7 @@ use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk_cache::{CachedFile, DamagedBlock, FillPiece};
+use crate::disk_cache::{CachedFile, DamagedBlocks, FillPiece};
 use crate::vfs::local::quota::QuotaFile;
 
 /// Minimum size in bytes of a buffer that is kept for reuse. A smaller one is cheap to allocate.
@@ -61,9 +61,9 @@ impl Bytes {
                     }
                 }
                 BlockBytes::Cached { file, from, .. } => {
-                    if let Err(DamagedBlock { range }) = file.read(from, to) {
+                    if let Err(DamagedBlocks { ranges }) = file.read(from, to) {
                         free.give(joined);
-                        return Err(UnreadableBlock::Cached { file, range });
+                        return Err(UnreadableBlock::Cached { file, ranges });
                     }
                 }
             }
@@ -113,7 +113,7 @@ pub(super) enum UnreadableBlock {
     /// These of the persistent cache, which are damaged.
     Cached {
         file: Arc<CachedFile>,
-        range: Range<u64>,
+        ranges: Vec<Range<u64>>,
     },
 }
 

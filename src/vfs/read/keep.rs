@@ -1,13 +1,15 @@
 //! The persistent cache of a reader: what it has of the version, and what transfers add to it.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::ReaderShared;
 use super::block_map::{BlockPlace, Retention};
 use crate::cancel::Cancel;
-use crate::disk_cache::{BLOCK, CacheFill, DiskCache, FillPiece, OnKept};
+use crate::disk_cache::{BLOCK, CacheFill, CachedFile, DiskCache, FillPiece, OnKept};
 
 /// What a transfer adds to the persistent cache.
 pub(super) struct Keeping {
@@ -21,6 +23,8 @@ pub(super) struct Keeping {
 
 /// How long a transfer that no reader waits for may wait for the local disk.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Damaged bytes from which on nothing of an entry is used.
+const MUCH_DAMAGE: u64 = 1 << 20;
 /// A transfer that a reader waits for spends at most one part in this many of its time on that.
 const SHARE: u32 = 10;
 
@@ -38,6 +42,25 @@ impl ReaderShared {
         match self.disk {
             Some(_) => offset - offset % BLOCK,
             None => offset,
+        }
+    }
+
+    /// Removes from the map what is damaged in `file`. Once that is a lot, nothing of it is used:
+    /// after a power cut, slots may be there whose data never was, and a transfer for each of them
+    /// would be slow.
+    pub(super) fn lose_cached(&self, file: &Arc<CachedFile>, ranges: &[Range<u64>]) {
+        let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+        let all = self.damaged.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut state = self.lock();
+        for range in ranges {
+            state.blocks.lose_cached(file, range);
+        }
+        if all >= MUCH_DAMAGE {
+            state.blocks.lose_cached(file, &(0..u64::MAX));
+        }
+        drop(state);
+        if all >= MUCH_DAMAGE {
+            file.discard();
         }
     }
 
@@ -358,6 +381,26 @@ mod tests {
         assert!(read(&fixture.reader(&file, version), 0, 9 * M) == file.bytes());
         assert!(file.opened().len() > opened);
         fixture.settle(&file, |it| it == CachedShare::Whole, version);
+    }
+
+    #[test]
+    fn an_entry_without_its_data_costs_few_transfers() {
+        let fixture = Fixture::new();
+        let file = FakeFile::new(sample(32 * M), &[]);
+        let version = version(32 * M, 5);
+        assert!(read(&fixture.reader(&file, version), 0, 32 * M) == file.bytes());
+        fixture.settle(&file, |it| it == CachedShare::Whole, version);
+        for path in fixture.stored() {
+            if path.extension().is_some_and(|it| it != "m") {
+                let data = fs::File::options().write(true).open(&path).unwrap();
+                data.set_len(0).unwrap();
+                data.set_len(32 * M as u64).unwrap();
+            }
+        }
+        let opened = file.opened().len();
+        assert!(read(&fixture.reader(&file, version), 0, 32 * M) == file.bytes());
+        let opened = file.opened().len() - opened;
+        assert!(opened <= 3, "{opened}");
     }
 
     proptest! {

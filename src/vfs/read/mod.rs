@@ -38,6 +38,7 @@ pub(in crate::vfs) mod fake;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,8 @@ struct ReaderShared {
     disk: Option<Arc<DiskCache>>,
     /// Set when the first read has looked into it: a reader is created under locks.
     has_looked: OnceLock<()>,
+    /// Bytes of the persistent cache that were found to be damaged.
+    damaged: AtomicU64,
 }
 
 /// The state of a read.
@@ -130,6 +133,7 @@ impl Reader {
                 free: Arc::new(BufferPool::new(options.read_ahead)),
                 disk,
                 has_looked: OnceLock::new(),
+                damaged: AtomicU64::new(0),
             }),
         }
     }
@@ -234,6 +238,11 @@ impl Reader {
     /// Returns when the server last confirmed the version that is read.
     pub(in crate::vfs) fn confirmed_at(&self) -> Instant {
         self.shared.expected.confirmed_at()
+    }
+
+    /// Records that this mount appends to the file until it has `size` bytes.
+    pub(in crate::vfs) fn may_become(&self, size: u64) {
+        self.shared.expected.may_become(size);
     }
 
     /// Records how far a program has read that reached the end. From now on, the file may grow.
@@ -343,8 +352,8 @@ impl ReaderShared {
                 self.sweep();
                 None
             }
-            Err(UnreadableBlock::Cached { file, range }) => {
-                self.lock().blocks.lose_cached(&file, &range);
+            Err(UnreadableBlock::Cached { file, ranges }) => {
+                self.lose_cached(&file, &ranges);
                 None
             }
         }

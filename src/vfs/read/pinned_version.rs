@@ -2,7 +2,7 @@
 //! one.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(in crate::vfs) struct PinnedVersion {
     changed: AtomicBool,
     /// How far programs have read, if one reached the end: the file may have grown since.
     ends: Mutex<Option<ReadEnds>>,
+    /// Size up to which this mount appends to the file; 0 if it does not.
+    appended_to: AtomicU64,
 }
 
 /// How far programs have read a file that may grow.
@@ -51,7 +53,14 @@ impl PinnedVersion {
             confirmed: Mutex::new(Instant::now()),
             changed: AtomicBool::new(false),
             ends: Mutex::new(None),
+            appended_to: AtomicU64::new(0),
         }
+    }
+
+    /// Records that this mount appends to the file until it has `size` bytes. A version that is not
+    /// larger still begins with the bytes of this one.
+    pub(in crate::vfs) fn may_become(&self, size: u64) {
+        self.appended_to.fetch_max(size, Ordering::AcqRel);
     }
 
     /// Records how far a program has read that reached the end, of this version or of one from
@@ -79,7 +88,7 @@ impl PinnedVersion {
     /// Whether the file may grow while it is read.
     pub(super) fn may_grow(&self) -> bool {
         let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.is_some()
+        ends.is_some() || self.appended_to.load(Ordering::Acquire) > 0
     }
 
     /// Returns when the server last confirmed the version.
@@ -149,6 +158,9 @@ impl PinnedVersion {
         if now.agrees(&version) {
             return Ok(true);
         }
+        if now.grew_from(&version) && now.size <= Some(self.appended_to.load(Ordering::Acquire)) {
+            return Ok(true);
+        }
         let ends = self.ends();
         if ends.is_empty() || !now.grew_from(&version) {
             return Ok(false);
@@ -202,7 +214,7 @@ impl PinnedVersion {
 
     /// Records that the server has another file than the one that was opened, and returns the error
     /// for it.
-    pub(super) fn changed(&self, source: &dyn RangeSource) -> Error {
+    pub(in crate::vfs) fn changed(&self, source: &dyn RangeSource) -> Error {
         self.refuse();
         Error {
             kind: ErrorKind::Changed,

@@ -37,6 +37,9 @@ pub(in crate::vfs) enum Problem {
     /// The server did not accept it, or cannot be asked.
     #[error(transparent)]
     Remote(#[from] remote::Error),
+    /// The server does not append to the file.
+    #[error("it cannot be appended: {0}")]
+    NotAppended(String),
     /// The spool file cannot be read.
     #[error("the spool file cannot be read: {0}")]
     Spool(#[from] io::Error),
@@ -82,10 +85,15 @@ pub(in crate::vfs) fn judge(
 pub(in crate::vfs) fn keep(
     record: &SpoolFile,
     place: &StateDir,
-    target: &RemotePath,
+    pending: &Pending,
     problem: &dyn Display,
 ) -> Result<String, String> {
-    match record.recover(target.name(), place) {
+    let name = pending.target.name();
+    let recovered = match pending.appended_from {
+        Some(from) => record.recover_end(name, from).inspect(|_| record.done()),
+        None => record.recover(name, place),
+    };
+    match recovered {
         Ok(kept) => Ok(format!(
             "cannot be stored: {problem}; its bytes are in {}",
             kept.display()

@@ -16,7 +16,9 @@ use super::conflict::{self, Problem, UploadVerdict};
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
 use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, WaitingFile};
-use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote};
+use crate::remote::{
+    self, AppendOutcome, AppendRequest, Attempts, CommitOptions, ErrorKind, Remote,
+};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 
@@ -246,7 +248,7 @@ fn store(
                 if let Problem::Remote(error) = &problem {
                     reply.clone_from(&error.reply);
                 }
-                let kept = conflict::keep(&record, place, target, &problem);
+                let kept = conflict::keep(&record, place, &file.pending, &problem);
                 Err(kept.unwrap_or_else(|words| words))
             }
         },
@@ -266,6 +268,9 @@ fn store(
 /// `is_ours`.
 fn finish(remote: &Remote, pending: &Pending, file: &File, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, commit, .. } = pending;
+    if let Some(from) = pending.appended_from {
+        return append(remote, pending, file, from);
+    }
     match conflict::judge(remote, pending, file, is_ours)? {
         UploadVerdict::Stored(_) => return Ok(()),
         UploadVerdict::Upload => {}
@@ -283,6 +288,35 @@ fn finish(remote: &Remote, pending: &Pending, file: &File, is_ours: bool) -> Res
             stored => return Ok(stored?),
         }
     }
+}
+
+/// Makes sure that the server has what was appended, the bytes of `file` from `from` on.
+fn append(remote: &Remote, pending: &Pending, file: &File, from: u64) -> Result<(), Problem> {
+    let Pending { target, commit, .. } = pending;
+    let end = file.metadata()?.len();
+    let request = AppendRequest {
+        path: target,
+        base: pending.base.unwrap_or_default(),
+        file,
+        range: from..end.max(from),
+        is_repeated: true,
+    };
+    match remote.append(&request, &|_| true)? {
+        AppendOutcome::Appended(_) => {}
+        AppendOutcome::Refused(reason) => return Err(Problem::NotAppended(reason)),
+        AppendOutcome::Stopped => return Err(Problem::NotAppended("it was stopped".to_owned())),
+    }
+    if let Some(mode) = commit.mode
+        && let Err(error) = remote.set_mode(target, mode)
+    {
+        remote.warn_unset(&error);
+    }
+    if let Some(seconds) = commit.modified
+        && let Err(error) = remote.set_modified(target, seconds)
+    {
+        remote.warn_unset(&error);
+    }
+    Ok(())
 }
 
 fn upload(

@@ -14,6 +14,7 @@
 //! | sealed and draft | the sealed one is uploaded | draft |
 //! | sealed and draft | the draft is uploaded (fsync) | draft; the older one is obsolete |
 //! | draft, of which only a part is here | uploaded | clean |
+//! | draft or sealed | given up | clean |
 //! | empty draft | the server copies another file | copied |
 //! | copied | a program needs its bytes here | draft |
 //! | copied | renamed to its name | clean |
@@ -270,6 +271,46 @@ impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
         if matches!(&self.contents, Contents::Draft(draft) if draft.is_same(copy) && !draft.is_dirty())
         {
             self.contents = Contents::Clean(reader);
+        }
+    }
+
+    /// Replaces `old` with `new`, which has the same contents. A sealed one gets `mode`, unless
+    /// another is to be set.
+    pub(in crate::vfs) fn replace(&mut self, old: &C, new: &C, mode: Option<u32>) {
+        let replace = |copy: &mut C| {
+            if copy.is_same(old) {
+                *copy = new.clone();
+            }
+        };
+        match &mut self.contents {
+            Contents::Sealed(sealed) | Contents::Superseded { sealed, .. }
+                if sealed.copy.is_same(old) =>
+            {
+                sealed.copy = new.clone();
+                sealed.generation = new.generation();
+                sealed.mode = sealed.mode.or(mode);
+            }
+            Contents::Draft(draft) | Contents::Superseded { draft, .. } => replace(draft),
+            Contents::Clean(_) | Contents::Copied(_) | Contents::Sealed(_) => {}
+        }
+        self.uploading.as_mut().map(replace);
+    }
+
+    /// Gives up `copy`, which cannot be stored: the server's contents, which `reader` reads, take
+    /// its place. Contents that were closed before it or written after it stay.
+    pub(in crate::vfs) fn give_up(&mut self, copy: &C, reader: R) {
+        self.uploading = None;
+        self.late = LateAttributes::default();
+        let is_sealed = self.sealed().is_some_and(|it| it.copy.is_same(copy));
+        match (self.sealed().cloned(), self.local().cloned()) {
+            (Some(_), Some(local)) if is_sealed && !local.is_same(copy) => {
+                self.contents = Contents::Draft(local);
+            }
+            (Some(sealed), Some(local)) if !is_sealed && local.is_same(copy) => {
+                self.contents = Contents::Sealed(sealed);
+            }
+            (_, Some(local)) if local.is_same(copy) => self.contents = Contents::Clean(reader),
+            _ => {}
         }
     }
 

@@ -139,6 +139,49 @@ fn contents_replaced_during_their_upload_are_the_base_of_the_newer_ones() {
 }
 
 #[test]
+fn a_copy_is_replaced_by_one_with_the_same_contents_wherever_it_is() {
+    let (first, second, whole) = (Copy::new(1), Copy::new(2), Copy::new(3));
+    let mut state = State::draft(first.clone());
+    state.replace(&second, &whole, None);
+    assert_eq!(state.changeable(), Some(&first), "it is another copy");
+    state.seal(sealed(&first));
+    state.upload_begins(&first);
+    state.replace(&first, &whole, Some(0o644));
+    let kept = state.sealed().unwrap().clone();
+    assert!(kept.copy.is_same(&whole) && state.is_all_sealed());
+    assert_eq!(kept.mode, Some(0o644));
+    state.begin_draft(second.clone());
+    state.replace(&second, &first, None);
+    assert_eq!(state.changeable(), Some(&first));
+    assert_eq!(state.upload_failed(&whole), RecordFate::Kept);
+}
+
+#[test]
+fn what_is_given_up_leaves_what_was_closed_before_it_and_written_after_it() {
+    let (first, second) = (Copy::new(1), Copy::new(2));
+    let superseded = || {
+        let mut state = State::draft(first.clone());
+        state.seal(sealed(&first));
+        state.begin_draft(second.clone());
+        state
+    };
+    let mut state = superseded();
+    state.give_up(&first, ());
+    assert_eq!(state.changeable(), Some(&second));
+    assert!(state.sealed().is_none());
+    state.give_up(&second, ());
+    assert!(state.reader().is_some());
+
+    let mut state = superseded();
+    state.give_up(&second, ());
+    assert!(state.is_sealed());
+    state.give_up(&second, ());
+    assert!(state.is_sealed(), "it is not there any more");
+    state.give_up(&first, ());
+    assert!(state.reader().is_some());
+}
+
+#[test]
 fn an_uploaded_draft_makes_what_was_closed_before_it_obsolete() {
     let (first, second) = (Copy::new(1), Copy::new(2));
     let mut state = State::draft(first.clone());

@@ -59,7 +59,7 @@ impl UploadSnapshot {
 type BegunUpload = (Box<dyn UploadStream>, UploadSnapshot);
 
 /// The right to commit. While it exists, no other commit runs and no early upload starts.
-struct CommitGuard<'a>(&'a UploaderShared);
+pub(super) struct CommitGuard<'a>(pub(super) &'a UploaderShared);
 
 impl Drop for CommitGuard<'_> {
     fn drop(&mut self) {
@@ -315,7 +315,7 @@ impl UploaderShared {
     }
 }
 
-fn stuck(target: &RemotePath) -> Error {
+pub(super) fn stuck(target: &RemotePath) -> Error {
     Error {
         kind: ErrorKind::TimedOut,
         operation: "store",

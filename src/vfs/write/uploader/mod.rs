@@ -7,10 +7,12 @@
 //! dirty, and the next commit stores it.
 //!
 //! If the local disk has no room for the rest of a file, the early upload discards what it has sent
-//! (`room`). From then on it is the only one that can store the file.
+//! (`room`). From then on it is the only one that can store the file. Of a file that is appended
+//! to, only the new bytes are in the spool and sent (`append`).
 //!
 //! There is only one lock, that of the state, and it is not held while data is sent.
 
+mod append;
 mod commit;
 mod follow;
 mod room;

@@ -190,6 +190,7 @@ impl Vfs {
                     StoreOutcome::Stored
                 }
             }
+            Err(error) if !file.has_sealed() => self.gave_up(file, &error),
             Err(error) => self
                 .give_up_left(file, &error)
                 .unwrap_or_else(|| self.failed(file, &error)),
@@ -233,6 +234,22 @@ impl Vfs {
             }
         }
         Some(outcome)
+    }
+
+    /// Reports that what was appended to `file` is given up: another writer has changed it. Its
+    /// next open or close fails.
+    fn gave_up(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
+        log::warn!(path = error.path, reply = error.reply; "{error}");
+        file.set_failure(Errno::IO);
+        self.inodes.set_cached(file.ino(), None);
+        if let Ok((directory, name)) = self.location(file.ino()) {
+            self.invalidate(&directory, &name);
+        }
+        // The status shows it until then.
+        StoreOutcome::Failed(StoreFailure {
+            errno: Errno::IO,
+            reason: error.to_string(),
+        })
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
