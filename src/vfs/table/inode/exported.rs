@@ -1,8 +1,8 @@
 //! Inodes whose numbers survive forget and remount (`-o export`).
 //!
 //! A file handle of an NFS client is a number and a generation. When the kernel no longer knows the
-//! inode, it looks `.` up in that number, and [`Inodes::lookup_number`] finds its directory and name
-//! on the disk.
+//! inode, it looks `.` up in that number, and [`Inodes::lookup_number`] finds its directory and
+//! name on the disk.
 //!
 //! The lock of the numbers is taken before that of the table and is held while the disk works, so
 //! that both change together. Looking up an inode that is in the table takes only the table's lock.
