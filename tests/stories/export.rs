@@ -26,6 +26,10 @@ if sys.argv[1] == "make":
     if libc.name_to_handle_at(-100, path, ctypes.byref(handle), ctypes.byref(mount), 0) != 0:
         sys.exit(os.strerror(ctypes.get_errno()))
     print(handle.type, bytes(handle.data[:handle.size]).hex())
+elif sys.argv[1] == "remount":
+    MS_REMOUNT = 32
+    if libc.mount(None, os.fsencode(sys.argv[2]), None, MS_REMOUNT, None) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
 else:
     data = bytes.fromhex(sys.argv[4])
     handle.size, handle.type = len(data), int(sys.argv[3])
@@ -68,12 +72,17 @@ fn opened(mount: &Mount, handle: &str) -> String {
     python(&["open", mount.path().to_str().unwrap(), kind, data])
 }
 
-/// Makes the kernel forget the inodes of all mounts that no program uses. `witness` is a mount
-/// without export, which shows that it did.
-fn drop_caches(witness: &Mount) {
+/// Makes the kernel forget the inodes of `mount`, and of `witness`, a mount without export, which
+/// shows that it did.
+///
+/// A remount does for one file system what `echo 2 > /proc/sys/vm/drop_caches` does for all, also
+/// for those of other tests.
+fn drop_caches(mount: &Mount, witness: &Mount) {
     let handle = handle_of(&witness.join("docs/a.txt"));
     let dropped = wait_for(DROPPED, || {
-        shell("/", "sync; echo 2 > /proc/sys/vm/drop_caches");
+        for mount in [mount, witness] {
+            python(&["remount", mount.path().to_str().unwrap()]);
+        }
         opened(witness, &handle) == "ESTALE"
     });
     assert!(dropped, "the kernel keeps its inodes");
@@ -111,9 +120,9 @@ mod a_handle_survives {
             }
         };
         assert_all(&exported);
-        drop_caches(&witness);
+        drop_caches(&exported, &witness);
         assert_all(&exported);
-        drop_caches(&witness);
+        drop_caches(&exported, &witness);
         assert_eq!(names.map(|name| number(&exported.join(name))), numbers);
         exported.unmount();
         let exported = mount(&server, cache.path());
@@ -122,7 +131,7 @@ mod a_handle_survives {
         fs::rename(exported.join("docs/a.txt"), exported.join("docs/c.txt")).unwrap();
         fs::rename(exported.join("docs/deep"), exported.join("moved")).unwrap();
         assert_all(&exported);
-        drop_caches(&witness);
+        drop_caches(&exported, &witness);
         assert_all(&exported);
         exported.kill_nine();
         let exported = mount(&server, cache.path());
@@ -163,7 +172,7 @@ fn a_handle_of_a_removed_file_is_stale() {
         let found = opened(mount, &again);
         assert!(found.ends_with(" created again"), "{found}");
     };
-    drop_caches(&witness);
+    drop_caches(&exported, &witness);
     assert_stale(&exported);
     exported.unmount();
     assert_stale(&mount(&server, cache.path()));
