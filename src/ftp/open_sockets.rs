@@ -28,8 +28,8 @@ impl OpenSockets {
         lost.map(|socket| end(socket)).count()
     }
 
-    /// Time since the peer of any connection last sent something, if only an acknowledgement; `None`
-    /// without a connection.
+    /// Time since the peer of any connection last sent something, if only an acknowledgement.
+    /// Returns `None` without a connection.
     pub fn last_sign(&self) -> Option<Duration> {
         let sockets = self.open();
         sockets.iter().filter_map(|it| sys::last_heard(it)).min()

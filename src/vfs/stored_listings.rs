@@ -109,7 +109,7 @@ impl StoredListings {
         };
         match guarded::spawn("ftpfs-listings", move || writer.serve()) {
             Ok(thread) => {
-                *stored.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread)
+                *stored.writer() = Some(thread);
             }
             Err(error) => log::warn!(
                 "listings are not kept for the next mount: cannot start a thread: {error}"
@@ -137,16 +137,16 @@ impl StoredListings {
             state.due.drain().map(|(path, _)| path).collect()
         };
         self.schedule.changed.notify_all();
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let writer = self.writer().take();
         // It writes what it has taken.
         let _ = writer.map(JoinHandle::join);
         for path in left {
             self.write(&path);
         }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(&self) {
