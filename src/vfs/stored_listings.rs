@@ -81,6 +81,7 @@ impl WaitingListings {
             let next = self.next_look;
             return Err(next.map(|due| due.saturating_duration_since(now)));
         }
+        self.next_look = None;
         Ok(taken)
     }
 }
