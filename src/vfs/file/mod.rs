@@ -132,13 +132,9 @@ impl OpenFile {
         attributes: Attributes,
     ) -> Result<Self, Errno> {
         let spooled = empty_spool(services, ino)?;
-        Ok(Self::new(
-            services,
-            ino,
-            WriteState::draft(spooled),
-            attributes,
-            None,
-        ))
+        let file = Self::new(services, ino, WriteState::draft(spooled), attributes, None);
+        file.note_offline();
+        Ok(file)
     }
 
     fn new(
