@@ -174,6 +174,8 @@ fn a_handle_of_a_removed_file_is_stale() {
     };
     drop_caches(&exported, &witness);
     assert_stale(&exported);
+    fs::write(exported.join("elsewhere"), "created again").unwrap();
+    assert_stale(&exported);
     exported.unmount();
     assert_stale(&mount(&server, cache.path()));
 }

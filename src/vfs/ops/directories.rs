@@ -177,6 +177,7 @@ impl Vfs {
         // The program will probably create files in it.
         self.prefetcher.changed_in(&path);
         self.touch_directory(&directory);
+        self.inodes.renumber(parent, name);
         let ino = self.inodes.lookup(parent, name, NodeKind::Directory)?;
         Ok(WithTtl {
             value: self.show(ino, &attributes),

@@ -176,6 +176,7 @@ impl Vfs {
         };
         self.touch_directory(&directory);
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
+        self.inodes.renumber(parent, name);
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         let opened = self.open_created(ino, attributes.clone(), mode);
         let opened = match (opened, asked) {

@@ -70,6 +70,7 @@ impl Vfs {
         attributes.target = Some(Box::from(target));
         self.cache.insert(&directory, name, attributes.clone());
         self.touch_directory(&directory);
+        self.inodes.renumber(parent, name);
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         Ok(WithTtl {
             value: self.show(ino, &attributes),

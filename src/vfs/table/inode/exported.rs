@@ -139,6 +139,17 @@ impl Inodes {
         Ok(ino)
     }
 
+    /// Makes `name` in `parent` get a number that no file had. It is created now, so a file that had
+    /// the name was removed by another client.
+    pub(in crate::vfs) fn renumber(&self, parent: Ino, name: &[u8]) {
+        let mut numbers = self.change_numbers(|_| {});
+        if let Some(numbers) = numbers.as_deref_mut().and_then(Option::as_mut)
+            && self.known(parent, name).is_none()
+        {
+            numbers.remove_name(parent.0, name);
+        }
+    }
+
     /// Changes the numbers on the disk, if there are any. They stay as they are until the result is
     /// dropped.
     pub(super) fn change_numbers(
@@ -289,6 +300,19 @@ mod tests {
         assert_eq!(path(&inodes, file), Err(Errno::STALE));
         inodes.forget(file, 1);
         assert_eq!(inodes.lookup_number(file), Err(Errno::STALE));
+    }
+
+    #[test]
+    fn a_name_that_is_created_gets_another_number_unless_the_kernel_knows_it() {
+        let base = tempfile::tempdir().unwrap();
+        let inodes = inodes(base.path());
+        let (known, _) = lookup(&inodes, Ino::ROOT, b"f");
+        inodes.renumber(Ino::ROOT, b"f");
+        assert_eq!(lookup(&inodes, Ino::ROOT, b"f").0, known);
+        inodes.forget(known, 2);
+        inodes.renumber(Ino::ROOT, b"f");
+        assert_eq!(inodes.lookup_number(known), Err(Errno::STALE));
+        assert_ne!(lookup(&inodes, Ino::ROOT, b"f").0, known);
     }
 
     #[test]
