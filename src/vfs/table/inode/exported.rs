@@ -139,8 +139,8 @@ impl Inodes {
         Ok(ino)
     }
 
-    /// Makes `name` in `parent` get a number that no file had. It is created now, so a file that had
-    /// the name was removed by another client.
+    /// Makes `name` in `parent` get a number that no file had. It is created now, so a file that
+    /// had the name was removed by another client.
     pub(in crate::vfs) fn renumber(&self, parent: Ino, name: &[u8]) {
         let mut numbers = self.change_numbers(|_| {});
         if let Some(numbers) = numbers.as_deref_mut().and_then(Option::as_mut)
