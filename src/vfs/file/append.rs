@@ -44,7 +44,7 @@ impl OpenFile {
     /// Begins a spool for what is appended, if `needed` says that a change is an append and the
     /// server may append. Returns whether the caller should try its change again. The caller holds
     /// the gate.
-    pub(super) fn begin_tail(&self, needed: Needed) -> Result<bool, Errno> {
+    pub(super) fn begin_tail(&self, needed: Needed, cancel: &Cancel) -> Result<bool, Errno> {
         let (reader, base, mode) = {
             let state = self.state();
             let Some(reader) = state.contents.reader() else {
@@ -63,6 +63,14 @@ impl OpenFile {
             return Ok(false);
         };
         let path = self.services.inodes.path(self.ino)?;
+        let remote = self.services.remote.with(cancel);
+        match remote.has_listed_size(&path, size) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            // The size is compared again before anything is sent.
+            Err(error) if error.kind == ErrorKind::Offline => {}
+            Err(error) => return Err(error.into()),
+        }
         let spool = Arc::new(self.services.spools.create_from(&path, size)?);
         let store = Arc::new(self.services.store(self.ino, &spool));
         let tail = Some(AppendedTail::new(Arc::clone(&reader), base, size, mode));

@@ -180,7 +180,7 @@ impl OpenFile {
             (Target::Whole | Target::Tail, _) => Ok(()),
             (Target::Server, _) => {
                 let _pass = self.enter(cancel)?;
-                if self.begin_tail(needed)? {
+                if self.begin_tail(needed, cancel)? {
                     return Ok(());
                 }
                 self.fetch(cancel)
