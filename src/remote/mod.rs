@@ -530,8 +530,8 @@ impl Remote {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
-    /// Whether the file at `path`, which is listed with `listed` bytes, has that size, as far as the
-    /// server tells. It is asked once.
+    /// Whether the file at `path`, which is listed with `listed` bytes, has that size, as far as
+    /// the server tells. It is asked once.
     ///
     /// # Errors
     /// The server cannot be asked.
