@@ -89,7 +89,10 @@ impl Vfs {
                     return Ok(false);
                 }
                 if now.grew_from(&before) {
-                    file.grow(&found, cancel)
+                    match file.grow(&found, cancel) {
+                        Ok(true) => self.extend_passthrough(file, found.size, cancel),
+                        grown => grown,
+                    }
                 } else {
                     Ok(false)
                 }
