@@ -395,7 +395,8 @@ impl CachedFile {
         Some(look(&verified.unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn forget_verified(&self) {
+    /// Makes the next reading of the entry verify it again.
+    pub(crate) fn forget_verified(&self) {
         if let Some(verified) = &self.verified {
             let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
             verified.forget(self.header.nonce);

@@ -46,6 +46,8 @@ const GROWTH_READ: u64 = 1 << 20;
 /// A data file of the cache that the kernel reads, shared by the handles of an inode.
 pub(crate) struct PassthroughFile {
     cached: CachedFile,
+    /// Its end, which programs may have read.
+    end: ReadEnd,
     /// Whose contents it has.
     owner: Weak<OpenFile>,
     /// Whether it is longer than the remote file was, and no longer in the cache.
@@ -169,7 +171,8 @@ impl Vfs {
         match choice {
             IoChoice::Requests => Ok(false),
             IoChoice::Passthrough(backing) => {
-                self.may_be_at_end(file, &backing.cached);
+                // Nothing shows when a program reaches the end.
+                file.has_cached_end(backing.end);
                 Ok(true)
             }
             IoChoice::Conflict => {
@@ -186,8 +189,14 @@ impl Vfs {
         let Some(backing) = self.kernel_reads.backing(ino) else {
             return false;
         };
+        // Otherwise, another program could open the next inode in this way before the kernel has
+        // repeated a request that was answered with `STALE`, which it does once.
+        backing.cached.forget_verified();
         if let Some(owner) = backing.owner.upgrade() {
-            self.inodes.detach_file(ino, &owner);
+            let place = self.inodes.parent_and_name(ino);
+            if self.inodes.detach_file(ino, &owner) {
+                self.replaced.add(place.ok().flatten());
+            }
             owner.replaced();
         }
         true
@@ -269,22 +278,16 @@ impl Vfs {
         let path = self.inodes.path(file.ino()).ok()?;
         let disk = self.services.disk.as_ref()?;
         let cached = disk.find_verified(&path, &version)?;
+        let mut last = vec![0; ReadEnd::wanted(cached.size())];
+        let first = cached.size() - last.len() as u64;
+        cached.read(first, &mut last).ok()?;
         Some(Arc::new(PassthroughFile {
+            end: ReadEnd::new(cached.size(), &last),
             cached,
             owner: Arc::downgrade(file),
             has_grown: AtomicBool::new(false),
             registered: OnceLock::new(),
         }))
-    }
-
-    /// Records that a program may have read `file` to its end, which nothing shows.
-    fn may_be_at_end(&self, file: &OpenFile, cached: &CachedFile) {
-        let size = cached.size();
-        let mut last = vec![0; ReadEnd::wanted(size)];
-        let first = size - last.len() as u64;
-        if cached.read(first, &mut last).is_ok() {
-            file.has_cached_end(ReadEnd::new(size, &last));
-        }
     }
 }
 

@@ -34,6 +34,7 @@ mod names;
 mod offline;
 mod open_removed;
 mod options;
+mod passthrough;
 mod profile;
 mod programs;
 mod proxy;

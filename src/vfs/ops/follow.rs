@@ -35,7 +35,7 @@ use crate::vfs::table::inode::ParentAndName;
 pub(in crate::vfs) struct ReplacedNames(Mutex<Vec<ParentAndName>>);
 
 impl ReplacedNames {
-    fn add(&self, place: Option<ParentAndName>) {
+    pub(in crate::vfs) fn add(&self, place: Option<ParentAndName>) {
         self.lock().extend(place);
     }
 
