@@ -7,12 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fuser::{BackingId, FileHandle, KernelConfig, ReplyOpen};
+use fuser::{BackingId, FileHandle, FopenFlags, KernelConfig, ReplyOpen};
 
 use crate::vfs::{Opened, PassthroughFile, Vfs};
 
 use super::init;
-use super::translate::{open_flags, opened};
+use super::translate::opened;
 
 /// Runs a task in the thread that keeps the privilege, later.
 pub(crate) type PrivilegedRunner = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
@@ -65,11 +65,9 @@ impl Passthrough {
                 return opened(reply, Ok(done));
             };
             log::debug!("the kernel reads handle {} by itself", done.handle.0);
-            reply.opened_passthrough(
-                FileHandle(done.handle.0),
-                open_flags(done.pages),
-                registered,
-            );
+            // With FOPEN_KEEP_CACHE, open fails with EIO.
+            let flags = FopenFlags::empty();
+            reply.opened_passthrough(FileHandle(done.handle.0), flags, registered);
         }));
     }
 
