@@ -151,8 +151,8 @@ impl DiskCache {
         }
     }
 
-    /// Like [`Self::find`], if all of the file was read and verified since the cache was opened, and
-    /// its data has not changed since.
+    /// Like [`Self::find`], if all of the file was read and verified since the cache was opened,
+    /// and its data has not changed since.
     pub(crate) fn find_verified(&self, path: &RemotePath, version: &Version) -> Option<CachedFile> {
         let file = self.find(path, version)?;
         (file.is_partly_verified() && file.is_verified()).then_some(file)

@@ -6,8 +6,8 @@
 //! another version, those that read it keep their inode, and the name gets a new one: the answer is
 //! `ESTALE`, after which the kernel looks the name up again.
 //!
-//! The data file is never changed meanwhile. If the remote file grows and a program follows it, what
-//! follows is appended to the data file, which leaves the cache.
+//! The data file is never changed meanwhile. If the remote file grows and a program follows it,
+//! the new bytes are appended to the data file, which leaves the cache.
 //!
 //! A file that was changed recently is probably written to, and read by requests.
 

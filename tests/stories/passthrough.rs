@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use crate::support::{
-    Kind, Mount, Random, TestServer, installed, is_root, lines, run_with, shell, wait_for,
+    Kind, Mount, OPEN_DEVICE, Random, TestServer, in_own_namespace, installed, is_root, lines,
+    run_with, shell, wait_for,
 };
 
 /// Longest that a test waits for what must happen.
@@ -83,7 +84,8 @@ impl Read {
         self.mounted.log().matches(BY_ITSELF).count()
     }
 
-    /// Opens the file so that the kernel reads it by itself, as soon as the last handle is released.
+    /// Opens the file so that the kernel reads it by itself. Waits until the last handle is
+    /// released.
     fn open(&self) -> File {
         let before = self.by_itself();
         let mut opened = None;
@@ -418,4 +420,74 @@ fn readers_and_writers_together_get_no_error() {
         }
     });
     assert!(read.is_as_on_the_server());
+}
+
+/// Mounts in a namespace of its own after `prepare`, with the prefix `by`, and reads the file until
+/// the kernel would read it by itself. Returns the log.
+fn read_in_namespace(prepare: &str, by: &str) -> String {
+    let server = TestServer::start(Kind::Embedded);
+    let home = TempDir::new().unwrap();
+    server.write("file", Random::new().bytes(SIZE));
+    age(&server, "file", 400 * DAY);
+    let script = format!(
+        "
+        mkdir mnt
+        {prepare}
+        for mount in 1 2; do
+            FTPFS_PASSWORD=$3 {by} \"$1\" \"$2\" mnt \
+                -o cache_dir=$PWD/cache,log_level=debug,log_file=$PWD/cache/log
+            trap '{by} fusermount3 -u mnt' EXIT
+            for round in 1 2 3 4 5; do {by} cmp mnt/file $4/file; sleep 0.1; done
+            {by} fusermount3 -u mnt
+            trap - EXIT
+        done
+        cat cache/log
+        "
+    );
+    let url = server.url();
+    let arguments = [
+        env!("CARGO_BIN_EXE_ftpfs").as_ref(),
+        url.as_ref(),
+        server.password().as_ref(),
+        server.root().as_os_str(),
+    ];
+    let output = in_own_namespace(home.path(), &script, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(log.contains(" READ fh "), "{log}");
+    log
+}
+
+#[test]
+fn a_cache_on_tmpfs_is_read_by_the_kernel() {
+    let prepare = "mkdir cache; mount -t tmpfs -o mode=700 disk cache";
+    let log = read_in_namespace(prepare, "");
+    let can = can_pass_through(Path::new("/dev/shm"));
+    assert_eq!(log.contains(BY_ITSELF), can, "{log}");
+}
+
+#[test]
+fn a_cache_on_overlayfs_is_read_by_requests() {
+    let prepare = "
+        mkdir disk; mount -t tmpfs disk disk
+        mkdir disk/lower disk/upper disk/work cache
+        mount -t overlay -o lowerdir=disk/lower,upperdir=disk/upper,workdir=disk/work o cache
+        chmod 700 cache
+    ";
+    let log = read_in_namespace(prepare, "");
+    assert!(!log.contains(BY_ITSELF));
+    if is_root() {
+        let refused = log.matches("does not read the cache by itself").count();
+        assert_eq!(refused, 1, "it is not tried again: {log}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_reads_by_requests() {
+    let prepare = format!(
+        "{OPEN_DEVICE}
+        mkdir -m 700 cache; chown nobody cache; chmod 755 $4; chmod 644 $4/file"
+    );
+    let log = read_in_namespace(&prepare, "as_nobody env HOME=/nonexistent ");
+    assert!(!log.contains(BY_ITSELF) && !log.contains("read the cache by itself"));
 }
