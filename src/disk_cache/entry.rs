@@ -360,10 +360,8 @@ impl CachedFile {
         };
         let is_known = |verified: &VerifiedFiles| verified.is_whole(self.header.nonce, stamp);
         // Another mount may have found damage.
-        self.with_verified(is_known).unwrap_or_default()
-            && self
-                .present()
-                .is_ok_and(|present| present == [0..self.header.size])
+        let is_whole = |present: Vec<Range<u64>>| present.first() == Some(&(0..self.header.size));
+        self.with_verified(is_known).unwrap_or_default() && self.present().is_ok_and(is_whole)
     }
 
     /// Whether some block was read and verified.

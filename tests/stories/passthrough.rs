@@ -133,7 +133,7 @@ impl Read {
 fn can_pass_through(cache: &Path) -> bool {
     let kind = run_with("stat", &["-f".as_ref(), "-c%T".as_ref(), cache.as_ref()]);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(['.', '-']).map(|it| it.parse::<u32>());
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return false;
     };
