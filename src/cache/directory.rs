@@ -311,12 +311,17 @@ impl Directory {
         if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;
         }
-        let is_useful = |observed: &Observed| {
-            observed.known != KnownName::Absent || !remaining_ttl(observed, ttl, now).is_zero()
+        let listing = self.layers.listing.clone();
+        let is_listed = |name: &[u8]| listing.as_ref().is_some_and(|it| it.find(name).is_some());
+        // A listed name that is absent would be back without the server.
+        let is_useful = |name: &[u8], observed: &Observed| {
+            observed.known != KnownName::Absent
+                || !remaining_ttl(observed, ttl, now).is_zero()
+                || is_listed(name)
         };
         let mut gone = 0;
         Arc::make_mut(&mut self.layers.changes).retain(|name, observed| {
-            let stays = is_useful(observed);
+            let stays = is_useful(name, observed);
             if !stays {
                 gone += change_bytes(name, &observed.known);
             }

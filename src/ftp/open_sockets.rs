@@ -3,6 +3,9 @@
 use std::io;
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::sys;
 
 /// The open control and data connections to one server. Clones share them.
 ///
@@ -23,6 +26,13 @@ impl OpenSockets {
         let sockets = self.open();
         let lost = sockets.iter().filter(|socket| has_lost_address(socket));
         lost.map(|socket| end(socket)).count()
+    }
+
+    /// Time since the peer of any connection last sent something, if only an acknowledgement.
+    /// Returns `None` without a connection.
+    pub fn last_sign(&self) -> Option<Duration> {
+        let sockets = self.open();
+        sockets.iter().filter_map(|it| sys::last_heard(it)).min()
     }
 
     /// Includes `socket` until it is dropped.

@@ -1,5 +1,6 @@
 //! The connection with which a mount starts: the directory is found, or was seen by earlier mounts.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ pub(super) fn connect_or_work_offline(
     })?;
     let error = match outcome.recv_timeout(START_PATIENCE) {
         Ok(Err(Error::Connect(error))) if remote::is_out_of_reach(&error) => error,
+        // The server was lost after the login.
+        Ok(Err(Error::Remote(error))) if is_lost(error.kind) => {
+            ftp::Error::Timeout(ftp::Phase::Connect)
+        }
         Ok(outcome) => {
             let connected = outcome?;
             remember_home(&connected.0, directory);
@@ -62,6 +67,15 @@ pub(super) fn connect_or_work_offline(
         Err(RecvTimeoutError::Disconnected) => return Err(Error::Start(panicked())),
     };
     Ok((Remote::offline(options, journal, error), known))
+}
+
+/// Whether the server no longer answers.
+fn is_lost(kind: ErrorKind) -> bool {
+    kind.is_unanswered()
+        && !matches!(
+            kind,
+            ErrorKind::LoginRefused | ErrorKind::NotSecure | ErrorKind::Interrupted
+        )
 }
 
 /// Stores the login directory, for a mount that starts without the server.
@@ -100,10 +114,24 @@ fn find_directory(remote: &Remote, path: &StartPath) -> Result<RemotePath, Error
 }
 
 /// Connects when a program first needs the server (`-o delay_connect`).
-pub(super) fn first_access(path: StartPath, state: StateOptions) -> Unattached {
+pub(super) fn first_access(
+    path: StartPath,
+    state: StateOptions,
+    cache: Option<Arc<DiskCache>>,
+) -> Unattached {
     Unattached {
         find: Box::new(move |remote| {
-            remote.identify()?;
+            let cache = cache.as_ref().map(|cache| cache.directory());
+            match remote.identify() {
+                Err(error) if error.kind == ErrorKind::Offline => {
+                    let known = cache.and_then(|cache| directory_seen(&path, cache));
+                    return known.ok_or_else(|| error.into());
+                }
+                identified => identified?,
+            }
+            if let Some(cache) = cache {
+                remember_home(remote, cache);
+            }
             find_directory(remote, &path).map_err(|error| match error {
                 Error::Remote(error) => error.into(),
                 Error::NoDirectory(_) => refused(&error, Errno::NOENT),

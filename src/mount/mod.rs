@@ -234,7 +234,7 @@ impl Mount {
         let cache = cache.as_ref().and_then(open_cache);
         let vfs = if delay_connect {
             let remote = Remote::unconnected(remote, journal.clone());
-            let root = MountRoot::Later(first_access(path, state));
+            let root = MountRoot::Later(first_access(path, state, cache.clone()));
             Vfs::new(remote.handle().clone(), root, vfs, journal, cache)
         } else {
             let for_thread = journal.clone();

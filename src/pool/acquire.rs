@@ -59,7 +59,6 @@ impl<S: PooledConnection> PoolShared<S> {
             cancel,
         })?;
         drop(queued);
-        self.end_monitor_rest();
         self.grow_for_throughput(purpose, &lease);
         Ok(lease)
     }
@@ -77,7 +76,9 @@ impl<S: PooledConnection> PoolShared<S> {
 
     fn serve(self: &Arc<Self>, wait: &LeaseWait<'_>) -> Result<Lease<S>, Error> {
         loop {
-            match self.wait_for_grant(wait)? {
+            let granted = self.wait_for_grant(wait)?;
+            self.end_monitor_rest();
+            match granted {
                 Grant::Idle(idle) => {
                     if let Some(lease) = self.lease_idle(idle) {
                         return Ok(lease);

@@ -16,14 +16,16 @@ use std::time::{Duration, Instant};
 use super::health::ProblemKind;
 use crate::ftp::{Error, Phase};
 
-/// How long requests wait for a server that does not answer.
+/// How long requests wait for a server that does not answer, unless its logins take longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before the first probe, which doubles with each one that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause before a probe.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Shortest pause between probes, however often the network changes.
+/// Shortest pause between probes, however often the network changes. The longer one follows a probe
+/// that sent something.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_AFTER_CHANGE: Duration = Duration::from_secs(5);
 
 /// Why there is no server, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(crate) struct OfflineStatus {
 #[derive(Debug)]
 pub(super) struct Connectivity {
     state: State,
+    /// How long the last login took that succeeded.
+    login: Duration,
 }
 
 #[derive(Debug)]
@@ -77,19 +81,36 @@ impl Connectivity {
     pub(super) fn new() -> Self {
         Self {
             state: State::Online,
+            login: Duration::ZERO,
         }
     }
 
-    /// Notes that a session is being made while none exists.
+    /// Notes that a session is being made while none exists and no other attempt is under way. A
+    /// suspicion of long ago does not count: nobody has asked since.
     pub(super) fn dialling(&mut self, now: Instant) {
-        if matches!(self.state, State::Online) {
-            self.state = State::Suspect(now);
+        match self.state {
+            State::Online => self.state = State::Suspect(now),
+            State::Suspect(since) if now.saturating_duration_since(since) >= self.patience() => {
+                self.state = State::Suspect(now);
+            }
+            State::Suspect(_) | State::Offline(_) => {}
         }
     }
 
-    /// Notes that a session was made, or that the server has answered on one.
+    /// Notes that a session was made, which took this long.
+    pub(super) fn logged_in(&mut self, took: Duration) {
+        self.login = took;
+        self.answered();
+    }
+
+    /// Notes that the server has answered.
     pub(super) fn answered(&mut self) {
         self.state = State::Online;
+    }
+
+    /// How long requests wait: some servers take seconds before they greet.
+    fn patience(&self) -> Duration {
+        PATIENCE.max(self.login * 2)
     }
 
     /// Notes that an attempt to make a session failed while none existed.
@@ -104,7 +125,7 @@ impl Connectivity {
             (State::Suspect(since), Reach::Silent) => *since,
         };
         self.state = State::Suspect(since);
-        if now.saturating_duration_since(since) >= PATIENCE {
+        if now.saturating_duration_since(since) >= self.patience() {
             self.give_up(error, now);
         }
     }
@@ -126,7 +147,7 @@ impl Connectivity {
     /// while it is online or given up.
     pub(super) fn deadline(&self, last_heard: Instant) -> Option<Instant> {
         match self.state {
-            State::Suspect(since) => Some(since.max(last_heard) + PATIENCE),
+            State::Suspect(since) => Some(since.max(last_heard) + self.patience()),
             State::Online | State::Offline(_) => None,
         }
     }
@@ -155,11 +176,23 @@ impl Connectivity {
         }
     }
 
-    /// Makes a probe due, because the network has changed or a user asks for it.
+    /// Makes a probe due, because a user asks for it.
     pub(super) fn expedite(&mut self, now: Instant) {
         if let State::Offline(outage) = &mut self.state {
             outage.probes = 0;
             let soon = now.max(outage.last_probe + SHORTEST_PAUSE);
+            outage.next_probe = outage.next_probe.min(soon);
+        }
+    }
+
+    /// Makes a probe due soon, because the network has changed.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        if let State::Offline(outage) = &mut self.state {
+            let pause = match Reach::of(&outage.error) {
+                Reach::NoRoute => SHORTEST_PAUSE,
+                Reach::Silent | Reach::Answered => PAUSE_AFTER_CHANGE,
+            };
+            let soon = now.max(outage.last_probe + pause);
             outage.next_probe = outage.next_probe.min(soon);
         }
     }
@@ -207,6 +240,14 @@ impl Reach {
 /// Whether a session could not be made because the server cannot be reached.
 pub(crate) fn is_out_of_reach(error: &Error) -> bool {
     Reach::of(error) != Reach::Answered
+}
+
+/// Whether nothing was heard of the server, not even that its machine refuses the connection.
+pub(super) fn is_silence(error: &Error) -> bool {
+    matches!(
+        ProblemKind::of(error),
+        ProblemKind::TimedOut | ProblemKind::Unreachable | ProblemKind::NameNotResolved
+    )
 }
 
 /// The error for a server that does not answer.
@@ -262,6 +303,45 @@ mod tests {
         way.dialling(start);
         let heard = start + SECOND * 3;
         assert_eq!(way.deadline(heard), Some(heard + PATIENCE));
+    }
+
+    #[test]
+    fn a_suspicion_of_long_ago_does_not_count() {
+        let start = Instant::now();
+        let mut way = Connectivity::new();
+        way.dialling(start);
+        way.failed(&refused(), start);
+        way.dialling(start + SECOND);
+        assert_eq!(way.deadline(start), Some(start + PATIENCE));
+        let later = start + SECOND * 600;
+        way.dialling(later);
+        assert_eq!(way.deadline(start), Some(later + PATIENCE));
+    }
+
+    #[test]
+    fn a_server_that_greets_late_gets_its_time() {
+        let start = Instant::now();
+        let mut way = Connectivity::new();
+        way.dialling(start);
+        way.logged_in(SECOND * 10);
+        way.dialling(start);
+        assert_eq!(way.deadline(start), Some(start + SECOND * 20));
+        way.failed(&refused(), start + SECOND * 19);
+        assert!(way.given_up().is_none());
+    }
+
+    #[test]
+    fn a_network_that_changes_often_does_not_cause_many_logins() {
+        let start = Instant::now();
+        let mut way = Connectivity::new();
+        way.give_up(&refused(), start);
+        way.network_changed(start + SECOND);
+        assert_eq!(way.next_probe(), Some(start + PAUSE_AFTER_CHANGE));
+        let mut way = Connectivity::new();
+        let no_route = connect(io::ErrorKind::NetworkUnreachable);
+        way.give_up(&no_route, start);
+        way.network_changed(start + SECOND);
+        assert_eq!(way.next_probe(), Some(start + SECOND), "nothing is sent");
     }
 
     #[test]

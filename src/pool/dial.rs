@@ -53,6 +53,7 @@ impl<S: PooledConnection> Slot<S> {
         let (Reserved { pool, reservation }, session) = self.make()?;
         pool.lock().connected(reservation, Instant::now());
         pool.changed.notify_all();
+        pool.wake_monitor();
         Ok(Lease::new(session, false, Permit::new(pool)))
     }
 
@@ -92,6 +93,7 @@ impl<S: PooledConnection> Slot<S> {
         // The failure is logged, and requests learn of it from the slots.
         if let Ok((Reserved { pool, reservation }, session)) = self.make() {
             pool.add(reservation, session);
+            pool.wake_monitor();
         }
     }
 

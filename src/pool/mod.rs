@@ -43,6 +43,7 @@ use crate::ftp::{self, Cause, ConnectOptions, Reply, ServerProfile, Session};
 use crate::guarded;
 
 pub(crate) use connection::PooledConnection;
+use connectivity::is_silence;
 pub(crate) use connectivity::{OfflineStatus, is_out_of_reach};
 pub(crate) use health::{ProblemKind, ServerHealth, ServerProblem};
 pub(crate) use lease::{Lease, Permit};
@@ -193,9 +194,13 @@ impl Pool<Session> {
         let health = ServerHealth::default();
         let observed = health.clone();
         let (to_probe, sockets) = (connect.clone(), connect.sockets.clone());
-        let for_lost = sockets.clone();
+        let (for_lost, for_signs) = (sockets.clone(), sockets.clone());
         let network = Network {
-            answers: Box::new(move |patience| ftp::probe(&to_probe, patience)),
+            answers: Box::new(move |patience| {
+                let greeted = ftp::greet(&to_probe, patience);
+                greeted.map_or_else(|error| !is_silence(&error), |()| true)
+            }),
+            last_sign: Box::new(move || for_signs.last_sign()),
             end_all: Box::new(move || sockets.end_all()),
             end_lost: Box::new(move || for_lost.end_lost()),
         };
@@ -204,7 +209,10 @@ impl Pool<Session> {
         if rules.works_offline
             && let Err(error) = monitor::start(&pool.shared, network)
         {
-            log::warn!("cannot start the thread that looks for a lost server: {error}");
+            pool.shared.lock().stay_online();
+            log::warn!(
+                "the mount does not work without the server: cannot start the thread that looks for it: {error}"
+            );
         }
         Self { health, ..pool }
     }
@@ -279,6 +287,17 @@ impl<S: PooledConnection> Pool<S> {
     /// call of this method has an effect.
     pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
         let _ = self.shared.on_return.set(Box::new(on_return));
+    }
+
+    /// Whether the pool works offline now.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.shared.lock().given_up().is_some()
+    }
+
+    /// Looks for a server that was given up, and waits for `patience` at most until it is found or
+    /// not. Returns whether it is there.
+    pub(crate) fn look_for_server(&self, patience: Duration) -> bool {
+        self.shared.look_for_server(patience)
     }
 
     /// Looks for a lost server now.

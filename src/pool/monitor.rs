@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,8 +34,11 @@ const SLEEP: Duration = Duration::from_secs(10);
 
 /// What the monitor needs of the network. The functions may wait for it.
 pub(super) struct Network {
-    /// Whether the server answers on a new connection within the time.
+    /// Whether the server, or its machine, answers on a new connection within the time.
     pub(super) answers: Box<dyn Fn(Duration) -> bool + Send + Sync>,
+    /// Time since the server's machine last sent something on any connection, if only that it has
+    /// received what was sent; `None` without a connection.
+    pub(super) last_sign: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     /// Ends all connections, so that whoever waits for them fails.
     pub(super) end_all: Box<dyn Fn() + Send + Sync>,
     /// Ends the connections whose local address is gone, and returns their number.
@@ -140,7 +143,7 @@ impl Rounds {
                 log::debug!("{lost} connections have lost their local address");
                 shared.evict_idle();
             }
-            shared.lock().expedite_probe(Instant::now());
+            shared.lock().network_changed(Instant::now());
         }
         if self.sleep.has_slept(slept()) {
             log::debug!("this machine has slept; its connections are made again");
@@ -160,6 +163,8 @@ impl Rounds {
         match &offline {
             Some(offline) if !self.was_offline => {
                 log::warn!("working without the server: {}", offline.reason);
+                // Who still waits for it fails now, and its connections become free.
+                (self.network.end_all)();
             }
             None if self.was_offline => {
                 log::info!("the server can be reached again");
@@ -180,19 +185,22 @@ impl Rounds {
             (slots.next_probe(), waiting)
         };
         if let Some(next) = next_probe {
-            return next.saturating_duration_since(Instant::now());
+            let left = next.saturating_duration_since(Instant::now());
+            // One that is due waits for a login that is under way.
+            return if left.is_zero() { ROUND } else { left };
         }
         let Some(since) = waiting else {
             shared.is_monitor_resting.store(true, Ordering::SeqCst);
             let has_leases = shared.lock().stats().leased > 0;
             return if has_leases { ROUND } else { RESTING_ROUND };
         };
-        if !self.silence.left(since, Instant::now()).is_zero() {
+        let is_alive = || (self.network.last_sign)().is_some_and(|sign| sign < SILENCE);
+        if !self.silence.left(since, Instant::now()).is_zero() || is_alive() {
             return ROUND;
         }
         if (self.network.answers)(PROBE_PATIENCE) {
             self.silence.answered(since);
-        } else if shared.profile.last_heard() <= since {
+        } else if shared.profile.last_heard() <= since && !is_alive() {
             log::debug!(
                 "no answer for {:?}; ending all connections",
                 since.elapsed()
@@ -226,6 +234,26 @@ impl<S: PooledConnection> PoolShared<S> {
     pub(super) fn end_monitor_rest(&self) {
         if self.is_monitor_resting.swap(false, Ordering::SeqCst) {
             self.wake_monitor();
+        }
+    }
+
+    /// See [`super::Pool::look_for_server`].
+    pub(super) fn look_for_server(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut slots = self.lock();
+        let failures = slots.failures();
+        slots.expedite_probe(Instant::now());
+        self.wake_monitor();
+        loop {
+            if slots.given_up().is_none() {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || slots.failures() != failures {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(slots, left);
+            slots = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -249,7 +249,7 @@ impl<S: PooledConnection> Slots<S> {
     }
 
     fn reserve(&mut self, becomes_idle: bool, now: Instant) -> Reservation {
-        if self.established() == 0
+        if self.occupied() == 0
             && let Some(connectivity) = &mut self.connectivity
         {
             connectivity.dialling(now);
@@ -264,11 +264,12 @@ impl<S: PooledConnection> Slots<S> {
 
     /// Ends a reservation: its session exists, and is leased.
     pub(super) fn connected(&mut self, reservation: Reservation, now: Instant) {
+        let took = now.saturating_duration_since(reservation.began);
         self.abandoned(reservation);
         self.leased += 1;
         self.backoff.succeeded();
         if let Some(connectivity) = &mut self.connectivity {
-            connectivity.answered();
+            connectivity.logged_in(took);
         }
         self.limit.grew(now, self.established());
     }
@@ -302,7 +303,8 @@ impl<S: PooledConnection> Slots<S> {
         if is_full {
             self.limit.refused(now, established);
         }
-        if established == 0
+        // Leases of a server that was given up may end late.
+        if (established == 0 || self.given_up().is_some())
             && let Some(connectivity) = &mut self.connectivity
         {
             connectivity.failed(error, now);
@@ -329,6 +331,18 @@ impl<S: PooledConnection> Slots<S> {
     /// When the next probe is due; `None` unless the server is given up.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         self.connectivity.as_ref()?.next_probe()
+    }
+
+    /// Makes a probe due soon, if the server is given up: the network has changed.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        if let Some(connectivity) = &mut self.connectivity {
+            connectivity.network_changed(now);
+        }
+    }
+
+    /// Never gives the server up from now on: nothing would look for it.
+    pub(super) fn stay_online(&mut self) {
+        self.connectivity = None;
     }
 
     /// Makes a probe due, if the server is given up.
@@ -374,7 +388,8 @@ impl<S: PooledConnection> Slots<S> {
         (self.leased > 0).then(|| last_heard.max(self.busy_since))
     }
 
-    fn given_up(&self) -> Option<Arc<ftp::Error>> {
+    /// Why the server was given up, if it was.
+    pub(super) fn given_up(&self) -> Option<Arc<ftp::Error>> {
         self.connectivity.as_ref()?.given_up()
     }
 

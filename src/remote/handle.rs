@@ -151,6 +151,17 @@ impl RemoteHandle {
         self.pool().when_back(on_return);
     }
 
+    /// Whether the server cannot be reached and the mount works without it.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.pool().is_offline()
+    }
+
+    /// Looks for a server that was given up, and waits for `patience` at most until it is found or
+    /// not. Returns whether it is there.
+    pub(crate) fn look_for_server(&self, patience: Duration) -> bool {
+        self.pool().look_for_server(patience)
+    }
+
     /// Looks for a lost server now.
     pub(crate) fn probe_now(&self) {
         self.pool().probe_now();

@@ -18,6 +18,30 @@ pub(super) fn record_wrong(profile: &ServerProfile, path: &RemotePath, listed: u
     profile.fails(Capability::ListedSizes, &why);
 }
 
+/// Whether the server's listings and MLST report sizes as SIZE does, which is found out with the
+/// file at `path`, listed with `listed` bytes, unless it is known.
+pub(super) fn are_true(remote: &Remote, path: &RemotePath, listed: u64) -> Result<bool, Error> {
+    let profile = remote.profile();
+    // Where they are wrong, the size comes from SIZE.
+    if matches!(
+        profile.finding(Capability::ListedSizes),
+        Finding::Works | Finding::Fails
+    ) {
+        return Ok(true);
+    }
+    match ask(remote, &mut remote.exchange(), path)? {
+        Some(size) if size != listed => {
+            record_wrong(profile, path, listed, size);
+            Ok(false)
+        }
+        Some(_) => {
+            profile.works(Capability::ListedSizes);
+            Ok(true)
+        }
+        None => Ok(true),
+    }
+}
+
 /// Removes the sizes of files if they are wrong on this server.
 pub(super) fn forget_wrong(profile: &ServerProfile, entries: &mut [Entry]) {
     if are_wrong(profile) {

@@ -530,6 +530,15 @@ impl Remote {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
+    /// Whether the file at `path`, which is listed with `listed` bytes, has that size, as far as the
+    /// server tells. It is asked once.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub(crate) fn has_listed_size(&self, path: &RemotePath, listed: u64) -> Result<bool, Error> {
+        listed_size::are_true(self, path, listed)
+    }
+
     /// Returns the space for this user, if the server reports it (AVBL, XQUOTA, SITE QUOTA).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)

@@ -45,6 +45,31 @@ pub(crate) fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// Returns the time since the peer of `socket` last sent data or an acknowledgement (TCP_INFO,
+/// tcp(7)).
+pub(crate) fn last_heard(socket: &TcpStream) -> Option<Duration> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `info`, which has as many.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if outcome != 0 {
+        return None;
+    }
+    // SAFETY: the structure consists of integers, for which zeros are valid where the kernel has
+    // written nothing.
+    let info = unsafe { info.assume_init() };
+    let milliseconds = info.tcpi_last_data_recv.min(info.tcpi_last_ack_recv);
+    Some(Duration::from_millis(u64::from(milliseconds)))
+}
+
 /// Raises the limit of open descriptors to the highest allowed: waiting files have one each
 /// (getrlimit(2)).
 pub(crate) fn raise_descriptor_limit() {

@@ -254,6 +254,9 @@ impl Vfs {
         if let Some(disk) = &self.services.disk {
             disk.finish(CACHE_PATIENCE);
         }
+        if !self.writeback.files().is_empty() {
+            self.remote.look_for_server(ops::LOOK);
+        }
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {

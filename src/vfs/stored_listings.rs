@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, Snapshot};
@@ -27,6 +28,8 @@ pub(super) struct StoredListings {
     directory: CacheDir,
     listings: Arc<Cache<remote::Error>>,
     schedule: Arc<ListingSchedule>,
+    /// The thread.
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The directories whose listings are to be written.
@@ -40,14 +43,16 @@ struct ListingSchedule {
 struct WaitingListings {
     /// When each is due.
     due: HashMap<RemotePath, Instant>,
+    /// When the thread looks next; `None` while it rests.
+    next_look: Option<Instant>,
     /// When those that were written in the last minute were written.
     written: HashMap<RemotePath, Instant>,
     has_ended: bool,
 }
 
 impl WaitingListings {
-    /// Notes that the listing of `path` is new or has changed. Returns whether the thread may rest
-    /// until now.
+    /// Notes that the listing of `path` is new or has changed. Returns whether the thread must look
+    /// earlier than it would.
     fn add(&mut self, path: &RemotePath, now: Instant) -> bool {
         if self.due.contains_key(path) || self.due.len() >= MOST {
             return false;
@@ -55,7 +60,11 @@ impl WaitingListings {
         let earliest = self.written.get(path).map(|written| *written + INTERVAL);
         let due = earliest.unwrap_or(now).max(now + DELAY);
         self.due.insert(path.clone(), due);
-        self.due.len() == 1
+        let is_earlier = self.next_look.is_none_or(|next| due < next);
+        if is_earlier {
+            self.next_look = Some(due);
+        }
+        is_earlier
     }
 
     /// Takes the directories that are due, or returns the time until one is.
@@ -68,9 +77,11 @@ impl WaitingListings {
             self.written.insert(path.clone(), now);
         }
         if taken.is_empty() {
-            let next = self.due.values().min();
+            self.next_look = self.due.values().min().copied();
+            let next = self.next_look;
             return Err(next.map(|due| due.saturating_duration_since(now)));
         }
+        self.next_look = None;
         Ok(taken)
     }
 }
@@ -89,14 +100,21 @@ impl StoredListings {
             directory,
             listings: Arc::clone(listings),
             schedule,
+            writer: Mutex::default(),
         };
         let writer = Self {
             directory: stored.directory.clone(),
             listings: Arc::clone(listings),
             schedule: Arc::clone(&stored.schedule),
+            writer: Mutex::default(),
         };
-        if let Err(error) = guarded::spawn("ftpfs-listings", move || writer.serve()) {
-            log::warn!("listings are not kept for the next mount: cannot start a thread: {error}");
+        match guarded::spawn("ftpfs-listings", move || writer.serve()) {
+            Ok(thread) => {
+                *stored.writer() = Some(thread);
+            }
+            Err(error) => log::warn!(
+                "listings are not kept for the next mount: cannot start a thread: {error}"
+            ),
         }
         stored
     }
@@ -120,9 +138,16 @@ impl StoredListings {
             state.due.drain().map(|(path, _)| path).collect()
         };
         self.schedule.changed.notify_all();
+        let writer = self.writer().take();
+        // It writes what it has taken.
+        let _ = writer.map(JoinHandle::join);
         for path in left {
             self.write(&path);
         }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(&self) {
@@ -193,7 +218,7 @@ mod tests {
         let written = start + DELAY;
         assert_eq!(waiting.take_due(written), Ok(vec![path("/a")]));
         assert!(waiting.add(&path("/a"), written));
-        assert!(!waiting.add(&path("/b"), written));
+        assert!(waiting.add(&path("/b"), written), "it is due earlier");
         assert_eq!(waiting.take_due(written + DELAY), Ok(vec![path("/b")]));
         let left = INTERVAL.saturating_sub(DELAY);
         assert_eq!(waiting.take_due(written + DELAY), Err(Some(left)));

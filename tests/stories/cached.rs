@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// Longest that a test waits for what must happen.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 /// Sizes of files of one block, of exactly one, and of many.
 const SIZES: [usize; 5] = [1, 3_000, 65_536, 65_537, 5_000_000];

@@ -2,6 +2,7 @@
 //! is written waits, and everything else fails immediately.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -168,6 +169,10 @@ stories_on! {
         unreachable(fs::read(mount.join("docs/b.txt")));
         assert_errno(fs::metadata(mount.join("docs/nosuch")), libc::ENOENT);
         unreachable(fs::read_dir(mount.join("other")));
+        mount.unmount();
+        let options = [options.as_slice(), &["delay_connect"]].concat();
+        let mount = Mount::with_options(server, &options);
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
         find_again(server, &mount);
         assert_eq!(read(mount.join("docs/b.txt")), "beta\n");
         assert_eq!(names(&mount, "other"), "c.txt");
@@ -182,12 +187,18 @@ stories_on! {
         fs::write(mount.join("docs/a.txt"), "mine\n").unwrap();
         fs::write(mount.join("docs/b.txt"), "mine, too\n").unwrap();
         fs::write(mount.join("docs/new.txt"), "my new one\n").unwrap();
+        let mut late = File::create(mount.join("docs/late.txt")).unwrap();
+        server.write("docs/late.txt", "their late one\n");
         server.write("docs/a.txt", "theirs, which is longer\n");
         fs::remove_file(server.root().join("docs/b.txt")).unwrap();
         server.write("docs/new.txt", "their new one\n");
         server.hand_over();
         find_again(server, mount);
+        // It was begun without the server and is closed with it.
+        late.write_all(b"my late one\n").unwrap();
+        drop(late);
         assert!(wait_for(NOTICED, || status(mount, "uploads")["waiting"] == 0), "{}", mount.log());
+        assert_eq!(server.read("docs/late.txt"), b"their late one\n");
         assert_eq!(server.read("docs/a.txt"), b"theirs, which is longer\n");
         assert_eq!(server.read("docs/b.txt"), b"mine, too\n");
         assert_eq!(server.read("docs/new.txt"), b"their new one\n");
@@ -201,6 +212,7 @@ stories_on! {
         };
         assert_eq!(beside("a.txt"), "mine\n");
         assert_eq!(beside("new.txt"), "my new one\n");
+        assert_eq!(beside("late.txt"), "my late one\n");
         assert_eq!(read(mount.join("docs/a.txt")), "theirs, which is longer\n");
         assert!(mount.log().contains("was changed there; this version is /docs/a.txt.conflict-"));
     }
@@ -235,5 +247,29 @@ stories_on! {
         assert!(wait_for(NOTICED, || server.root().join("docs/new.txt").exists()), "{}", mount.log());
         assert!(wait_for(NOTICED, || server.read("docs/a.txt") == b"alpha\nmore\n"));
         assert_eq!(server.read("docs/new.txt"), b"new\n");
+        // The end of the mount looks for the server.
+        lose(server, &mount);
+        fs::write(mount.join("docs/last.txt"), "last\n").unwrap();
+        server.start_again();
+        mount.unmount();
+        assert_eq!(server.read("docs/last.txt"), b"last\n");
+    }
+
+    /// A large file whose contents are not here can be appended to.
+    fn a_line_is_appended_without_the_contents(server: &TestServer, mount: &Mount)
+    with ["offline=yes", "writeback", "dir_ttl=1", "attr_ttl=0"] {
+        plant(server);
+        let mut large = vec![b'x'; 1 << 20];
+        server.write("docs/large", &large);
+        server.hand_over();
+        assert_eq!(names(mount, "docs"), "a.txt b.txt large");
+        lose(server, mount);
+        shell(mount.path(), "echo line >> docs/large; echo more >> docs/large");
+        large.extend(b"line\nmore\n");
+        assert_eq!(fs::metadata(mount.join("docs/large")).unwrap().len(), large.len() as u64);
+        unreachable(fs::read(mount.join("docs/large")));
+        find_again(server, mount);
+        assert!(wait_for(NOTICED, || server.read("docs/large") == large), "{}", mount.log());
+        assert!(fs::read(mount.join("docs/large")).unwrap() == large);
     }
 }

@@ -105,16 +105,21 @@ impl Failed {
 /// Whether the server responds: a greeting begins within `patience` after connecting, even if it is
 /// a refusal. Connecting and implicit TLS can each take as long.
 pub fn probe(options: &ConnectOptions, patience: Duration) -> bool {
-    let greeting = || {
-        let (stream, _) = control_connection(options, patience)?;
-        let mut control = Control::new(stream, patience, ServerProfile::default())?;
-        let tls = &options.tls;
-        if let (Tls::Implicit(_), Some(connector)) = (tls, Connector::new(tls, &options.host)?) {
-            control.secure(&connector, patience)?;
-        }
-        control.reply(Phase::Greeting)
-    };
-    greeting().is_ok()
+    greet(options, patience).is_ok()
+}
+
+/// Waits for the server's greeting, as [`probe`] does.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn greet(options: &ConnectOptions, patience: Duration) -> Result<(), Error> {
+    let (stream, _) = control_connection(options, patience)?;
+    let mut control = Control::new(stream, patience, ServerProfile::default())?;
+    let tls = &options.tls;
+    if let (Tls::Implicit(_), Some(connector)) = (tls, Connector::new(tls, &options.host)?) {
+        control.secure(&connector, patience)?;
+    }
+    control.reply(Phase::Greeting).map(drop)
 }
 
 /// Calls `connect`, and again with other TLS options if the server needs them.

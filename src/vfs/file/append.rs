@@ -44,7 +44,7 @@ impl OpenFile {
     /// Begins a spool for what is appended, if `needed` says that a change is an append and the
     /// server may append. Returns whether the caller should try its change again. The caller holds
     /// the gate.
-    pub(super) fn begin_tail(&self, needed: Needed) -> Result<bool, Errno> {
+    pub(super) fn begin_tail(&self, needed: Needed, cancel: &Cancel) -> Result<bool, Errno> {
         let (reader, base, mode) = {
             let state = self.state();
             let Some(reader) = state.contents.reader() else {
@@ -63,6 +63,14 @@ impl OpenFile {
             return Ok(false);
         };
         let path = self.services.inodes.path(self.ino)?;
+        let remote = self.services.remote.with(cancel);
+        match remote.has_listed_size(&path, size) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            // The size is compared again before anything is sent.
+            Err(error) if error.kind == ErrorKind::Offline => {}
+            Err(error) => return Err(error.into()),
+        }
         let spool = Arc::new(self.services.spools.create_from(&path, size)?);
         let store = Arc::new(self.services.store(self.ino, &spool));
         let tail = Some(AppendedTail::new(Arc::clone(&reader), base, size, mode));
@@ -79,6 +87,12 @@ impl OpenFile {
 
     fn may_append(&self, size: u64, needed: Needed) -> bool {
         size >= LARGE && needed.keeps(size) && self.services.remote.may_append()
+    }
+
+    /// Whether a program that only appends needs none of the contents here.
+    pub(in crate::vfs) fn may_be_appended_to(&self) -> bool {
+        let size = self.base().and_then(|base| base.size);
+        size.is_some_and(|size| size >= LARGE && self.services.remote.may_append())
     }
 
     /// Whether a change that is `needed` appends to a copy that the server has, so that only the
@@ -439,6 +453,8 @@ impl OpenFile {
         };
         state.contents.leave(spooled, reader);
         state.reached = reached;
+        // Another program may ask for the size before the listings are updated.
+        state.is_unlisted = state.contents.reader().is_some();
     }
 
     /// Copies what was appended to where the user finds it, because another writer has changed the

@@ -17,12 +17,20 @@ impl OpenFile {
         let size = match state.contents.visible() {
             Visible::Local(spooled) => spooled.spool.len(),
             Visible::Copied(copy) => copy.shown(),
-            Visible::Remote(_) => return state.naming.is_unlinked().then_some(attributes),
+            Visible::Remote(_) => {
+                let is_newer = state.naming.is_unlinked() || state.is_unlisted;
+                return is_newer.then_some(attributes);
+            }
         };
         Some(Attributes {
             size: Some(size),
             ..attributes
         })
+    }
+
+    /// Records that the listings show the stored file.
+    pub(in crate::vfs) fn listed(&self) {
+        self.state().is_unlisted = false;
     }
 
     /// Returns the size that programs see, if it is known.

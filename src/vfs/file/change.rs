@@ -180,7 +180,7 @@ impl OpenFile {
             (Target::Whole | Target::Tail, _) => Ok(()),
             (Target::Server, _) => {
                 let _pass = self.enter(cancel)?;
-                if self.begin_tail(needed)? {
+                if self.begin_tail(needed, cancel)? {
                     return Ok(());
                 }
                 self.fetch(cancel)
@@ -234,13 +234,14 @@ impl OpenFile {
         };
         spooled.store.filled(length);
         self.state().contents.begin_draft(spooled);
+        self.note_offline();
         Ok(())
     }
 
     /// Fills `spool` from the persistent cache while the server cannot be reached.
     fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
         let services = &self.services;
-        if services.remote.offline().is_none() {
+        if !services.remote.is_offline() {
             return Ok(None);
         }
         let path = services.inodes.path(self.ino)?;
@@ -267,6 +268,7 @@ impl OpenFile {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             self.state().contents.begin_draft(spooled);
+            self.note_offline();
             if let Some(copy) = copy {
                 copy.discard();
             }

@@ -120,6 +120,9 @@ impl OpenFile {
                 Ok(None)
             }
             Err(error) => {
+                if error.kind == ErrorKind::Offline {
+                    self.set_offline();
+                }
                 self.has_not_stored(spooled);
                 Err(error)
             }
@@ -223,6 +226,7 @@ impl OpenFile {
             let mut state = self.state();
             state.advance_tails(spooled, base, &reader);
             state.base = Some(base);
+            state.uploaded();
             state.checked = Instant::now();
             state.contents.uploaded(spooled)
         };

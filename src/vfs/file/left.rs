@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Weak};
 
+use super::change::Needed;
 use super::gate::Pass;
 use super::remote_file::FileServices;
 use super::tail::AppendedTail;
-use super::{OpenFile, Spooled};
+use super::{OpenFile, Spooled, State};
 use crate::cache::Attributes;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
 use crate::journal::{Pending, StateDir};
@@ -24,9 +25,10 @@ pub(super) enum ClosedBy {
     /// One that was killed. Before the first upload of this spool, the server's file must be found
     /// unchanged. If it is not, the contents are kept in this place.
     KilledMount(StateDir, Weak<Spool>),
-    /// This one, without the server. Before the first upload of this spool, the server's file must
-    /// be found unchanged. If it is not, the contents are stored under another name.
-    Offline(Weak<Spool>),
+    /// This one, but the server could not be asked when they were begun, closed or uploaded. Until
+    /// an upload succeeds, the server's file must be found unchanged before each one. If it is not,
+    /// the contents are stored under another name.
+    Offline,
 }
 
 /// Why contents must not be uploaded before the server's file is found unchanged.
@@ -34,7 +36,7 @@ pub(super) enum ClosedBy {
 enum Unchecked {
     /// A killed mount left them in this place.
     Left(StateDir),
-    /// They were closed without the server.
+    /// They were begun or closed without the server.
     Offline,
 }
 
@@ -47,6 +49,8 @@ pub(in crate::vfs) enum LeftContents {
     Kept(String),
     /// They stay with the file, because they could not be moved.
     Stay(String),
+    /// They stay with the file for now: the server could not be asked.
+    Later(String),
 }
 
 impl OpenFile {
@@ -99,13 +103,19 @@ impl OpenFile {
             .is_some_and(|sealed| matches!(self.unchecked(&sealed), Some(Unchecked::Left(_))))
     }
 
-    /// Records that `spooled` was closed, which supersedes what was closed before.
-    pub(super) fn note_closed(&self, spooled: &Spooled) {
-        let is_offline = self.services.remote.offline().is_some();
+    /// Records that the contents are changed, closed or uploaded now. If that is done without the
+    /// server, its file is compared before they replace it.
+    pub(super) fn note_offline(&self) {
+        if self.services.remote.is_offline() {
+            self.set_offline();
+        }
+    }
+
+    /// Records that the server could not be asked when the contents were to be uploaded.
+    pub(super) fn set_offline(&self) {
         let mut state = self.state();
-        let was_offline = matches!(state.origin, ClosedBy::Offline(_));
-        if is_offline || was_offline {
-            state.origin = ClosedBy::Offline(Arc::downgrade(&spooled.spool));
+        if matches!(state.origin, ClosedBy::ThisMount) {
+            state.origin = ClosedBy::Offline;
         }
     }
 
@@ -116,8 +126,8 @@ impl OpenFile {
             ClosedBy::KilledMount(place, left) if is_it(left) => {
                 Some(Unchecked::Left(place.clone()))
             }
-            ClosedBy::Offline(closed) if is_it(closed) => Some(Unchecked::Offline),
-            ClosedBy::KilledMount(..) | ClosedBy::Offline(_) | ClosedBy::ThisMount => None,
+            ClosedBy::Offline => Some(Unchecked::Offline),
+            ClosedBy::KilledMount(..) | ClosedBy::ThisMount => None,
         }
     }
 
@@ -139,7 +149,11 @@ impl OpenFile {
         let remote = self.services.remote.uncancelled();
         let verdict = conflict::judge(&remote, pending, spooled.spool.file(), false);
         let verdict = verdict.map_err(|problem| to_error(problem, &pending.target))?;
-        self.state().origin = ClosedBy::ThisMount;
+        let mut state = self.state();
+        if matches!(state.origin, ClosedBy::KilledMount(..)) {
+            state.origin = ClosedBy::ThisMount;
+        }
+        drop(state);
         Ok(match verdict {
             UploadVerdict::Upload => None,
             UploadVerdict::Stored(found) => {
@@ -166,16 +180,28 @@ impl OpenFile {
         let Some(pending) = self.pending_of(&sealed) else {
             return LeftContents::NotLeft;
         };
+        if matches!(unchecked, Unchecked::Offline) && self.has_writers() {
+            // What a program still writes belongs to the same version.
+            return LeftContents::Later(format!("{problem}; it is open for writing"));
+        }
         let kept = match unchecked {
             Unchecked::Left(place) => conflict::keep(record, &place, &pending, problem)
                 .map(|words| format!("closed before ftpfs was killed, {words}"))
-                .map_err(|words| format!("closed before ftpfs was killed, {words}")),
+                .map_err(|words| {
+                    LeftContents::Stay(format!("closed before ftpfs was killed, {words}"))
+                }),
             Unchecked::Offline => self.keep_beside(&sealed, problem),
         };
         match kept {
-            Err(words) => LeftContents::Stay(words),
+            Err(stay) => stay,
             Ok(words) => {
-                if self.state().contents.is_visible(&sealed) {
+                let is_visible = self.state().contents.is_visible(&sealed);
+                // What a program still writes goes into a copy, and is not lost with this one.
+                let has_copy = is_visible
+                    && self.has_writers()
+                    && self.begin_draft(Needed::All).is_ok()
+                    && !self.state().contents.is_visible(&sealed);
+                if is_visible && !has_copy {
                     self.unlink(pass);
                 } else {
                     self.state().contents.unseal();
@@ -186,16 +212,31 @@ impl OpenFile {
     }
 }
 
+impl State {
+    /// Records that an upload succeeded, so that the server's file is known.
+    pub(super) fn uploaded(&mut self) {
+        if matches!(self.origin, ClosedBy::Offline) {
+            self.origin = ClosedBy::ThisMount;
+        }
+    }
+}
+
 impl OpenFile {
     /// Keeps contents that were closed without the server: under another name on the server if
     /// another client has changed the file, or on the local disk. Returns what to say about it.
     ///
     /// # Errors
     /// They stay where they are. Returns what to say about it.
-    fn keep_beside(&self, sealed: &Spooled, problem: &remote::Error) -> Result<String, String> {
+    fn keep_beside(
+        &self,
+        sealed: &Spooled,
+        problem: &remote::Error,
+    ) -> Result<String, LeftContents> {
         const CLOSED: &str = "closed while the server could not be reached,";
         let record = sealed.spool.journal_record();
+        // The spool of an append has no beginning.
         if problem.kind == ErrorKind::Changed
+            && !sealed.is_end()
             && let Some(pending) = self.pending_of(sealed)
         {
             let remote = self.services.remote.uncancelled();
@@ -207,17 +248,19 @@ impl OpenFile {
                     ));
                 }
                 Err(error) if error.kind.transience().may_pass() => {
-                    return Err(format!("{CLOSED} was changed there: {error}"));
+                    let words = format!("{CLOSED} was changed there: {error}");
+                    return Err(LeftContents::Later(words));
                 }
                 Err(error) => log::debug!("{error}"),
             }
         }
         let Some((place, pending)) = record.place().zip(self.pending_of(sealed)) else {
-            return Err(format!("{CLOSED} cannot be stored: {problem}"));
+            let words = format!("{CLOSED} cannot be stored: {problem}");
+            return Err(LeftContents::Stay(words));
         };
         conflict::keep(record, &place, &pending, problem)
             .map(|words| format!("{CLOSED} {words}"))
-            .map_err(|words| format!("{CLOSED} {words}"))
+            .map_err(|words| LeftContents::Stay(format!("{CLOSED} {words}")))
     }
 }
 

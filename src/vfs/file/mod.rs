@@ -93,6 +93,8 @@ struct State {
     checked: Instant,
     /// Whether the server has another file under the name.
     is_replaced: bool,
+    /// Whether the server's file is read, and the listings do not show yet that it has grown.
+    is_unlisted: bool,
 }
 
 /// Whether the contents could not be stored.
@@ -130,13 +132,9 @@ impl OpenFile {
         attributes: Attributes,
     ) -> Result<Self, Errno> {
         let spooled = empty_spool(services, ino)?;
-        Ok(Self::new(
-            services,
-            ino,
-            WriteState::draft(spooled),
-            attributes,
-            None,
-        ))
+        let file = Self::new(services, ino, WriteState::draft(spooled), attributes, None);
+        file.note_offline();
+        Ok(file)
     }
 
     fn new(
@@ -157,6 +155,7 @@ impl OpenFile {
             reached: None,
             checked: Instant::now(),
             is_replaced: false,
+            is_unlisted: false,
         };
         Self {
             ino,

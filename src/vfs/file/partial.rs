@@ -269,5 +269,7 @@ impl OpenFile {
         state.contents.leave(spooled, reader);
         // Its last bytes are not known any more.
         state.reached = None;
+        // Another program may ask for the size before the listings are updated.
+        state.is_unlisted = state.contents.reader().is_some();
     }
 }

@@ -43,7 +43,7 @@ impl OpenFile {
                 return Ok(false);
             };
             spooled.spool.journal_record().persist(&noted)?;
-            self.note_closed(spooled);
+            self.note_offline();
             if !self.seal(spooled, generation, &noted) {
                 spooled.spool.journal_record().done();
                 return Ok(false);
@@ -178,6 +178,7 @@ impl OpenFile {
             .visible_sealed()
             .map(|it| it.copy.clone());
         let Some(old) = old else { return Ok(()) };
+        self.note_offline();
         let start = old.spool.start();
         let mut new = if needed == Needed::Nothing {
             empty_spool(&self.services, self.ino)?

@@ -236,5 +236,6 @@ impl Vfs {
             self.forget_variants(&directory, &name);
             self.touch_directory(&directory);
         }
+        file.listed();
     }
 }

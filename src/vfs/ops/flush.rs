@@ -8,6 +8,9 @@ use crate::vfs::Vfs;
 /// How often the caller learns how many files are left.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// How long to look for a server that could not be reached when something must be stored now.
+pub(in crate::vfs) const LOOK: Duration = Duration::from_secs(6);
+
 /// The result of a flush.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FlushOutcome {
@@ -37,6 +40,9 @@ impl Vfs {
             .filter(|ino| is_below(*ino))
             .collect();
         drop(files);
+        if !inos.is_empty() {
+            self.remote.look_for_server(LOOK);
+        }
         let attempts = self.writeback.expedite(&inos);
         loop {
             let left = self.writeback.undecided(&attempts, REPORT);

@@ -176,7 +176,7 @@ impl Vfs {
     /// Whether the server must be asked, or has reported another version in the meantime. A server
     /// that did not answer is left alone for a while.
     fn is_due(&self, following: &Following, directory: &RemotePath, name: &[u8]) -> bool {
-        if self.prefetcher.is_away() {
+        if self.prefetcher.is_away() || self.is_offline() {
             return false;
         }
         let open_ttl = self.options.open_ttl;

@@ -30,6 +30,7 @@ mod xattr;
 
 pub(crate) use copy::CopyEnd;
 pub(crate) use flush::FlushOutcome;
+pub(super) use flush::LOOK;
 pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;

@@ -28,7 +28,10 @@ impl Vfs {
             return asked;
         };
         let mut answer = self.cache.last_answer(directory, name);
-        if answer == Answer::Unknown && self.restore_listing(directory) {
+        if answer == Answer::Unknown
+            && self.cache.listed_names(directory).is_none()
+            && self.restore_listing(directory)
+        {
             answer = self.cache.last_answer(directory, name);
         }
         match answer {
@@ -77,7 +80,7 @@ impl Vfs {
     /// # Errors
     /// `NETUNREACH` if the server cannot be reached and closed files do not wait (`-o writeback`).
     pub(super) fn check_storable(&self) -> Result<(), Errno> {
-        if !self.options.writeback && self.remote.offline().is_some() {
+        if !self.options.writeback && self.remote.is_offline() {
             return Err(Errno::NETUNREACH);
         }
         Ok(())
@@ -85,6 +88,6 @@ impl Vfs {
 
     /// Whether the server cannot be reached and the mount works without it.
     pub(super) fn is_offline(&self) -> bool {
-        self.remote.offline().is_some()
+        self.remote.is_offline()
     }
 }

@@ -121,7 +121,8 @@ impl Vfs {
             self.share_revalidated(ino, may)?
         };
         shared.1.changed |= grew;
-        if mode.writes() && !mode.truncate && self.is_offline() {
+        let needs_contents = !(mode.append && shared.0.may_be_appended_to());
+        if mode.writes() && !mode.truncate && needs_contents && self.is_offline() {
             // Not when the program writes, but now, it learns that the contents are not here.
             shared.0.make_local(may.cancel()?)?;
         }

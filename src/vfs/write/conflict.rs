@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek};
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath, Version};
 use crate::journal::{Pending, SpoolFile, StateDir};
-use crate::remote::{self, CommitOptions, ErrorKind, Remote};
+use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote};
 
 /// Maximum length in bytes of a name (NAME_MAX on most servers).
 const MOST_NAME: usize = 255;
@@ -139,12 +139,28 @@ pub(in crate::vfs) fn store_beside(
             Ok(_) => return Err(local(&path, &io::ErrorKind::AlreadyExists.into())),
             Err(error) => return Err(error),
         }
-        let mut upload = remote.upload(&path)?;
-        upload.send(file, commit.size)?;
-        upload.arrive(Some(file))?;
-        upload.commit(&path, &commit)?;
-        return Ok(path);
+        let mut attempts = Attempts::default();
+        loop {
+            match upload(remote, &path, file, &commit) {
+                Err(error)
+                    if error.kind == ErrorKind::OtherWay
+                        && attempts.again(error.kind.transience()) => {}
+                stored => return stored.map(|()| path),
+            }
+        }
     }
+}
+
+fn upload(
+    remote: &Remote,
+    path: &RemotePath,
+    file: &File,
+    commit: &CommitOptions,
+) -> Result<(), remote::Error> {
+    let mut upload = remote.upload(path)?;
+    upload.send(file, commit.size)?;
+    upload.arrive(Some(file))?;
+    upload.commit(path, commit).map(drop)
 }
 
 /// Returns the name for a version of `name` that cannot replace it, which is not too long. Bytes of

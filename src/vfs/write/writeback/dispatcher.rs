@@ -212,6 +212,10 @@ impl Vfs {
         let (words, outcome) = match file.give_up_left(&pass, error) {
             LeftContents::NotLeft => return None,
             LeftContents::Kept(words) => (words, StoreOutcome::Stored),
+            LeftContents::Later(reason) => {
+                let errno = Errno::from(error.kind);
+                return Some(StoreOutcome::RetryLater(StoreFailure { errno, reason }));
+            }
             LeftContents::Stay(words) => {
                 let errno = Errno::from(error.kind);
                 let reason = words.clone();
