@@ -1,5 +1,5 @@
-//! The kernel reads verified files of the persistent cache by itself (FUSE passthrough), and nobody
-//! notices, whatever happens to the file meanwhile.
+//! The kernel reads verified files of the persistent cache by itself (FUSE passthrough). Programs
+//! get the right bytes and no error, also if the file changes meanwhile.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -155,7 +155,7 @@ fn the_second_open_is_read_without_a_request() {
     assert!(read.is_as_before(&read.open()) && read.is_as_before(&file));
 }
 
-/// The handle that is open keeps what it has, and everybody else sees the change.
+/// The handle that is open keeps what it has, and all others see the change.
 #[test]
 fn a_change_through_the_mount_disturbs_no_reader() {
     let changes = [

@@ -2,10 +2,10 @@
 //! itself (passthrough). Pure bookkeeping.
 //!
 //! The kernel refuses to mix the two: while a handle of one kind is open, opening the inode in the
-//! other way fails with EIO. Whoever opens it in passthrough mode must name the same local file.
+//! other way fails with EIO. All handles in passthrough mode must read the same local file.
 
-/// The open handles of an inode. The kernel releases a handle before it says so, so what is closed
-/// here is closed there.
+/// The open handles of an inode. The kernel reports the release of a handle after it, so a handle
+/// that is closed here is closed in the kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::vfs) enum IoMode<B> {
     /// No handle is open.
