@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
@@ -26,6 +27,7 @@ use sha2::{Digest, Sha256};
 use super::block::{self, BLOCK, BlockSlot, SLOT};
 use super::header::{EntryHeader, MOST_HEADER};
 use super::place::CacheDir;
+use super::verified::{DataStamp, VerifiedFiles};
 use crate::ftp::{RemotePath, Version};
 use crate::sys::private_files::{NO_LINK, PRIVATE_FILE, new_directories};
 
@@ -55,6 +57,8 @@ pub(crate) struct CachedFile {
     slots: File,
     data: EntryData,
     path: PathBuf,
+    /// Where it is recorded which blocks matched.
+    verified: Option<Arc<Mutex<VerifiedFiles>>>,
 }
 
 /// Where the data is.
@@ -110,7 +114,8 @@ impl EntryName {
     }
 
     fn data(&self, nonce: u64) -> PathBuf {
-        self.folder.join(format!("{}.{nonce:016x}", self.rest))
+        self.folder
+            .join(format!("{}.{}", self.rest, data_suffix(nonce)))
     }
 
     /// Removes the entry.
@@ -169,6 +174,7 @@ impl CachedFile {
             slots,
             data,
             path: at,
+            verified: None,
         };
         opened.used();
         Ok(Some(opened))
@@ -209,6 +215,7 @@ impl CachedFile {
             slots,
             data: EntryData::Beside(data),
             path: name.slots(),
+            verified: None,
         })
     }
 
@@ -242,6 +249,7 @@ impl CachedFile {
             slots,
             data: EntryData::Behind(slots_at + SLOT),
             path: name.whole(),
+            verified: None,
         })
     }
 
@@ -294,6 +302,7 @@ impl CachedFile {
             let ranges = block::runs(first..=last, self.header.size);
             return Err(DamagedBlocks { ranges });
         }
+        let stamp = self.verified.as_ref().and_then(|_| self.stamp());
         let mut damaged = Vec::new();
         let mut scratch = Vec::new();
         let mut rest = buffer;
@@ -327,10 +336,79 @@ impl CachedFile {
             rest = behind;
         }
         if damaged.is_empty() {
+            if let (Some(verified), Some(stamp)) = (&self.verified, stamp) {
+                let count = block::count(self.header.size);
+                let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
+                verified.record(self.header.nonce, stamp, count, first..=last);
+            }
             return Ok(());
         }
         let ranges = block::runs(damaged, self.header.size);
         Err(DamagedBlocks { ranges })
+    }
+
+    /// Records in `files` which blocks match when they are read.
+    pub(super) fn verifying(mut self, files: &Arc<Mutex<VerifiedFiles>>) -> Self {
+        self.verified = Some(Arc::clone(files));
+        self
+    }
+
+    /// Whether every block is there and was read and verified, and the data has not changed since.
+    pub(super) fn is_verified(&self) -> bool {
+        let Some(stamp) = self.stamp() else {
+            return false;
+        };
+        let is_known = |verified: &VerifiedFiles| verified.is_whole(self.header.nonce, stamp);
+        // Another mount may have found damage.
+        let is_whole = |present: Vec<Range<u64>>| present.first() == Some(&(0..self.header.size));
+        self.with_verified(is_known).unwrap_or_default() && self.present().is_ok_and(is_whole)
+    }
+
+    /// Whether some block was read and verified.
+    pub(super) fn is_partly_verified(&self) -> bool {
+        let is_known = |verified: &VerifiedFiles| verified.knows(self.header.nonce);
+        self.with_verified(is_known).unwrap_or_default()
+    }
+
+    /// Returns the file with the data, which is exactly as long as the remote file. `None` if the
+    /// data is behind a header.
+    pub(crate) fn data(&self) -> Option<&File> {
+        match &self.data {
+            EntryData::Behind(_) => None,
+            EntryData::Beside(data) => Some(data),
+        }
+    }
+
+    /// Removes the name of the data file, which this process will make longer, so that it is no
+    /// longer a part of the cache. Returns whether it is as long as the remote file was.
+    pub(crate) fn take_data(&self) -> bool {
+        self.forget_verified();
+        let _ = fs::remove_file(self.path.with_extension(data_suffix(self.header.nonce)));
+        let length = self.data().and_then(|data| data.metadata().ok());
+        length.is_some_and(|about| about.len() == self.header.size)
+    }
+
+    fn with_verified<T>(&self, look: impl FnOnce(&VerifiedFiles) -> T) -> Option<T> {
+        let verified = self.verified.as_ref()?.lock();
+        Some(look(&verified.unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Makes the next reading of the entry verify it again.
+    pub(crate) fn forget_verified(&self) {
+        if let Some(verified) = &self.verified {
+            let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
+            verified.forget(self.header.nonce);
+        }
+    }
+
+    fn stamp(&self) -> Option<DataStamp> {
+        let about = self.data()?.metadata().ok()?;
+        Some(DataStamp {
+            device: about.dev(),
+            inode: about.ino(),
+            length: about.len(),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
     }
 
     /// Removes the entry, much of which is damaged.
@@ -386,6 +464,7 @@ impl CachedFile {
             "block {index} of {} in the cache is damaged, and is fetched again",
             self.header.path
         );
+        self.forget_verified();
         match &self.data {
             EntryData::Behind(_) => drop(fs::remove_file(&self.path)),
             EntryData::Beside(_) => {
@@ -429,6 +508,10 @@ impl CachedFile {
             log::debug!("cannot touch {}: {error}", self.path.display());
         }
     }
+}
+
+fn data_suffix(nonce: u64) -> String {
+    format!("{nonce:016x}")
 }
 
 /// Returns a random number for a new entry.

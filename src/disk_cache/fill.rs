@@ -172,14 +172,15 @@ impl FillShared {
         let directory = &self.cache.directory;
         let version = self.header.version();
         if let Ok(Some(entry)) = CachedFile::open(directory, &self.header.path, &version) {
-            return Ok(entry);
+            return Ok(entry.verifying(&self.cache.verified));
         }
         let nonce = new_nonce();
         let header = EntryHeader {
             nonce,
             ..self.header.clone()
         };
-        CachedFile::create(directory, header)
+        let entry = CachedFile::create(directory, header)?;
+        Ok(entry.verifying(&self.cache.verified))
     }
 
     /// Makes the blocks present that were taken so far.

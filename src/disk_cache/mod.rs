@@ -11,6 +11,7 @@
 //! | `fill`, `queue` | what transfers bring, and the thread that writes it |
 //! | `listing_file` | the listing of a directory |
 //! | `numbers` | inode numbers for file handles that survive the mount |
+//! | `verified` | which blocks were read and matched in this mount |
 //! | `room`, `trim` | how much may be written, and what is removed |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
@@ -29,6 +30,7 @@ mod settled;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod verified;
 
 use std::io;
 use std::path::PathBuf;
@@ -51,6 +53,7 @@ use crate::sys::private_files::PrivateFileError;
 use header::EntryHeader;
 use queue::WriterQueue;
 use room::{CacheRoom, RoomAdvice};
+use verified::VerifiedFiles;
 
 /// The cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,8 @@ pub(crate) struct DiskCache {
     limits: DiskCacheLimits,
     queue: WriterQueue,
     room: Mutex<CacheRoom>,
+    /// What was read and matched.
+    verified: Arc<Mutex<VerifiedFiles>>,
     /// Whether a thread counts or trims.
     is_trimming: AtomicBool,
 }
@@ -123,6 +128,7 @@ impl DiskCache {
             limits: options.limits,
             queue,
             room: Mutex::default(),
+            verified: Arc::default(),
             is_trimming: AtomicBool::new(false),
         })
     }
@@ -140,12 +146,19 @@ impl DiskCache {
     /// only.
     pub(crate) fn find(&self, path: &RemotePath, version: &Version) -> Option<CachedFile> {
         match CachedFile::open(&self.directory, path, version) {
-            Ok(found) => found,
+            Ok(found) => found.map(|file| file.verifying(&self.verified)),
             Err(error) => {
                 log::debug!("cannot read the cache for {path}: {error}");
                 None
             }
         }
+    }
+
+    /// Like [`Self::find`], if all of the file was read and verified since the cache was opened,
+    /// and its data has not changed since.
+    pub(crate) fn find_verified(&self, path: &RemotePath, version: &Version) -> Option<CachedFile> {
+        let file = self.find(path, version)?;
+        (file.is_partly_verified() && file.is_verified()).then_some(file)
     }
 
     /// Returns how much the cache has of the file `path` in `version`. The checksums are not

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use fuser::{FileHandle, ReplyEmpty, ReplyEntry, Request};
+use fuser::{FileHandle, ReplyEmpty, ReplyEntry, ReplyOpen, Request};
 
 use crate::cancel::{Blocking, Cancel};
-use crate::vfs::{Attr, Errno, Opened, Vfs, WithTtl};
+use crate::vfs::{Attr, Errno, Ino, Opened, Vfs, WithTtl};
 
 use super::FuseFs;
 use super::interrupts::ErrorReply;
-use super::translate::{empty, entry, handle};
+use super::translate::{empty, entry, handle, opened};
 
 impl FuseFs {
     /// Sends the result of `operation` with `send`. Runs it here if it need not wait, otherwise
@@ -52,6 +52,25 @@ impl FuseFs {
         let operation =
             move |vfs: &Arc<Vfs>, cancel: &Cancel| operation(vfs, &argument, Blocking::Yes(cancel));
         self.wait_or_undo(request, reply, operation, send, undo);
+    }
+
+    /// Returns what sends the result of opening `number`.
+    pub(super) fn opening(
+        &self,
+        number: Ino,
+    ) -> impl FnOnce(ReplyOpen, Result<Opened, Errno>) + Send + use<> {
+        let (kernel, followers) = (self.kernel.clone(), self.followers.clone());
+        let (passthrough, vfs) = (self.passthrough.clone(), Arc::clone(&self.vfs));
+        move |reply, answer| {
+            if answer.is_ok_and(|opened| opened.changed) {
+                kernel.forget_attributes(number);
+            }
+            followers.opened(&answer);
+            match answer {
+                Ok(done) if done.is_local => passthrough.reply(&vfs, reply, done),
+                answer => opened(reply, answer),
+            }
+        }
     }
 
     /// Answers fallocate of `offset` and `length`.

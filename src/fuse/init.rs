@@ -46,3 +46,10 @@ pub(super) fn negotiate(config: &mut KernelConfig, exports: bool) {
         log::warn!("this kernel does not support export: file handles become stale");
     }
 }
+
+/// Requests that the kernel may read local files by itself. Returns whether it can.
+pub(super) fn negotiate_passthrough(config: &mut KernelConfig) -> bool {
+    let is_supported = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+    // Local files on an overlayfs would need 2, with which no overlayfs could be above this mount.
+    is_supported && config.set_max_stack_depth(1).is_ok()
+}

@@ -12,6 +12,7 @@ mod followers;
 mod init;
 mod interrupts;
 mod kernel;
+mod passthrough;
 mod translate;
 mod workers;
 mod xattr;
@@ -31,15 +32,17 @@ use fuser::{
 };
 
 use crate::cancel::{Blocking, Cancel};
-use crate::vfs::{Changes, Errno, Opened, Vfs};
+use crate::vfs::{Changes, Errno, Vfs};
 
 use dispatch::{forget_entry, release_unused};
 use followers::Followers;
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
+use passthrough::Passthrough;
+pub(crate) use passthrough::PrivilegedRunner;
 use translate::{
     attributes, data, empty, entry, error, file_attr, generation, handle, ino, open_flags,
-    open_mode, opened, statfs, written,
+    open_mode, statfs, written,
 };
 use workers::Workers;
 
@@ -51,11 +54,12 @@ pub(crate) struct FuseFs {
     interrupts: Interrupts,
     kernel: Kernel,
     followers: Followers,
+    passthrough: Passthrough,
 }
 
 impl FuseFs {
-    /// Creates the file system for `vfs`.
-    pub(crate) fn new(vfs: Arc<Vfs>) -> Self {
+    /// Creates the file system for `vfs`. What needs privileges is passed to `privileged`.
+    pub(crate) fn new(vfs: Arc<Vfs>, privileged: Option<PrivilegedRunner>) -> Self {
         let kernel = Kernel::default();
         Self {
             followers: Followers::new(&vfs, kernel.clone()),
@@ -63,6 +67,7 @@ impl FuseFs {
             workers: Workers::default(),
             interrupts: Interrupts::default(),
             kernel,
+            passthrough: Passthrough::new(privileged),
         }
     }
 
@@ -75,6 +80,7 @@ impl FuseFs {
 impl fuser::Filesystem for FuseFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         init::negotiate(config, self.vfs.is_exported());
+        self.passthrough.negotiate(config, &self.vfs);
         Ok(())
     }
 
@@ -266,14 +272,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (number, mode, thread) = (ino(number), open_mode(flags), request.pid());
-        let (kernel, followers) = (self.kernel.clone(), self.followers.clone());
-        let answer = move |reply: ReplyOpen, answer: Result<Opened, Errno>| {
-            if answer.is_ok_and(|opened| opened.changed) {
-                kernel.forget_attributes(number);
-            }
-            followers.opened(&answer);
-            opened(reply, answer);
-        };
+        let answer = self.opening(number);
         self.answer_or_undo(
             request,
             reply,

@@ -495,7 +495,7 @@ fn serve(
     ended: Sender<MountEvent>,
     privileged: &Privileged,
 ) -> Result<Kernel, Error> {
-    let filesystem = FuseFs::new(vfs);
+    let filesystem = FuseFs::new(vfs, privileged.runner());
     let memory = filesystem.kernel();
     let (path, config) = (mountpoint.path().to_owned(), kernel::config(options));
     let mounted = privileged.run(move || fuser::Session::new(filesystem, path, &config));

@@ -2,12 +2,14 @@
 //!
 //! All other threads drop theirs (`sys::renounce`), so code that reads data from a server, a proxy
 //! or a program on the mount can do no more than its user's file permissions allow. This thread
-//! reads no external data.
+//! reads no external data. It also registers the local files that the kernel reads by itself.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use super::Error;
+use crate::fuse::PrivilegedRunner;
 use crate::guarded;
 use crate::sys;
 
@@ -41,6 +43,20 @@ impl Privileged {
         let restricted = reply.recv().unwrap_or_else(|_| Err(gone()));
         restricted.map_err(Error::Privilege)?;
         Ok(Self(sender))
+    }
+
+    /// Returns what runs a task in the thread, without waiting for it. `None` if this is not root,
+    /// and the thread has no privileges.
+    pub(super) fn runner(&self) -> Option<PrivilegedRunner> {
+        if sys::effective_uid() != 0 {
+            return None;
+        }
+        let sender = self.0.clone();
+        Some(Arc::new(move |task| {
+            if sender.send(task).is_err() {
+                log::debug!("{}", gone());
+            }
+        }))
     }
 
     /// Runs `task` in the thread and waits for its result.

@@ -32,6 +32,7 @@ mod housekeeper;
 mod local;
 mod local_share;
 mod ops;
+mod passthrough;
 mod prefetch;
 mod read;
 mod refusals;
@@ -58,6 +59,7 @@ pub(crate) use ops::{
     Changes, ContentCounts, CopyEnd, ExtendedAttribute, FlushOutcome, FreeSpace, HealthSummary,
     OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting, WarmupCounts,
 };
+pub(crate) use passthrough::PassthroughFile;
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
 pub(crate) use table::ino::Ino;
@@ -68,6 +70,7 @@ use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool::SpoolDir;
 use ops::{RecentDigests, ReplacedNames, StatfsCache};
+use passthrough::KernelReads;
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
@@ -155,6 +158,8 @@ pub(crate) struct Vfs {
     /// Files that the server refused to store.
     refusals: Refusals,
     replaced: ReplacedNames,
+    /// Files that the kernel reads by itself.
+    kernel_reads: KernelReads,
     /// Digests of files, computed by the server.
     digests: RecentDigests,
 }
@@ -221,6 +226,7 @@ impl Vfs {
             counts: RequestCounts::default(),
             refusals,
             replaced: ReplacedNames::default(),
+            kernel_reads: KernelReads::default(),
             digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);

@@ -35,6 +35,7 @@ mod names;
 mod offline;
 mod open_removed;
 mod options;
+mod passthrough;
 mod profile;
 mod programs;
 mod proxy;

@@ -48,7 +48,7 @@ pub(crate) use quirky::{Answer, FileTree, Pipelined, Quirks, QuirkyServer, Reque
 pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
 pub(crate) use server::{PASSWORD, TestServer, USER};
-pub(crate) use shell::{command, installed, lines, run, run_with, shell, wait_for};
+pub(crate) use shell::{command, installed, is_root, lines, run, run_with, shell, wait_for};
 pub(crate) use terminal::Terminal;
 pub(crate) use tls::Tls;
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};

@@ -222,6 +222,13 @@ impl OpenFile {
         true
     }
 
+    /// Whether the contents are those of the server's file of this name.
+    pub(super) fn is_clean_remote(&self) -> bool {
+        let state = self.state();
+        let is_named = !state.naming.is_unlinked() && !state.is_replaced;
+        is_named && state.contents.reader().is_some() && !state.has_changed()
+    }
+
     /// Returns the version that the server has under this file's name, or `None` if it has no file.
     pub(super) fn base(&self) -> Option<Version> {
         self.state().base

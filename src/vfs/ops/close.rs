@@ -151,6 +151,7 @@ impl Vfs {
         if self.files.remove(handle).is_none() {
             return Ok(());
         }
+        self.kernel_reads.close(opened.file.ino());
         // What came up since then is left to the next open and to the housekeeper.
         let cancel = may.cancel().ok();
         if let Some(cancel) = cancel {

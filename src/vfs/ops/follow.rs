@@ -35,7 +35,7 @@ use crate::vfs::table::inode::ParentAndName;
 pub(in crate::vfs) struct ReplacedNames(Mutex<Vec<ParentAndName>>);
 
 impl ReplacedNames {
-    fn add(&self, place: Option<ParentAndName>) {
+    pub(in crate::vfs) fn add(&self, place: Option<ParentAndName>) {
         self.lock().extend(place);
     }
 
@@ -89,7 +89,10 @@ impl Vfs {
                     return Ok(false);
                 }
                 if now.grew_from(&before) {
-                    file.grow(&found, cancel)
+                    match file.grow(&found, cancel) {
+                        Ok(true) => self.extend_passthrough(file, found.size, cancel),
+                        grown => grown,
+                    }
                 } else {
                     Ok(false)
                 }

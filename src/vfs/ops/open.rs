@@ -55,6 +55,8 @@ pub(crate) struct Opened {
     pub handle: Handle,
     /// What the kernel does with its cached pages of the file.
     pub pages: PageCache,
+    /// Whether the kernel may read it from a local file, see [`Vfs::passthrough_of`].
+    pub is_local: bool,
     /// Whether the file differs from the one shown last, so that the kernel must request its size
     /// again.
     pub changed: bool,
@@ -93,6 +95,7 @@ impl Vfs {
             self.check_overwritable(ino)?;
             self.check_storable()?;
         }
+        self.check_passthrough(ino, |open| !mode.writes() && !open.has_changed())?;
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
                 self.forget_changed(&open, may.cancel()?);
@@ -123,7 +126,7 @@ impl Vfs {
             // Not when the program writes, but now, it learns that the contents are not here.
             shared.0.make_local(may.cancel()?)?;
         }
-        Ok(self.opened(ino, mode, shared))
+        self.opened(ino, mode, shared)
     }
 
     /// Creates a handle of the shared contents of `ino`.
@@ -132,7 +135,9 @@ impl Vfs {
         ino: Ino,
         mode: OpenMode,
         (file, Revalidated { version, changed }): (Arc<OpenFile>, Revalidated),
-    ) -> Opened {
+    ) -> Result<Opened, Errno> {
+        let may_be_local = !mode.writes() && self.may_have_pages(mode);
+        let is_local = self.open_kernel_reads(&file, may_be_local)?;
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
         // The kernel requests neither a cached end nor the end of an empty file.
@@ -148,11 +153,12 @@ impl Vfs {
             (true, Some(_)) => PageCache::Drop,
             (false, _) | (_, None) => PageCache::Bypass,
         };
-        Opened {
+        Ok(Opened {
             handle: self.add_handle(file, mode, false),
             pages,
+            is_local,
             changed,
-        }
+        })
     }
 
     /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored. If
@@ -175,6 +181,9 @@ impl Vfs {
             None
         };
         self.touch_directory(&directory);
+        if let Some(replaced) = self.inodes.known(parent, name) {
+            self.leave_passthrough(replaced);
+        }
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
         self.inodes.renumber(parent, name);
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
@@ -297,6 +306,7 @@ impl Vfs {
         if attributes.kind == Kind::Directory {
             return Err(Errno::ISDIR);
         }
+        self.check_passthrough(ino, |open| open.serves(attributes))?;
         let version = Version::from(attributes);
         let file = self.inodes.share_open_file(
             ino,
@@ -314,6 +324,7 @@ impl Vfs {
     ) -> Result<Opened, Errno> {
         let new = OpenFile::created(&self.services, ino, attributes)?;
         let file = self.inodes.share_open_file(ino, |_| false, || new)?;
+        self.open_kernel_reads(&file, false)?;
         self.inodes.set_cached(ino, None);
         Ok(Opened {
             handle: self.add_handle(file, mode, true),
@@ -322,6 +333,7 @@ impl Vfs {
             } else {
                 PageCache::Bypass
             },
+            is_local: false,
             changed: false,
         })
     }

@@ -121,6 +121,7 @@ impl Vfs {
             opened.file.confirm_truncatable(size)?;
             return self.truncate(&opened.file, size, cancel);
         }
+        self.check_passthrough(ino, |_| false)?;
         let (file, _) = self.share(ino, cancel)?;
         file.confirm_truncatable(size)?;
         self.inodes.set_cached(ino, None);

@@ -3,3 +3,4 @@
 pub(in crate::vfs) mod handle;
 pub(in crate::vfs) mod ino;
 pub(in crate::vfs) mod inode;
+pub(in crate::vfs) mod io_mode;
