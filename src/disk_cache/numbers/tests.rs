@@ -1,6 +1,5 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
-use std::time::Instant;
 
 use super::*;
 use crate::disk_cache::CachePlace;
@@ -235,48 +234,4 @@ fn numbers_of_another_root_are_not_used() {
     bytes[..RECORD].copy_from_slice(&other.encode());
     fs::write(&records, bytes).unwrap();
     assert_eq!(open(base.path()).read(given.number), None);
-}
-
-/// Figures for the documentation, not a test of them.
-#[test]
-#[ignore = "prints figures"]
-fn what_a_million_numbers_cost() {
-    for count in [100_000_u64, 1_000_000] {
-        let base = tempfile::tempdir().unwrap();
-        let mut numbers = open(base.path());
-        let names: Vec<_> = (0..count).map(|n| format!("file name {n}.txt")).collect();
-        let time = |what: &str, act: &mut dyn FnMut()| {
-            let began = Instant::now();
-            act();
-            let each = began.elapsed().as_nanos() / u128::from(count);
-            println!("{count}: {what}: {:?}, {each} ns each", began.elapsed());
-        };
-        time("give", &mut || {
-            for name in &names {
-                numbers.number_of(1, name.as_bytes(), false);
-            }
-        });
-        time("find", &mut || {
-            for name in &names {
-                assert!(numbers.find(1, name.as_bytes()).is_some());
-            }
-        });
-        time("read", &mut || {
-            for number in 2..count + 2 {
-                assert!(numbers.read(number).is_some());
-            }
-        });
-        drop(numbers);
-        time("open", &mut || drop(open(base.path())));
-        let mut numbers = open(base.path());
-        time("first search", &mut || {
-            assert!(numbers.find(1, b"none").is_none());
-        });
-        let (records, stored) = files(base.path());
-        println!(
-            "{count}: {} and {} bytes",
-            fs::metadata(records).unwrap().len(),
-            fs::metadata(stored).unwrap().len()
-        );
-    }
 }
