@@ -88,6 +88,7 @@ pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;
 pub use session::certificate::server_certificate;
 pub use session::facts::SizeAndModified;
+#[cfg(feature = "mount")]
 pub(crate) use session::greet;
 pub use session::list_form::{ListForm, ListWith};
 pub use session::prepared::{Readiness, Watch};
