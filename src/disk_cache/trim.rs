@@ -1,6 +1,6 @@
 //! Counts what is in a cache, and removes what was used least recently.
 //!
-//! One walk counts the bytes by age, in a histogram of a few hundred numbers whatever the size of
+//! One walk counts the bytes by age, in a histogram of a few hundred numbers for any size of
 //! the cache. A second walk removes what is older than the cut. Only whole files are removed, by
 //! unlink(2): who has one open keeps it.
 

@@ -9,7 +9,7 @@ use crate::sys;
 
 /// The open control and data connections to one server. Clones share them.
 ///
-/// A connection that is ended here fails for whoever waits for it, instead of at its deadline.
+/// A thread that waits for such a connection fails immediately instead of at its deadline.
 #[derive(Debug, Clone, Default)]
 pub struct OpenSockets(Arc<Mutex<Vec<Weak<TcpStream>>>>);
 

@@ -1,9 +1,10 @@
 //! Whether the server can be reached, for a mount that works without it (`-o offline`).
 //!
 //! ```text
-//! Online ──the last session is lost, a login begins──▶ Suspect ──5 s without an answer──▶ Offline
-//!    ▲                                                    │                                 │
-//!    └──────────── any answer of the server ──────────────┴──────── a probe is answered ────┘
+//! Online  -- a login begins without another session -->  Suspect
+//! Suspect -- 5 s without an answer -------------------->  Offline
+//! Suspect -- any answer of the server ----------------->  Online
+//! Offline -- a probe is answered ---------------------->  Online
 //! ```
 //!
 //! While it is suspect, requests wait. While it is offline, they fail immediately, and probes look
@@ -86,7 +87,7 @@ impl Connectivity {
     }
 
     /// Notes that a session is being made while none exists and no other attempt is under way. A
-    /// suspicion of long ago does not count: nobody has asked since.
+    /// suspicion of long ago does not count, because no request was made since.
     pub(super) fn dialling(&mut self, now: Instant) {
         match self.state {
             State::Online => self.state = State::Suspect(now),

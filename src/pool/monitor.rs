@@ -39,7 +39,7 @@ pub(super) struct Network {
     /// Time since the server's machine last sent something on any connection, if only that it has
     /// received what was sent; `None` without a connection.
     pub(super) last_sign: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
-    /// Ends all connections, so that whoever waits for them fails.
+    /// Ends all connections, so that the threads that wait for them fail.
     pub(super) end_all: Box<dyn Fn() + Send + Sync>,
     /// Ends the connections whose local address is gone, and returns their number.
     pub(super) end_lost: Box<dyn Fn() -> usize + Send + Sync>,
@@ -219,7 +219,7 @@ fn wait(woken: &UnixStream, changes: Option<&NetworkChanges>, patience: Duration
     let mut fds = vec![readable(woken.as_fd())];
     fds.extend(changes.map(|changes| readable(changes.as_fd())));
     let timeout = Timespec::try_from(patience).ok();
-    // Whatever happened, the next round looks.
+    // The next round looks in any case.
     let _ = poll(&mut fds, timeout.as_ref());
 }
 

@@ -53,7 +53,7 @@ impl MountingHome {
         let path = self.path().join(name);
         let parent = path.parent().unwrap();
         fs::create_dir_all(parent).unwrap();
-        // Others must not be able to write to it, whatever the umask is.
+        // Others must not be able to write to it, with any umask.
         fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -145,7 +145,7 @@ fn a_second_mount_takes_three_round_trips_at_most() {
     );
 }
 
-/// Programs at once, in two mounts that share one cache.
+/// Several programs in two mounts that share one cache.
 #[test]
 fn two_mounts_share_a_cache() {
     let server = TestServer::start(Kind::Embedded);

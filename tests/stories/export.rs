@@ -99,8 +99,8 @@ fn number(path: &Path) -> u64 {
     fs::metadata(path).unwrap().ino()
 }
 
-/// A handle opens the same file with the same bytes, whatever the kernel has forgotten, and after a
-/// remount; so does that of a directory. It follows a rename.
+/// A handle opens the same file with the same bytes, also if the kernel has forgotten it, and after
+/// a remount; so does that of a directory. It follows a rename.
 mod a_handle_survives {
     use super::*;
 

@@ -81,7 +81,7 @@ fn plant(server: &TestServer) {
 stories_on! {
     [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd]
 
-    /// Listings that were seen are shown, names that they lack do not exist, and nobody waits.
+    /// Listings that were seen are shown, names that they lack do not exist, and no program waits.
     fn what_was_seen_is_shown(server: &TestServer, mount: &Mount)
     with ["offline=yes", "dir_ttl=1", "attr_ttl=0"] {
         plant(server);

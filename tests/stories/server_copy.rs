@@ -1,5 +1,5 @@
-//! Copies that the server makes by itself (copy_file_range, and so cp): right whatever programs do
-//! before, meanwhile and afterwards, and without the bytes if the server can.
+//! Copies that the server makes by itself (copy_file_range, and so cp): right in every order of
+//! what programs do before, meanwhile and afterwards, and without the bytes if the server can.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -208,7 +208,7 @@ fn refuses(verb: &str, code: u16, text: &str) -> Fault {
     Fault::on(verb, Misdeed::Refuse { code, text })
 }
 
-/// Whatever happens to the commands of a copy, `cp` makes the right file or fails, and leaves
+/// With any failure of a copy's commands, `cp` makes the right file or fails, and leaves
 /// nothing.
 #[test]
 fn a_copy_that_the_server_refuses_is_made_by_reading_and_writing() {

@@ -1,6 +1,6 @@
 //! copy_file_range: a whole file copied on the server, without its bytes.
 //!
-//! Whatever this refuses, the kernel copies by reading and writing (`OPNOTSUPP`), so no program
+//! What this refuses, the kernel copies by reading and writing (`OPNOTSUPP`), so no program
 //! notices.
 
 use crate::cancel::Blocking;

@@ -275,7 +275,7 @@ impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
     }
 
     /// Replaces `old` with `new`, which has the same contents. A sealed one gets `mode`, unless
-    /// another is to be set.
+    /// another one was requested.
     pub(in crate::vfs) fn replace(&mut self, old: &C, new: &C, mode: Option<u32>) {
         let replace = |copy: &mut C| {
             if copy.is_same(old) {
