@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::DiskCacheError;
 use crate::ftp::RemotePath;
+use crate::sys::BaseDirectory;
 use crate::sys::private_files::{
     check_private, new_directories, open_lock, open_to_read, private_directories,
 };
@@ -72,18 +73,12 @@ pub(crate) fn cache_home(
     is_root: bool,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Option<PathBuf> {
-    // The XDG Base Directory Specification requires that relative paths be ignored.
-    let absolute = |name| {
-        variable(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+    let base = BaseDirectory {
+        variable: "XDG_CACHE_HOME",
+        of_root: ROOT_CACHE,
+        of_user: USER_CACHE,
     };
-    let home = match absolute("XDG_CACHE_HOME") {
-        Some(cache) => cache,
-        None if is_root => PathBuf::from(ROOT_CACHE),
-        None => absolute("HOME")?.join(USER_CACHE),
-    };
-    Some(home.join("ftpfs"))
+    base.find(is_root, variable)
 }
 
 impl CachePlace {

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{JournalError, ProfileFile};
+use crate::sys::BaseDirectory;
 use crate::sys::private_files::{new_directories, open_lock, private_directories};
 
 /// The file whose lock is the [guard](StateDir::guard).
@@ -42,18 +43,12 @@ pub(crate) fn state_home(
     is_root: bool,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Option<PathBuf> {
-    // The specification requires that relative paths be ignored.
-    let absolute = |name| {
-        variable(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+    let base = BaseDirectory {
+        variable: "XDG_STATE_HOME",
+        of_root: ROOT_STATE,
+        of_user: USER_STATE,
     };
-    let home = match absolute("XDG_STATE_HOME") {
-        Some(state) => state,
-        None if is_root => PathBuf::from(ROOT_STATE),
-        None => absolute("HOME")?.join(USER_STATE),
-    };
-    Some(home.join("ftpfs"))
+    base.find(is_root, variable)
 }
 
 impl StateDir {

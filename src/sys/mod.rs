@@ -11,6 +11,7 @@ mod memory;
 pub(crate) mod private_files;
 mod privilege;
 mod process;
+mod xdg;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -31,6 +32,7 @@ pub(crate) use holders::{is_alive, may_still_write, process_of};
 pub(crate) use memory::{set_up_allocator, trim};
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
 pub(crate) use process::{ProcessHandle, end_process_tree, end_with_this_process};
+pub(crate) use xdg::BaseDirectory;
 
 /// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;

@@ -61,7 +61,7 @@ impl FileServices {
         self.remote_file(ino)
     }
 
-    /// Returns the source of the whole file at `path`, which is a temporary name.
+    /// Returns the source of the whole file at `path`, which no program has open.
     pub(in crate::vfs) fn source_at(&self, path: RemotePath) -> Arc<dyn RangeSource> {
         Arc::new(FixedFile {
             remote: self.remote.clone(),
@@ -96,10 +96,7 @@ impl FileServices {
         let Some(fill) = fill else {
             return Ok(KeepOutcome::Unsettled);
         };
-        let source = Arc::new(NamedFile {
-            remote: self.remote.clone(),
-            path: path.clone(),
-        });
+        let source = self.source_at(path.clone());
         let expected = Arc::new(PinnedVersion::new(version));
         // The listing may be old.
         let trust = Revalidate::Yes;
@@ -154,42 +151,6 @@ pub(in crate::vfs) enum KeepOutcome {
 const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A file on the server that no program has open.
-struct NamedFile {
-    remote: RemoteHandle,
-    path: RemotePath,
-}
-
-impl RangeSource for NamedFile {
-    fn retry_mode(&self) -> RetryMode {
-        self.remote.retry_mode()
-    }
-
-    fn path(&self) -> RemotePath {
-        self.path.clone()
-    }
-
-    fn open_at(
-        &self,
-        offset: u64,
-        cancel: &Cancel,
-    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
-        let transfer = self.remote.with(cancel).open_at(&self.path, offset)?;
-        let start = transfer.start();
-        Ok((Box::new(transfer), start))
-    }
-
-    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
-        self.remote.with(cancel).version(&self.path)
-    }
-}
-
-impl RangeDownload for RemoteDownload {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
-        RemoteDownload::read(self, buffer)
-    }
-}
 
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
