@@ -230,6 +230,39 @@ os.close(file)
         assert!(server.read("file") == pattern(SIZE));
     }
 
+    /// A child process closes what it inherited when exactly as much is written as the local disk
+    /// may hold: the server has it, so there is room for the rest.
+    fn a_stored_file_that_fills_the_spool_is_continued(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content[:8 << 20])
+os.close(os.dup(file))
+write(file, content[8 << 20:])
+os.close(file)
+");
+        assert!(server.read("file") == pattern(SIZE));
+        assert_eq!(server.names(), ["file"]);
+    }
+
+    /// A file that is stored and still open gives up its room to others, and is changed again.
+    fn a_stored_file_makes_room_for_others(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
+        program(mount, "
+file = os.open('file', NEW)
+write(file, content[:7 << 20])
+os.fsync(file)
+other = os.open('other', NEW)
+os.pwrite(other, content[:2 << 20], 0)
+os.close(other)
+assert os.pread(file, 10, 1 << 20) == content[1 << 20:(1 << 20) + 10]
+os.pwrite(file, b'more', 7 << 20)
+os.pwrite(file, b'changed', 0)
+os.close(file)
+");
+        assert!(server.read("other") == pattern(SIZE)[..2 << 20]);
+        let expected = [b"changed", &pattern(SIZE)[7..7 << 20], b"more"].concat();
+        assert!(server.read("file") == expected);
+    }
+
     /// A removed file leaves nothing on the server.
     fn a_file_removed_while_it_is_sent(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
         program(mount, "

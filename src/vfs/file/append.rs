@@ -85,7 +85,7 @@ impl OpenFile {
         Ok(true)
     }
 
-    fn may_append(&self, size: u64, needed: Needed) -> bool {
+    pub(super) fn may_append(&self, size: u64, needed: Needed) -> bool {
         size >= LARGE && needed.keeps(size) && self.services.remote.may_append()
     }
 
@@ -137,20 +137,25 @@ impl OpenFile {
     }
 
     /// Drops the local copy of contents that the server has, to make room. Programs read them from
-    /// the server.
-    pub(in crate::vfs) fn drop_stored_copy(&self) {
-        let copy = self.state().stored_copy().cloned();
-        let Some((copy, version)) = copy.zip(self.base()) else {
-            return;
-        };
-        let reader = Arc::new(self.services.reader(self.ino, version));
+    /// the server. Returns whether the copy took any room.
+    pub(in crate::vfs) fn drop_stored_copy(&self) -> bool {
+        if self.state().clean_copy().is_none() {
+            return false;
+        }
+        // No program writes into the copy, and no upload reads it.
         let alone = self.changing.write();
         let _alone = alone.unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
-        state.contents.leave(&copy, reader);
-        if state.contents.reader().is_some() {
-            state.reached = None;
+        let Some((copy, version)) = state.clean_copy().cloned().zip(state.base) else {
+            return false;
+        };
+        if copy.spool.held() == 0 || state.naming.is_unlinked() {
+            return false;
         }
+        let reader = Arc::new(self.services.reader(self.ino, version));
+        state.contents.leave(&copy, reader);
+        state.reached = None;
+        true
     }
 
     /// Fetches what is before the spool, so that it can be changed. The caller holds the gate.

@@ -316,16 +316,20 @@ impl State {
         current.is_some_and(|current| Arc::ptr_eq(current, reader))
     }
 
-    /// Returns the local copy of the contents if the server has exactly these.
+    /// Returns the local copy of the contents if the server has exactly these, and nothing is about
+    /// to be appended to it.
     pub(super) fn stored_copy(&self) -> Option<&Spooled> {
+        self.clean_copy().filter(|local| local.tail.is_none())
+    }
+
+    /// Returns the local copy of the contents, or of their end, if the server has exactly these.
+    pub(super) fn clean_copy(&self) -> Option<&Spooled> {
         let contents = &self.contents;
         let is_stored = contents.sealed().is_none()
             && !contents.has_upload()
             && !contents.is_dirty()
             && contents.late() == LateAttributes::default()
             && self.failure == UploadFailure::None;
-        self.base
-            .and(contents.local())
-            .filter(|local| is_stored && local.tail.is_none())
+        self.base.and(contents.local()).filter(|_| is_stored)
     }
 }

@@ -77,14 +77,14 @@ impl OpenFile {
         }
     }
 
-    /// Whether the file must be downloaded before a change, and is larger than all local files may
-    /// be together.
-    pub(in crate::vfs) fn is_too_large(&self) -> bool {
+    /// Whether the file must be downloaded before a change at `position`, and is larger than all
+    /// local files may be together.
+    pub(in crate::vfs) fn is_too_large(&self, position: Position) -> bool {
         let is_remote = self.local().is_none();
         is_remote
-            && self
-                .visible_size()
-                .is_some_and(|size| !self.services.spools.can_hold(size))
+            && self.visible_size().is_some_and(|size| {
+                !self.services.spools.can_hold(size) && !self.may_append(size, position.into())
+            })
     }
 
     /// Waits until a running commit of a partial spool has ended. What is written during it could

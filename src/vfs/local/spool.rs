@@ -217,6 +217,11 @@ impl Spool {
         self.discarded.load(Ordering::Acquire)
     }
 
+    /// Returns the number of bytes that are reserved for it.
+    pub(crate) fn held(&self) -> u64 {
+        self.lock_reserved().saturating_sub(self.discarded())
+    }
+
     /// Returns the offset before which the spool never had any bytes.
     pub(crate) fn start(&self) -> u64 {
         self.start

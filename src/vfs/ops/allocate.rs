@@ -43,7 +43,7 @@ impl Vfs {
             || file.allocate(size, cancel),
             || {
                 file.confirm_changeable(Position::At(size)).is_err()
-                    || file.is_too_large()
+                    || file.is_too_large(Position::At(size))
                     || !self.services.spools.can_hold(needed)
             },
         )

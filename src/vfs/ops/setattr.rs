@@ -10,7 +10,7 @@ use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
-use crate::vfs::file::OpenFile;
+use crate::vfs::file::{OpenFile, Position};
 use crate::vfs::table::handle::Handle;
 use crate::vfs::table::ino::Ino;
 
@@ -135,7 +135,7 @@ impl Vfs {
             || file.truncate(size, cancel),
             || {
                 file.confirm_truncatable(size).is_err()
-                    || file.is_too_large()
+                    || file.is_too_large(Position::At(size))
                     || !self.services.spools.can_hold(size)
             },
         )

@@ -30,7 +30,7 @@ impl Vfs {
         self.with_room(
             may,
             || self.write_making_room(file, position, data, may),
-            || file.confirm_changeable(position).is_err() || file.is_too_large(),
+            || file.confirm_changeable(position).is_err() || file.is_too_large(position),
         )
     }
 
@@ -44,11 +44,10 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<(), Errno> {
         let written = file.write(position, data, may);
-        if written != Err(Errno::NOSPC) || !file.is_tail() {
+        if written != Err(Errno::NOSPC) || !file.is_tail() || !file.is_dirty() {
             return written;
         }
         self.store(file, may.cancel()?)?;
-        file.drop_stored_copy();
         file.write(position, data, may)
     }
 

@@ -111,9 +111,9 @@ impl Vfs {
         Ok(())
     }
 
-    /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads, and for room that the uploads of files being written can make, if it may; unless
-    /// the change `is_hopeless` with any room.
+    /// Makes a change that may need space in the spool. If there is none, drops copies that the
+    /// server has; then waits for running uploads, and for room that the uploads of files being
+    /// written can make, if it may; unless the change `is_hopeless` with any room.
     pub(in crate::vfs) fn with_room(
         &self,
         may: Blocking<'_>,
@@ -126,6 +126,9 @@ impl Vfs {
             let changed = change();
             if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
+            }
+            if self.drop_stored_copies() {
+                continue;
             }
             match may {
                 Blocking::No if self.writeback.has_runnable() || self.request_room() => {
@@ -143,6 +146,12 @@ impl Vfs {
                 Blocking::No | Blocking::Yes(_) => return changed,
             }
         }
+    }
+
+    /// Drops the local copies that the server has. Returns whether that made room.
+    fn drop_stored_copies(&self) -> bool {
+        let files = self.files_in_use();
+        files.iter().filter(|file| file.drop_stored_copy()).count() > 0
     }
 
     /// Asks the uploads of all files that are being written to make room. Returns whether one will.
