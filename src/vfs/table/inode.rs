@@ -289,6 +289,23 @@ impl Inodes {
         }
     }
 
+    /// Frees the memory of the contents of `ino` after its last close, unless something still uses
+    /// them.
+    pub(in crate::vfs) fn drop_closed(&self, ino: Ino) {
+        let mut table = self.lock();
+        let Some(node) = table.nodes.get_mut(&ino) else {
+            return;
+        };
+        if let Some(contents) = &mut node.contents
+            && contents.open.strong_count() == 0
+        {
+            contents.open = Weak::new();
+            if contents.cached.is_none() && contents.read_end.is_none() {
+                node.contents = None;
+            }
+        }
+    }
+
     /// Records that the kernel's pages of `ino` have `version` from now on. Returns whether they
     /// already had.
     pub(in crate::vfs) fn set_cached(&self, ino: Ino, version: Option<Version>) -> bool {
