@@ -12,6 +12,7 @@
 //! | `listing_file` | the listing of a directory |
 //! | `numbers` | inode numbers for file handles that survive the mount |
 //! | `verified` | which blocks were read and matched in this mount |
+//! | `renamed` | entries of files that are renamed, replaced or removed |
 //! | `room`, `trim` | how much may be written, and what is removed |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
@@ -25,6 +26,7 @@ mod listing_file;
 mod numbers;
 mod place;
 mod queue;
+mod renamed;
 mod room;
 mod settled;
 #[cfg(test)]
@@ -47,9 +49,11 @@ pub(crate) use fill::{CacheFill, FillPiece, OnKept};
 pub(crate) use listing_file::StoredListing;
 pub(crate) use numbers::{InodeNumbers, NumbersError};
 pub(crate) use place::{CacheDir, CachePlace, cache_home};
+pub(crate) use renamed::{RenamedEntries, RenamedKind};
 pub(crate) use trim::CacheContents;
 
 use crate::sys::private_files::PrivateFileError;
+use fill::LiveFills;
 use header::EntryHeader;
 use queue::WriterQueue;
 use room::{CacheRoom, RoomAdvice};
@@ -97,6 +101,8 @@ pub(crate) struct DiskCache {
     limits: DiskCacheLimits,
     queue: WriterQueue,
     room: Mutex<CacheRoom>,
+    /// What transfers are bringing.
+    fills: LiveFills,
     /// What was read and matched.
     verified: Arc<Mutex<VerifiedFiles>>,
     /// Whether a thread counts or trims.
@@ -128,6 +134,7 @@ impl DiskCache {
             limits: options.limits,
             queue,
             room: Mutex::default(),
+            fills: LiveFills::default(),
             verified: Arc::default(),
             is_trimming: AtomicBool::new(false),
         })
@@ -191,6 +198,16 @@ impl DiskCache {
         }
         let header = EntryHeader::new(path, version, began, entry::new_nonce())?;
         Some(CacheFill::new(self, header, on_kept))
+    }
+
+    /// Whether a file of `size` bytes is too large to be kept whole.
+    pub(crate) fn exceeds_one(&self, size: u64) -> bool {
+        size > self.most_of_one()
+    }
+
+    /// Stops keeping what transfers bring of files whose path `is_other` now.
+    fn end_fills(&self, is_other: impl Fn(&RemotePath) -> bool) {
+        self.fills.end(is_other);
     }
 
     /// Waits until everything that was confirmed is written, at most `patience`.

@@ -13,8 +13,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::entry::SLOTS_SUFFIX;
+use super::entry::{SLOTS_SUFFIX, read_header};
 use super::place::CacheDir;
+use crate::ftp::RemotePath;
 
 /// Number of ages that a histogram tells apart. Each is a quarter longer than the one before, up to
 /// some years.
@@ -153,6 +154,24 @@ pub(super) fn clear(directory: &CacheDir) -> io::Result<CacheContents> {
         }
     }
     Ok(removed)
+}
+
+/// Calls `visit` with the path of each remote file that has an entry.
+///
+/// # Errors
+/// The local disk failed.
+pub(super) fn visit_paths(
+    directory: &CacheDir,
+    visit: &mut dyn FnMut(RemotePath),
+) -> io::Result<()> {
+    walk(directory, SystemTime::now(), &mut |entry| {
+        // The first file has the header, unless it is a leftover.
+        let header = entry.paths.first().map(|path| read_header(path));
+        if let Some(Ok(Some((header, _, _)))) = header {
+            visit(header.path);
+        }
+        true
+    })
 }
 
 fn unlink(entry: &FoundEntry) {

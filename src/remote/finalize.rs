@@ -42,6 +42,7 @@ pub(super) fn place(
             unique: found
                 .and_then(|found| found.unique.as_deref())
                 .map_or(0, unique_hash),
+            is_exact: false,
         },
         found,
         size: commit.size,
@@ -96,9 +97,17 @@ impl Finalizer<'_> {
             } else {
                 let set = self.modified.take();
                 self.stored.modified = set.map(|seconds| self.remote.zone().round_trip(seconds));
+                self.stored.is_exact = self.is_over(self.stored.modified);
             }
         }
         Ok(())
+    }
+
+    /// Whether the server's clock has passed the second `time`, as far as it is known: the server
+    /// has just received the file.
+    fn is_over(&self, time: Option<i64>) -> bool {
+        let received = self.found.and_then(|found| found.modified);
+        time.is_some_and(|time| received.is_none_or(|received| time + 1 < received.seconds))
     }
 
     /// Returns the versions that the file may have, depending on whether its time was set to
@@ -127,7 +136,10 @@ impl Finalizer<'_> {
         }
         if let Some(seconds) = self.modified {
             match change::set_modified(remote, exchange, path, seconds, Owner::File) {
-                Ok(reported) => self.stored.modified = Some(reported),
+                Ok(reported) => {
+                    self.stored.modified = Some(reported);
+                    self.stored.is_exact = false;
+                }
                 Err(error) => remote.warn_unset(&error),
             }
         }

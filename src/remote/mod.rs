@@ -157,6 +157,9 @@ pub struct StoredFacts {
     /// The `unique` fact (RFC 3659 §7.5.2) as shortened by [`crate::ftp::listing::unique_hash`]; 0
     /// if there is none.
     pub unique: u64,
+    /// Whether the file had this time before it had its name, and a file that another client
+    /// stores later has another time.
+    pub is_exact: bool,
 }
 
 /// Space on the server for this user.

@@ -254,13 +254,13 @@ impl Vfs {
             stored.end();
         }
         self.services.spools.ending();
-        if let Some(disk) = &self.services.disk {
-            disk.finish(CACHE_PATIENCE);
-        }
         if !self.writeback.files().is_empty() {
             self.remote.look_for_server(ops::LOOK);
         }
         self.writeback.drain();
+        if let Some(disk) = &self.services.disk {
+            disk.finish(CACHE_PATIENCE);
+        }
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino()).ok();
