@@ -60,7 +60,8 @@ impl DiskCache {
             RenamedKind::Directory => {
                 let is_below = |path: &RemotePath, above: &RemotePath| path.below(above).is_some();
                 self.end_fills(|filled| is_below(filled, from) || is_below(filled, to));
-                let found = trim::visit_paths(&self.directory, &mut |path| {
+                let found = trim::visit_headers(&self.directory, &mut |header| {
+                    let path = header.path;
                     if let Some(renamed) = path.rebased(from, to) {
                         paths.push((path, renamed));
                     } else if is_below(&path, to) {

@@ -5,12 +5,28 @@
 use super::change::Owner;
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::{CommitOptions, Error, Remote, StoredFacts, change, rename};
+use super::{CommitOptions, Error, Remote, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting, Version};
 
 /// The mode that servers give new files under the usual umask 022.
 const USUAL_MODE: u32 = 0o644;
+
+/// Facts that the server reports for a file that it has just stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoredFacts {
+    /// Modification time in UTC seconds since the epoch, if the server reports it.
+    pub modified: Option<i64>,
+    /// Permission bits: those that were set, otherwise those that the server reports, otherwise the
+    /// default that servers give new files.
+    pub mode: Option<u32>,
+    /// The `unique` fact (RFC 3659 §7.5.2) as shortened by [`crate::ftp::listing::unique_hash`]; 0
+    /// if there is none.
+    pub unique: u64,
+    /// Whether the file had this time before it had its name, and a file that another client
+    /// stores later has another time.
+    pub is_exact: bool,
+}
 
 /// Sets the time and mode of the file at `from` to those in `commit` if `found` shows that they
 /// differ, and renames it to `target` if that is another name. Returns the resulting time and mode;

@@ -203,10 +203,13 @@ impl Vfs {
             locks_uploads: AtomicBool::new(false),
             disk,
         });
+        if let Some(disk) = &services.disk {
+            disk.set_server(remote.profile());
+        }
         let stored_listings = services
             .disk
             .as_ref()
-            .map(|disk| StoredListings::start(disk.directory().clone(), &cache));
+            .map(|disk| StoredListings::start(Arc::clone(disk), &cache));
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,

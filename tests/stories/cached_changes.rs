@@ -3,14 +3,16 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
+use ftpfs::server::Certificate;
 use tempfile::TempDir;
 
-use crate::cached::{DAY, SIZES, SOON, mount, stored, write_old};
-use crate::support::{Kind, Mount, Random, TestServer, shell, tell_on, wait_for};
+use crate::cached::{DAY, SIZES, SOON, ftpfs, mount, stored, write_old};
+use crate::support::{Kind, Mount, Random, TestServer, Tls, shell, tell_on, wait_for};
 
 /// Creates a local file that was changed `days` days ago.
 fn local(directory: &Path, name: &str, bytes: &[u8], days: u32) {
@@ -145,7 +147,10 @@ fn a_file_that_is_changed_again_is_what_was_written_last() {
 /// Files of the same size and time, so that only the mount knows that they are others.
 #[test]
 fn a_file_that_is_replaced_is_not_answered_with_the_old_bytes() {
-    let server = TestServer::start(Kind::Embedded);
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        // The facts of these tell two files apart.
+        options.disabled.extend(["MLSD", "MLST"].map(str::to_owned));
+    });
     let (cache, home) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut random = Random::new();
     let time = SystemTime::now() - DAY * 100;
@@ -261,6 +266,38 @@ fn what_is_removed_leaves_the_cache() {
     assert!(wait_for(SOON, || stored(cache.path()).len() == 1));
 }
 
+/// Listings count, are shown, and go with the rest.
+#[test]
+fn listings_are_counted_and_trimmed() {
+    let server = TestServer::start(Kind::Embedded);
+    let home = TempDir::new().unwrap();
+    let cache = home.path().join("cache");
+    let directory = format!("--dir={}", cache.display());
+    for number in 0..20 {
+        for name in 0..100 {
+            let name = format!("dir{number}/{name}{}", "x".repeat(100));
+            fs::create_dir_all(server.root().join(format!("dir{number}"))).unwrap();
+            fs::write(server.root().join(name), "").unwrap();
+        }
+    }
+    let mounted = mount(&server, &cache, &[]);
+    shell(mounted.path(), "find . | wc -l");
+    mounted.unmount();
+    let shown = ftpfs(&["cache", "show", &directory]);
+    assert!(shown.contains("0 files, 21 listings, "), "{shown}");
+    let trimmed = ftpfs(&["cache", "trim", "--size=100K", &directory]);
+    assert!(trimmed.contains("removed 0 files, "), "{trimmed}");
+    let left = ftpfs(&["cache", "show", &directory]);
+    assert!(
+        !left.contains(" 21 listings") && !left.contains(" 0 listings"),
+        "{left}"
+    );
+    let cleared = ftpfs(&["cache", "clear", &directory]);
+    assert!(cleared.contains(" listings, "), "{cleared}");
+    let left = ftpfs(&["cache", "show", &directory]);
+    assert!(left.contains("0 files, 0 listings, "), "{left}");
+}
+
 /// A program that changes a part of a large file needs the rest of it.
 #[test]
 fn a_change_of_a_cached_file_fetches_nothing() {
@@ -294,4 +331,65 @@ fn a_change_of_a_cached_file_fetches_nothing() {
         server.read("file") == bytes,
         "the other client's change is lost"
     );
+}
+
+/// The address belongs to another server now, which has files of the same names, sizes and times,
+/// as far as it says.
+#[test]
+fn another_server_at_the_address_is_not_answered_for() {
+    let server = TestServer::start_tls_with(Tls::REQUIRED, |options| {
+        let exact = ["MLSD", "MLST", "MDTM"];
+        options.disabled.extend(exact.map(str::to_owned));
+    });
+    let cache = TempDir::new().unwrap();
+    let mut random = Random::new();
+    let option = format!("cache_dir={}", cache.path().display());
+    let mount = || {
+        let options = ["insecure", option.as_str()];
+        Mount::of_url(&server.url(), server.password(), &options)
+    };
+    let time = SystemTime::now() - DAY * 400;
+    let replace = |name: &str, bytes: &[u8]| {
+        let path = server.write(name, bytes);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    for name in ["small", "large"] {
+        let size = if name == "small" { 3_000 } else { 400_000 };
+        replace(name, &random.bytes(size));
+    }
+    let first = mount();
+    let old = ["small", "large"].map(|name| fs::read(first.join(name)).unwrap());
+    first.unmount();
+    assert_eq!(stored(cache.path()).len(), 3);
+    // The same server after a restart.
+    server.kill();
+    server.start_again();
+    let second = mount();
+    assert!(fs::read(second.join("large")).unwrap() == old[1]);
+    assert_eq!(fetched(&server), 0);
+    second.unmount();
+    for (name, old) in ["small", "large"].iter().zip(&old) {
+        replace(name, &random.bytes(old.len()));
+    }
+    let other = Ipv4Addr::LOCALHOST.into();
+    server.change_certificate(Certificate::made_for(other).unwrap());
+    let third = mount();
+    for name in ["small", "large"] {
+        assert!(
+            fs::read(third.join(name)).unwrap() == server.read(name),
+            "{name}"
+        );
+    }
+    let log = third.log();
+    assert_eq!(
+        log.matches("another server than before").count(),
+        1,
+        "{log}"
+    );
+    third.unmount();
+    // Once it is known, it is the server.
+    let fourth = mount();
+    assert!(fs::read(fourth.join("large")).unwrap() == server.read("large"));
+    assert!(!fourth.log().contains("another server than before"));
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{OpenFile, Spooled, empty_spool, empty_spool_clean, fill};
 use crate::cancel::{Blocking, Cancel};
+use crate::disk_cache::CachedFile;
 use crate::ftp::Version;
 use crate::guarded::OnDrop;
 use crate::remote::ErrorKind;
@@ -252,7 +253,7 @@ impl OpenFile {
             return Ok(None);
         };
         let path = services.inodes.path(self.ino)?;
-        let cached = disk.find(&path, version).filter(|cached| cached.is_whole());
+        let cached = disk.find(&path, version).filter(CachedFile::is_whole);
         let Some(cached) = cached else {
             return Ok(None);
         };
