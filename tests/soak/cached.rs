@@ -1,5 +1,6 @@
 //! Kills ftpfs with SIGKILL at random moments while it fills and trims a persistent cache, and
-//! while files change on the server or through the mount. Every byte that the next mount shows is compared.
+//! while files change on the server or through the mount. Every byte that the next mount shows is
+//! compared.
 //!
 //! A large cache costs little memory, and no time at the mount.
 
