@@ -106,7 +106,7 @@ fn a_killed_mount_leaves_no_old_bytes_of_what_it_changed() {
     for kill in 0..kills {
         let mount = Mount::with_options(&server, &[&option, "timeout=10"]);
         let script = format!(
-            "cd {} && mkdir -p a/deep; while :; do
+            "cd {} || exit; mkdir -p a/deep; while :; do
                  for letter in 0 1; do
                      from={}/$letter$((RANDOM % 4))
                      to=$letter$((RANDOM % 3))
