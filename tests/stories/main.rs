@@ -16,6 +16,7 @@ mod append_faults;
 mod append_later;
 mod browse;
 mod cached;
+mod cached_changes;
 mod claims;
 mod concurrent;
 mod counted;

@@ -294,5 +294,6 @@ fn facts(found: &Entry) -> StoredFacts {
         },
         mode,
         unique,
+        is_exact: false,
     }
 }
