@@ -300,6 +300,12 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.look_for_server(patience)
     }
 
+    /// Like [`Self::look_for_server`], for one of many that may ask in a row: does nothing if the
+    /// server was looked for just now.
+    pub(crate) fn look_once_for_server(&self, patience: Duration) -> bool {
+        self.shared.look_once_for_server(patience)
+    }
+
     /// Looks for a lost server now.
     pub(crate) fn probe_now(&self) {
         self.shared.lock().expedite_probe(Instant::now());

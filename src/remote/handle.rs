@@ -162,6 +162,12 @@ impl RemoteHandle {
         self.pool().look_for_server(patience)
     }
 
+    /// Like [`Self::look_for_server`], for one of many that may ask in a row: does nothing if the
+    /// server was looked for just now.
+    pub(crate) fn look_once_for_server(&self, patience: Duration) -> bool {
+        self.pool().look_once_for_server(patience)
+    }
+
     /// Looks for a lost server now.
     pub(crate) fn probe_now(&self) {
         self.pool().probe_now();

@@ -43,7 +43,7 @@ pub(crate) mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::disk_cache::DiskCache;
@@ -230,10 +230,10 @@ impl Vfs {
             digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
-        let waiting = Arc::downgrade(&vfs.writeback);
+        let house = Arc::downgrade(&vfs);
         vfs.remote.when_back(move || {
-            if let Some(waiting) = waiting.upgrade() {
-                waiting.retry_now();
+            if let Some(vfs) = house.upgrade() {
+                vfs.resume_uploads();
             }
         });
         if vfs.options.writeback {
@@ -258,7 +258,7 @@ impl Vfs {
             disk.finish(CACHE_PATIENCE);
         }
         if !self.writeback.files().is_empty() {
-            self.remote.look_for_server(ops::LOOK);
+            self.look_patiently_for_server();
         }
         self.writeback.drain();
         for handle in self.files.all() {
@@ -271,6 +271,20 @@ impl Vfs {
                     "{name} was still open for writing; the server keeps its old contents"
                 );
             }
+        }
+    }
+
+    /// Looks for a server that could not be reached for some seconds. It may be starting.
+    fn look_patiently_for_server(&self) {
+        /// Pause after a look, as a server refuses connections until it has started.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let deadline = Instant::now() + ops::LOOK;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.remote.look_for_server(left) || left < PAUSE {
+                return;
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -112,7 +112,7 @@ impl OpenFile {
     }
 
     /// Records that the server could not be asked when the contents were to be uploaded.
-    pub(super) fn set_offline(&self) {
+    pub(in crate::vfs) fn set_offline(&self) {
         let mut state = self.state();
         if matches!(state.origin, ClosedBy::ThisMount) {
             state.origin = ClosedBy::Offline;

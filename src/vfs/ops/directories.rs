@@ -136,6 +136,7 @@ impl Vfs {
     /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
     /// a directory). All other changes are on the server when their calls return.
     pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
+        self.look_before_sync();
         let failure = self.store_below(&self.inodes.path(ino)?, cancel);
         failure.map_or(Ok(()), Err)
     }

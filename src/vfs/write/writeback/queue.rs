@@ -25,6 +25,8 @@ pub(super) struct Queue<F = OpenFile> {
     completed: u64,
     /// Number of failures that may be temporary, which are the server's, not the file's.
     transient_failures: u64,
+    /// Whether nothing is stored, because the server cannot be reached.
+    is_parked: bool,
     end: QueuePhase,
 }
 
@@ -116,6 +118,7 @@ impl<F> Default for Queue<F> {
             running: 0,
             completed: 0,
             transient_failures: 0,
+            is_parked: false,
             end: QueuePhase::Running,
         }
     }
@@ -231,6 +234,9 @@ impl<F: Numbered> Queue<F> {
 
     /// Returns the file that has been due the longest, otherwise the time until one is due.
     pub(super) fn due(&self, now: Instant) -> Result<Ino, Option<Duration>> {
+        if self.is_parked {
+            return Err(None);
+        }
         let due = self
             .entries
             .iter()
@@ -309,8 +315,35 @@ impl<F: Numbered> Queue<F> {
         None
     }
 
+    /// Stores nothing until [`Self::unpark`] or [`Self::expedite`]: the server cannot be reached.
+    /// For what is due, this is a failed attempt. At the end of the mount, it is the last one.
+    pub(super) fn park(&mut self, failure: &StoreFailure) {
+        let is_running = self.end == QueuePhase::Running;
+        self.is_parked = is_running;
+        for entry in self.entries.values_mut() {
+            if let EntryState::Due(_) = entry.step {
+                entry.failure.get_or_insert_with(|| failure.clone());
+                if !is_running {
+                    entry.step = EntryState::Failed;
+                }
+            }
+        }
+    }
+
+    /// Makes all files due now, except failed ones, if they were not stored because the server
+    /// could not be reached.
+    pub(super) fn unpark(&mut self, now: Instant) {
+        self.is_parked = false;
+        self.expedite_all(now);
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.is_parked
+    }
+
     /// Makes these files due now, including failed ones. Returns the number of attempts so far.
     pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+        self.is_parked = false;
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
@@ -338,10 +371,10 @@ impl<F: Numbered> Queue<F> {
     /// Whether `ino` is waiting and was not attempted since the counts in `tried`.
     pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
         let before = tried.get(&ino).copied().unwrap_or_default();
-        self.entries
-            .get(&ino)
-            .is_some_and(|entry| entry.tried <= before)
-            && tried.contains_key(&ino)
+        self.entries.get(&ino).is_some_and(|entry| {
+            let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
+            entry.tried <= before && !is_parked
+        }) && tried.contains_key(&ino)
             && self.end != QueuePhase::Stopped
     }
 
@@ -362,6 +395,7 @@ impl<F: Numbered> Queue<F> {
     /// Starts the end of the mount.
     pub(super) fn ending(&mut self, now: Instant) {
         self.end = QueuePhase::Draining;
+        self.is_parked = false;
         for entry in self.entries.values_mut() {
             entry.failures = 0;
             entry.step = match entry.step {
@@ -369,6 +403,10 @@ impl<F: Numbered> Queue<F> {
                 EntryState::Running(again) => EntryState::Running(again.map(|_| now)),
             };
         }
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.end != QueuePhase::Running
     }
 
     pub(super) fn end(&mut self) {
@@ -555,6 +593,42 @@ mod tests {
             ));
         }
         assert!(!queue.has_runnable());
+    }
+
+    #[test]
+    fn without_the_server_nothing_is_due_until_it_is_back_or_asked_for() {
+        let now = Instant::now();
+        let later = now + DEBOUNCE * 9;
+        let mut queue = queue(&[7, 8], now);
+        queue.park(&failure());
+        assert_eq!(queue.due(later), Err(None));
+        queue.add(&Arc::new(Fake(9)), now, now);
+        assert_eq!(queue.due(later), Err(None));
+        queue.unpark(now);
+        assert_eq!(queue.due(now), Ok(Ino(7)));
+        queue.park(&failure());
+        let tried = queue.expedite(&[Ino(8)], now);
+        assert!(queue.due(now).is_ok() && queue.is_undecided(Ino(8), &tried));
+        queue.park(&failure());
+        assert!(!queue.is_undecided(Ino(8), &tried), "nothing was tried");
+        assert_eq!(queue.failure(Ino(8)), Some(Errno::IO));
+    }
+
+    #[test]
+    fn without_the_server_the_end_tries_nothing() {
+        let now = Instant::now();
+        let mut queue = queue(&[7, 8], now);
+        queue.park(&failure());
+        queue.ending(now);
+        assert!(queue.due(now).is_ok(), "the server is looked for once more");
+        assert!(queue.start(Ino(8)).is_some());
+        queue.park(&failure());
+        assert_eq!(queue.due(now), Err(None));
+        assert!(queue.has_runnable(), "one is under way");
+        let failed = StoreOutcome::Failed(failure());
+        assert!(queue.done(Ino(8), failed, now, DEBOUNCE).is_none());
+        assert!(!queue.has_runnable());
+        assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
     }
 
     #[test]
