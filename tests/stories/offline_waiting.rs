@@ -4,8 +4,9 @@
 use std::fs::{self, File};
 use std::process::Command;
 
-use crate::offline::{NOTICED, find_again, lose, names, plant, status, unreachable};
-use crate::support::{Mount, stories_on, wait_for};
+use crate::offline::{NOTICED, find_again, is_offline, lose, names, plant, status, unreachable};
+use crate::support::{Mount, TestServer, shell, stories_on, wait_for};
+use ftpfs::server::{Fault, Misdeed};
 
 /// Number of files that wait in a story about many.
 const MANY: usize = 200;
@@ -22,6 +23,132 @@ fn attempts(mount: &Mount) -> usize {
     let log = mount.log();
     let is_attempt = |line: &&str| line.contains("cannot store /docs/many-");
     log.lines().filter(is_attempt).count()
+}
+
+/// Writes `text` to docs/a.txt. The server stores it, but is lost before it says so.
+fn save_without_answer(server: &TestServer, mount: &Mount, text: &str) {
+    let embedded = server.embedded().unwrap();
+    embedded
+        .faults()
+        .add(Fault::on("RNTO", Misdeed::NoReply).named("/a.txt").always());
+    fs::write(mount.join("docs/a.txt"), text).unwrap();
+    let is_placed = || server.read("docs/a.txt") == text.as_bytes();
+    assert!(wait_for(NOTICED, is_placed), "{}", mount.log());
+    drop(embedded);
+    lose(server, mount);
+}
+
+/// Waits until nothing waits for its upload.
+fn stored(mount: &Mount) {
+    let is_done = || status(mount, "uploads")["waiting"] == 0;
+    assert!(wait_for(NOTICED, is_done), "{}", mount.log());
+}
+
+/// A state directory with a cache, and the options to use it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn mount(&self, server: &TestServer) -> Mount {
+        let cache = format!("cache_dir={}", self.0.path().join("c").display());
+        let options = [cache.as_str(), "writeback", "dir_ttl=1", "attr_ttl=0"];
+        Mount::with_state(server, &options, self.0.path())
+    }
+
+    /// Waits until the listings of the root and of docs are on the disk.
+    fn has_listings(&self) {
+        assert!(wait_for(NOTICED, || {
+            let stored = shell(self.0.path(), "find c -path '*/listings/*' -type f | wc -l");
+            let count = String::from_utf8(stored.stdout).unwrap();
+            count.trim().parse::<u32>().unwrap() >= 2
+        }));
+    }
+}
+
+stories_on! {
+    [embedded Embedded]
+
+    /// The server stored a file and was lost before it said so. What is saved afterwards replaces
+    /// that file: no other client has changed it.
+    fn our_own_upload_is_no_conflict(server: &TestServer, mount: &Mount)
+    with ["offline=yes", "writeback", "dir_ttl=1", "attr_ttl=0"] {
+        plant(server);
+        assert_eq!(names(mount, "docs"), "a.txt b.txt");
+        save_without_answer(server, mount, "first\n");
+        fs::write(mount.join("docs/a.txt"), "second, which is longer\n").unwrap();
+        find_again(server, mount);
+        stored(mount);
+        assert_eq!(server.read("docs/a.txt"), b"second, which is longer\n");
+        assert_eq!(names(mount, "docs"), "a.txt b.txt", "{}", mount.log());
+    }
+
+    /// The same, if another client changes the file afterwards: both versions are kept.
+    fn a_change_after_our_own_upload_is_a_conflict(server: &TestServer, mount: &Mount)
+    with ["offline=yes", "writeback", "dir_ttl=1", "attr_ttl=0"] {
+        plant(server);
+        assert_eq!(names(mount, "docs"), "a.txt b.txt");
+        save_without_answer(server, mount, "first\n");
+        fs::write(mount.join("docs/a.txt"), "second, which is longer\n").unwrap();
+        server.write("docs/a.txt", "their\n");
+        find_again(server, mount);
+        stored(mount);
+        assert_eq!(server.read("docs/a.txt"), b"their\n");
+        assert!(names(mount, "docs").starts_with("a.txt a.txt.conflict-"), "{}", mount.log());
+    }
+
+    /// The same across a kill: of the mount that saved twice, or between the two.
+    fn our_own_upload_is_no_conflict_after_a_kill(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        for is_saved_before in [true, false] {
+            let home = Home::new();
+            let mount = home.mount(server);
+            server.write("docs/a.txt", "old\n");
+            assert_eq!(names(&mount, "."), "docs other");
+            assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+            home.has_listings();
+            save_without_answer(server, &mount, "first\n");
+            let save = |mount: &Mount| fs::write(mount.join("docs/a.txt"), "second, longer\n");
+            if is_saved_before {
+                save(&mount).unwrap();
+            }
+            mount.kill_nine();
+            let mount = home.mount(server);
+            assert!(is_offline(&mount));
+            if !is_saved_before {
+                save(&mount).unwrap();
+            }
+            assert_eq!(fs::read(mount.join("docs/a.txt")).unwrap(), b"second, longer\n");
+            find_again(server, &mount);
+            stored(&mount);
+            assert_eq!(server.read("docs/a.txt"), b"second, longer\n", "{}", mount.log());
+            assert_eq!(names(&mount, "docs"), "a.txt b.txt", "{}", mount.log());
+        }
+    }
+
+    /// What replaces a file that a killed mount left is compared with the server, too.
+    fn a_change_under_a_killed_mount_is_a_conflict(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        let home = Home::new();
+        let mount = home.mount(server);
+        assert_eq!(names(&mount, "."), "docs other");
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+        home.has_listings();
+        lose(server, &mount);
+        fs::write(mount.join("docs/a.txt"), "first\n").unwrap();
+        mount.kill_nine();
+        let mount = home.mount(server);
+        fs::write(mount.join("docs/a.txt"), "second\n").unwrap();
+        server.write("docs/a.txt", "theirs, which is longer\n");
+        find_again(server, &mount);
+        stored(&mount);
+        assert_eq!(server.read("docs/a.txt"), b"theirs, which is longer\n");
+        assert!(names(&mount, "docs").starts_with("a.txt a.txt.conflict-"), "{}", mount.log());
+    }
 }
 
 stories_on! {

@@ -91,6 +91,7 @@ impl OpenFile {
         if let Some(tail) = &spooled.tail {
             return self.store_tail(spooled, tail, priority);
         }
+        self.supersede_left(spooled);
         let Some(pending) = self.pending_of(spooled) else {
             self.has_not_stored(spooled);
             return Err(nowhere());
@@ -116,10 +117,12 @@ impl OpenFile {
         match outcome {
             Ok(Some(stored)) => Ok(Some(self.on_uploaded(spooled, &pending, stored))),
             Ok(None) => {
+                self.note_unproven(spooled);
                 self.has_not_stored(spooled);
                 Ok(None)
             }
             Err(error) => {
+                self.note_unproven(spooled);
                 if error.kind == ErrorKind::Offline {
                     self.set_offline();
                 }
@@ -149,6 +152,7 @@ impl OpenFile {
             },
             base: tail.map_or(state.base, |tail| Some(tail.version())),
             appended_from: tail.map(|tail| tail.end()),
+            unproven: state.unproven.clone(),
         })
     }
 

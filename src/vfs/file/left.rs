@@ -10,12 +10,12 @@ use super::tail::AppendedTail;
 use super::{OpenFile, Spooled, State};
 use crate::cache::Attributes;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
-use crate::journal::{Pending, StateDir};
+use crate::journal::{Pending, StateDir, UnprovenUpload};
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::conflict::{self, Problem, UploadVerdict};
-use crate::vfs::write::state::{Sealed, WriteState};
+use crate::vfs::write::state::{LocalCopy, Sealed, WriteState};
 
 /// Which mount closed the contents that wait for their upload.
 #[derive(Debug, Clone)]
@@ -92,8 +92,56 @@ impl OpenFile {
         let origin = ClosedBy::KilledMount(place.clone(), Arc::downgrade(&sealed.copy.spool));
         let contents = WriteState::left(sealed);
         let file = Self::new(services, ino, contents, attributes, pending.base);
-        file.state().origin = origin;
+        {
+            let mut state = file.state();
+            state.origin = origin;
+            state.unproven.clone_from(&pending.unproven);
+        }
         file
+    }
+
+    /// Records that the server may have the contents of `spooled`, if it did not answer when their
+    /// upload was completed. Newer contents that are closed already can still replace them.
+    pub(super) fn note_unproven(&self, spooled: &Spooled) {
+        let uploads = spooled.store.take_unproven();
+        if uploads.is_empty() {
+            return;
+        }
+        let newer = {
+            let mut state = self.state();
+            for upload in uploads {
+                upload.add_to(&mut state.unproven);
+            }
+            let sealed = state.contents.sealed().map(|sealed| &sealed.copy);
+            sealed.filter(|sealed| !sealed.is_same(spooled)).cloned()
+        };
+        if let Some(newer) = newer {
+            self.rerecord(&newer);
+        }
+    }
+
+    /// Records that `newer` contents take the place of those that a killed mount left, if the server
+    /// was not compared with those. It is compared with `newer` instead, and may have the others:
+    /// the killed mount may have stored them.
+    pub(super) fn supersede_left(&self, newer: &Spooled) {
+        let left = match &self.state().origin {
+            ClosedBy::KilledMount(_, left) => left.upgrade(),
+            ClosedBy::ThisMount | ClosedBy::Offline => None,
+        };
+        let Some(left) = left.filter(|left| !Arc::ptr_eq(left, &newer.spool)) else {
+            return;
+        };
+        // The beginning of what was appended to is not here.
+        let upload = (left.start() == 0).then(|| UnprovenUpload::of(left.file(), left.len()));
+        let mut state = self.state();
+        if let ClosedBy::KilledMount(..) = state.origin {
+            state.origin = ClosedBy::Offline;
+        }
+        match upload {
+            Some(Ok(upload)) => upload.add_to(&mut state.unproven),
+            Some(Err(error)) => log::debug!("cannot read what a killed mount left: {error}"),
+            None => {}
+        }
     }
 
     /// Whether a killed mount closed the contents that wait, and the server was not compared with
@@ -215,6 +263,7 @@ impl OpenFile {
 impl State {
     /// Records that an upload succeeded, so that the server's file is known.
     pub(super) fn uploaded(&mut self) {
+        self.unproven.clear();
         if matches!(self.origin, ClosedBy::Offline) {
             self.origin = ClosedBy::ThisMount;
         }

@@ -294,6 +294,7 @@ impl OpenFile {
             commit,
             base: None,
             appended_from: None,
+            unproven: Vec::new(),
         };
         Ok(Some(self.on_copy_stored(&pending, stored, late)))
     }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath, Version};
-use crate::journal::{Pending, SpoolFile, StateDir};
+use crate::journal::{ContentHasher, Pending, SpoolFile, StateDir, UnprovenUpload};
 use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote};
 
 /// Maximum length in bytes of a name (NAME_MAX on most servers).
@@ -70,7 +70,10 @@ pub(in crate::vfs) fn judge(
     {
         return Ok(UploadVerdict::Stored(Box::new(found.clone())));
     }
-    if is_ours || is_base(remote, target, base.as_ref(), found.as_ref())? {
+    if is_ours
+        || is_base(remote, target, base.as_ref(), found.as_ref())?
+        || is_earlier_upload(remote, pending, found.as_ref())?
+    {
         Ok(UploadVerdict::Upload)
     } else {
         Err(Problem::Changed(target.clone()))
@@ -219,6 +222,36 @@ fn is_base(
         return Ok(true);
     }
     Ok(base.agrees(&remote.version(target)?))
+}
+
+/// Whether the server's file is an earlier upload of this file, which the server did not answer.
+fn is_earlier_upload(
+    remote: &Remote,
+    pending: &Pending,
+    found: Option<&Entry>,
+) -> Result<bool, Problem> {
+    let size = found.and_then(|found| found.size);
+    let may_be = |upload: &UnprovenUpload| size.is_none_or(|size| upload.size() == size);
+    if found.is_none_or(|found| found.kind != Kind::File) || !pending.unproven.iter().any(may_be) {
+        return Ok(false);
+    }
+    let longest = pending.unproven.iter().map(UnprovenUpload::size).max();
+    let longest = longest.unwrap_or_default();
+    let mut download = remote.open_at(&pending.target, 0)?;
+    let mut theirs = ContentHasher::default();
+    let mut bytes = vec![0; COMPARE];
+    let mut length = 0;
+    loop {
+        let count = download.read(&mut bytes)?;
+        let Some(piece) = bytes.get(..count).filter(|piece| !piece.is_empty()) else {
+            return Ok(pending.unproven.contains(&theirs.finish()));
+        };
+        theirs.update(piece);
+        length += count as u64;
+        if length > longest {
+            return Ok(false);
+        }
+    }
 }
 
 /// Whether the server's file has the same bytes.
