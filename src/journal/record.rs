@@ -20,8 +20,8 @@ pub(super) enum Record {
     Open(u64, RemotePath),
     /// The upload of this spool file is pending.
     Pending(u64, Pending),
-    /// The server may have these contents of the file whose upload is pending. Part of the record of
-    /// that, as a line of its own that older versions skip.
+    /// The server may have these contents of the file whose upload is pending. Part of the record
+    /// of that, as a line of its own that older versions skip.
     Unproven(u64, Vec<UnprovenUpload>),
     /// The upload of this spool file is no longer pending.
     Settled(u64),

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::connection::PooledConnection;
 use super::dial::Slot;
@@ -17,6 +16,7 @@ use super::network_changes::NetworkChanges;
 use super::shared::PoolShared;
 use super::waker::waker;
 use crate::guarded;
+use crate::sys::slept;
 
 /// How long leases wait without a sign of the server before it is probed. Doubles with each probe
 /// that is answered, because the server is slow then and not away.
@@ -176,9 +176,7 @@ impl Rounds {
             // An outage may be shorter than a round.
             None if has_returned => {
                 log::info!("the server can be reached again");
-                if let Some(on_return) = shared.on_return.get() {
-                    on_return();
-                }
+                shared.returned();
             }
             Some(_) | None => {}
         }
@@ -229,12 +227,6 @@ fn wait(woken: &UnixStream, changes: Option<&NetworkChanges>, patience: Duration
     let timeout = Timespec::try_from(patience).ok();
     // The next round looks in any case.
     let _ = poll(&mut fds, timeout.as_ref());
-}
-
-/// Returns how long the machine has slept since it was started (clock_gettime(2)).
-fn slept() -> Duration {
-    let clock = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
-    clock(ClockId::Boottime).saturating_sub(clock(ClockId::Monotonic))
 }
 
 impl<S: PooledConnection> PoolShared<S> {

@@ -146,7 +146,8 @@ impl RemoteHandle {
         self.pool().outage()
     }
 
-    /// Calls `on_return` whenever a server that was given up can be reached again.
+    /// Calls `on_return` whenever a server that was given up can be reached again. It must not wait
+    /// for the server.
     pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
         self.pool().when_back(on_return);
     }
