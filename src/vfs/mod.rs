@@ -50,6 +50,7 @@ use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
+use crate::sys::BootClock;
 
 pub(crate) use attach::{MountRoot, Unattached};
 pub(crate) use attr::{Attr, WithTtl};
@@ -200,6 +201,7 @@ impl Vfs {
             spools,
             read,
             transfers: Transfers::default(),
+            clock: BootClock::start(),
             locks_uploads: AtomicBool::new(false),
             disk,
         });

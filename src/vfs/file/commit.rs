@@ -1,7 +1,6 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{OpenFile, Spooled, UploadFailure};
 use crate::cache::Attributes;
@@ -231,7 +230,7 @@ impl OpenFile {
             state.advance_tails(spooled, base, &reader);
             state.base = Some(base);
             state.uploaded();
-            state.checked = Instant::now();
+            state.checked = self.services.clock.now();
             state.contents.uploaded(spooled)
         };
         if let Some(rebased) = after.rebased {

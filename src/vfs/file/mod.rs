@@ -157,7 +157,7 @@ impl OpenFile {
             origin: ClosedBy::ThisMount,
             unproven: Vec::new(),
             reached: None,
-            checked: Instant::now(),
+            checked: services.clock.now(),
             is_replaced: false,
             is_unlisted: false,
         };

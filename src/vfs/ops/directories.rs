@@ -97,7 +97,8 @@ impl Vfs {
                 }
             }
         }
-        let ttl = self.options.attr_ttl.min(listing.snapshot.fresh_for());
+        let fresh = self.cache.fresh_for(&listing.snapshot);
+        let ttl = self.options.attr_ttl.min(fresh);
         let mut position = from.max(FIRST_ENTRY);
         while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
             position += 1;
