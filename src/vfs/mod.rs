@@ -235,7 +235,7 @@ impl Vfs {
         let house = Arc::downgrade(&vfs);
         vfs.remote.when_back(move || {
             if let Some(vfs) = house.upgrade() {
-                vfs.resume_uploads();
+                vfs.server_is_back();
             }
         });
         if vfs.options.writeback {

@@ -12,13 +12,18 @@ use crate::support::{Mount, TestServer, assert_errno, shell, stories_on, wait_fo
 /// Longest time until the mount notices that the server is away or back.
 pub(crate) const NOTICED: Duration = Duration::from_secs(40);
 
-/// Returns the value at `key` in `ftpfs status --json`.
+/// Returns the value at `key` in `ftpfs status --json`. A mount answers some time after it shows
+/// files.
 pub(crate) fn status(mount: &Mount, key: &str) -> serde_json::Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
-    let output = command.args(["status", "--json"]).arg(mount.path());
-    let text = output.output().unwrap().stdout;
-    let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    status[key].clone()
+    let mut status: Option<serde_json::Value> = None;
+    let is_told = wait_for(NOTICED, || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        let output = command.args(["status", "--json"]).arg(mount.path());
+        status = serde_json::from_slice(&output.output().unwrap().stdout).ok();
+        status.is_some()
+    });
+    assert!(is_told, "{}", mount.log());
+    status.unwrap()[key].clone()
 }
 
 pub(crate) fn is_offline(mount: &Mount) -> bool {

@@ -2,10 +2,13 @@
 //! them when it is back.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::process::Command;
 
 use crate::offline::{NOTICED, find_again, is_offline, lose, names, plant, status, unreachable};
-use crate::support::{Mount, TestServer, shell, stories_on, wait_for};
+use crate::support::{
+    Mount, Quirks, QuirkyServer, TestServer, assert_errno, shell, stories_on, wait_for,
+};
 use ftpfs::server::{Fault, Misdeed};
 
 /// Number of files that wait in a story about many.
@@ -202,4 +205,96 @@ stories_on! {
         assert!(wait_for(NOTICED, || flush(mount)));
         assert_eq!(server.read("docs/below"), b"2");
     }
+}
+
+stories_on! {
+    [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd]
+
+    /// A file that a program opened for writing without the server, and did not change, is the
+    /// server's for all other programs as soon as that is back.
+    fn an_unchanged_file_is_the_servers_when_it_is_back(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        let home = Home::new();
+        let mount = home.mount(server);
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+        assert_eq!(fs::read(mount.join("docs/a.txt")).unwrap(), b"alpha\n");
+        lose(server, &mount);
+        let open = || File::options().read(true).write(true).open(mount.join("docs/a.txt"));
+        let opened = open().unwrap();
+        assert_eq!(fs::read(mount.join("docs/a.txt")).unwrap(), b"alpha\n");
+        server.write("docs/a.txt", "theirs, which is longer\n");
+        server.hand_over();
+        find_again(server, &mount);
+        let shows = || fs::read(mount.join("docs/a.txt")).unwrap();
+        assert!(wait_for(NOTICED, || shows() == b"theirs, which is longer\n"), "{}", mount.log());
+        // The program that has it open can still write, to the server's file.
+        (&opened).write_all(b"THEIRS").unwrap();
+        drop(opened);
+        stored(&mount);
+        assert_eq!(server.read("docs/a.txt"), b"THEIRS, which is longer\n", "{}", mount.log());
+        assert_eq!(names(&mount, "docs"), "a.txt b.txt");
+    }
+
+    /// Two killed mounts left versions of the same file. They are stored when the server is back,
+    /// also if the first attempt finds it away again.
+    fn what_cannot_be_shown_is_stored_when_the_server_is_back(server: &TestServer, first: &Mount)
+    with ["offline=no"] {
+        plant(server);
+        let home = Home::new();
+        let (one, two) = (home.mount(server), home.mount(server));
+        assert_eq!(names(&one, "."), "docs other");
+        assert_eq!(names(&one, "docs"), "a.txt b.txt");
+        assert_eq!(names(&two, "docs"), "a.txt b.txt");
+        home.has_listings();
+        lose(server, &one);
+        assert!(wait_for(NOTICED, || {
+            let _ = fs::metadata(two.join("a name to ask for"));
+            is_offline(&two)
+        }));
+        fs::write(one.join("docs/new.txt"), "one\n").unwrap();
+        fs::write(two.join("docs/new.txt"), "two\n").unwrap();
+        one.kill_nine();
+        two.kill_nine();
+        let mount = home.mount(server);
+        assert!(is_offline(&mount));
+        // The first return finds a server that is lost again in the middle of the upload.
+        if let Some(embedded) = { server.start_again(); server.embedded() } {
+            embedded.faults().add(Fault::on("STOR", Misdeed::StallControl).always());
+            assert!(wait_for(NOTICED, || embedded.faults().happened() > 0), "{}", mount.log());
+            drop(embedded);
+            lose(server, &mount);
+            server.start_again();
+        }
+        let is_stored = || server.root().join("docs/new.txt").exists();
+        assert!(wait_for(NOTICED * 2, is_stored), "{}", mount.log());
+        let text = server.read("docs/new.txt");
+        assert!(text == b"one\n" || text == b"two\n");
+        assert!(wait_for(NOTICED, || names(&mount, "docs") == "a.txt b.txt new.txt"));
+    }
+}
+
+/// Another spelling of a name is the same file on a server that ignores case, also without it.
+#[test]
+fn another_spelling_is_the_same_file_without_the_server() {
+    let server = QuirkyServer::start(Quirks::none().case_blind());
+    server.tree().file("/foo", "precious");
+    let home = tempfile::tempdir().unwrap();
+    let cache = format!("cache_dir={}", home.path().join("c").display());
+    let state = home.path().to_str().unwrap().to_owned();
+    let url = server.url();
+    let mount = || {
+        let options = [cache.as_str(), "dir_ttl=1", "attr_ttl=0"];
+        Mount::in_environment(&url, "", &options, &[("XDG_STATE_HOME", &state)])
+    };
+    let seen = mount();
+    assert_eq!(names(&seen, "."), "foo");
+    assert_eq!(fs::metadata(seen.join("FOO")).unwrap().len(), 8);
+    seen.unmount();
+    drop(server);
+    let mount = mount();
+    assert!(is_offline(&mount));
+    assert_eq!(names(&mount, "."), "foo");
+    assert_eq!(fs::metadata(mount.join("FOO")).unwrap().len(), 8);
+    assert_errno(fs::metadata(mount.join("FO")), libc::ENOENT);
 }

@@ -1,7 +1,7 @@
 //! Contents that were closed while the server could not be asked, or that a killed mount left: they
 //! are uploaded only if the server's file is unchanged.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::change::Needed;
 use super::gate::Pass;
@@ -14,7 +14,7 @@ use crate::journal::{Pending, StateDir, UnprovenUpload};
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::conflict::{self, Problem, UploadVerdict};
+use crate::vfs::write::conflict::{self, OwnClaim, Problem, UploadVerdict};
 use crate::vfs::write::state::{LocalCopy, Sealed, WriteState};
 
 /// Which mount closed the contents that wait for their upload.
@@ -120,9 +120,31 @@ impl OpenFile {
         }
     }
 
-    /// Records that `newer` contents take the place of those that a killed mount left, if the server
-    /// was not compared with those. It is compared with `newer` instead, and may have the others:
-    /// the killed mount may have stored them.
+    /// Shows the server's file again instead of a copy that was made when a program opened the file
+    /// for writing without the server, and that was not changed since.
+    pub(in crate::vfs) fn leave_unchanged_draft(&self) {
+        // A change that is being made here is part of the draft afterwards.
+        let _alone = self
+            .changing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let is_from_outage = matches!(state.origin, ClosedBy::Offline);
+        if !is_from_outage || state.naming.is_unlinked() || !state.contents.is_only_draft() {
+            return;
+        }
+        let Some((draft, base)) = state.contents.local().cloned().zip(state.base) else {
+            return;
+        };
+        let reader = Arc::new(self.services.reader(self.ino, base));
+        state.contents.leave(&draft, reader);
+        // Dropping the draft deletes its spool file.
+        drop(state);
+    }
+
+    /// Records that `newer` contents take the place of those that a killed mount left, if the
+    /// server was not compared with those. It is compared with `newer` instead, and may have the
+    /// others: the killed mount may have stored them.
     pub(super) fn supersede_left(&self, newer: &Spooled) {
         let left = match &self.state().origin {
             ClosedBy::KilledMount(_, left) => left.upgrade(),
@@ -195,7 +217,7 @@ impl OpenFile {
             return Ok(None);
         }
         let remote = self.services.remote.uncancelled();
-        let verdict = conflict::judge(&remote, pending, spooled.spool.file(), false);
+        let verdict = conflict::judge(&remote, pending, spooled.spool.file(), OwnClaim::None);
         let verdict = verdict.map_err(|problem| to_error(problem, &pending.target))?;
         let mut state = self.state();
         if matches!(state.origin, ClosedBy::KilledMount(..)) {

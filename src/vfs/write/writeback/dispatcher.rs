@@ -100,10 +100,13 @@ impl Vfs {
         }
     }
 
-    /// Starts what waits for the server, which can be reached again.
-    pub(in crate::vfs) fn resume_uploads(&self) {
+    /// Starts what waits for the server, which can be reached again, and shows its files.
+    pub(in crate::vfs) fn server_is_back(&self) {
         self.compare_waiting();
         self.writeback.retry_now();
+        for file in self.files_in_use() {
+            file.leave_unchanged_draft();
+        }
     }
 
     /// Records of all waiting files that the server could not be reached meanwhile: its file may
