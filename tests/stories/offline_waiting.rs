@@ -218,7 +218,15 @@ stories_on! {
         let home = Home::new();
         let mount = home.mount(server);
         assert_eq!(names(&mount, "docs"), "a.txt b.txt");
-        assert_eq!(fs::read(mount.join("docs/a.txt")).unwrap(), b"alpha\n");
+        // What was read is in the cache some time after the server has completed the transfer.
+        assert!(wait_for(NOTICED, || {
+            assert_eq!(fs::read(mount.join("docs/a.txt")).unwrap(), b"alpha\n");
+            let cached = shell(
+                mount.path(),
+                "getfattr --only-values -n user.ftpfs.cached docs/a.txt",
+            );
+            cached.stdout == b"whole"
+        }));
         lose(server, &mount);
         let open = || File::options().read(true).write(true).open(mount.join("docs/a.txt"));
         let opened = open().unwrap();
