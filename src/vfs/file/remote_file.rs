@@ -16,7 +16,8 @@ use crate::remote::{
 };
 
 use crate::sys::BootClock;
-use crate::vfs::local::spool::{Spool, SpoolDir};
+use crate::vfs::local::spool::Spool;
+use crate::vfs::local::spool_dir::SpoolDir;
 use crate::vfs::prefetch::Prefetcher;
 use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{
