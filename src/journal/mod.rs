@@ -7,6 +7,7 @@
 //! | `mount_journal` | the directory of one mount: its lock, its log, its spool files |
 //! | `log` | append-only file of records, rewritten when most are obsolete |
 //! | `record` | one line of the log |
+//! | `unproven` | contents that the server may have although it did not say so |
 //! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
 //! | `profile_file` | the server profile for the next mount |
 //! | `pin_file` | the pinned certificate of a server, for `-o trust=first` |
@@ -27,6 +28,7 @@ mod profile_file;
 mod record;
 mod state_dir;
 mod turns;
+mod unproven;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ pub use record::CommitOptions;
 pub(crate) use record::Pending;
 pub use state_dir::StateDir;
 pub(crate) use state_dir::state_home;
+pub(crate) use unproven::{ContentHasher, UnprovenUpload};
 
 use self::log::Log;
 use mount_journal::MountJournal;

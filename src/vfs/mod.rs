@@ -43,13 +43,14 @@ pub(crate) mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
+use crate::sys::BootClock;
 
 pub(crate) use attach::{MountRoot, Unattached};
 pub(crate) use attr::{Attr, WithTtl};
@@ -200,6 +201,7 @@ impl Vfs {
             spools,
             read,
             transfers: Transfers::default(),
+            clock: BootClock::start(),
             locks_uploads: AtomicBool::new(false),
             disk,
         });
@@ -233,10 +235,10 @@ impl Vfs {
             digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
-        let waiting = Arc::downgrade(&vfs.writeback);
+        let house = Arc::downgrade(&vfs);
         vfs.remote.when_back(move || {
-            if let Some(waiting) = waiting.upgrade() {
-                waiting.retry_now();
+            if let Some(vfs) = house.upgrade() {
+                vfs.server_is_back();
             }
         });
         if vfs.options.writeback {
@@ -258,7 +260,7 @@ impl Vfs {
         }
         self.services.spools.ending();
         if !self.writeback.files().is_empty() {
-            self.remote.look_for_server(ops::LOOK);
+            self.look_patiently_for_server();
         }
         self.writeback.drain();
         if let Some(disk) = &self.services.disk {
@@ -274,6 +276,20 @@ impl Vfs {
                     "{name} was still open for writing; the server keeps its old contents"
                 );
             }
+        }
+    }
+
+    /// Looks for a server that could not be reached for some seconds. It may be starting.
+    fn look_patiently_for_server(&self) {
+        /// Pause after a look, as a server refuses connections until it has started.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let deadline = Instant::now() + ops::LOOK;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.remote.look_for_server(left) || left < PAUSE {
+                return;
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

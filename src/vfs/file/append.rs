@@ -12,7 +12,6 @@
 //! ([`OpenFile::give_up_tail`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use super::change::Needed;
 use super::commit::version_after;
@@ -500,7 +499,7 @@ impl OpenFile {
         let mut state = self.state();
         state.contents.give_up(spooled, reader);
         state.reached = None;
-        state.checked = Instant::now();
+        state.checked = self.services.clock.now();
         state.base = state.base.map(|_| version);
         if state.contents.local().is_none()
             && let Some(attributes) = attributes

@@ -15,6 +15,7 @@ use crate::remote::{
     StoredFacts,
 };
 
+use crate::sys::BootClock;
 use crate::vfs::local::spool::Spool;
 use crate::vfs::local::spool_dir::SpoolDir;
 use crate::vfs::prefetch::Prefetcher;
@@ -38,6 +39,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
+    /// Measures the age of what is known.
+    pub(in crate::vfs) clock: BootClock,
     /// What was read, for the next mount.
     pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
     /// Whether the server does not let a file be read while it is uploaded.

@@ -97,7 +97,8 @@ impl Vfs {
                 }
             }
         }
-        let ttl = self.options.attr_ttl.min(listing.snapshot.fresh_for());
+        let fresh = self.cache.fresh_for(&listing.snapshot);
+        let ttl = self.options.attr_ttl.min(fresh);
         let mut position = from.max(FIRST_ENTRY);
         while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
             position += 1;
@@ -136,6 +137,7 @@ impl Vfs {
     /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
     /// a directory). All other changes are on the server when their calls return.
     pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
+        self.look_before_sync();
         let failure = self.store_below(&self.inodes.path(ino)?, cancel);
         failure.map_or(Ok(()), Err)
     }

@@ -88,7 +88,7 @@ impl Prefetcher {
         disk: Option<Arc<DiskCache>>,
         options: &VfsOptions,
     ) -> Self {
-        let now = Instant::now();
+        let now = cache.now();
         let rules = RunLimits {
             most_bytes: options.read_ahead as u64,
             open_ttl: options.open_ttl,
@@ -122,7 +122,10 @@ impl Prefetcher {
         if shared.dir_ttl.is_zero() {
             return;
         }
-        let step = shared.lock().walk.opened(directory, Instant::now());
+        let step = shared
+            .lock()
+            .walk
+            .opened(directory, self.shared.cache.now());
         if step == WalkStep::Stray {
             return;
         }
@@ -156,10 +159,12 @@ impl Prefetcher {
 
     fn reads(&self, path: &RemotePath, version: &Version) -> Option<Arc<PrefetchSlot>> {
         let shared = &self.shared;
-        let now = Instant::now();
+        let now = self.shared.cache.now();
         let listing = |directory: &RemotePath| {
             let listing = shared.cache.snapshot(directory)?;
-            let age = shared.dir_ttl.saturating_sub(listing.fresh_for());
+            let age = shared
+                .dir_ttl
+                .saturating_sub(shared.cache.fresh_for(&listing));
             Some((listing, now.checked_sub(age)?))
         };
         let mut state = shared.lock();
@@ -175,7 +180,8 @@ impl Prefetcher {
     pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Duration)> {
         let state = self.shared.lock();
         let (version, at) = state.run.said(path, listed)?;
-        Some((version, at.elapsed()))
+        let now = self.shared.cache.now();
+        Some((version, now.saturating_duration_since(at)))
     }
 
     /// `path` was changed through the mount, or what is below it: what was fetched of it is of no
@@ -187,17 +193,20 @@ impl Prefetcher {
     /// Records that this mount changed something in `directory`.
     pub(super) fn changed_in(&self, directory: &RemotePath) {
         let mut state = self.shared.lock();
-        state.relist.changed(directory, Instant::now());
+        state.relist.changed(directory, self.shared.cache.now());
     }
 
     /// Records that the server did not answer a question about an absent name or a followed file.
     pub(super) fn unanswered(&self) {
-        self.shared.lock().relist.unanswered(Instant::now());
+        self.shared
+            .lock()
+            .relist
+            .unanswered(self.shared.cache.now());
     }
 
     /// Whether the server did not answer such a question a short while ago.
     pub(super) fn is_away(&self) -> bool {
-        self.shared.lock().relist.is_away(Instant::now())
+        self.shared.lock().relist.is_away(self.shared.cache.now())
     }
 
     /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
@@ -209,7 +218,7 @@ impl Prefetcher {
         interval: Duration,
     ) -> OldAbsence {
         let mut state = self.shared.lock();
-        let now = Instant::now();
+        let now = self.shared.cache.now();
         let answer = state.relist.absent(directory, listed, interval, now);
         if state.relist.jobs(now) > 0 {
             self.call_threads(state);
@@ -225,7 +234,7 @@ impl Prefetcher {
 
     /// Sees to it that there are threads for what there is to do.
     fn call_threads(&self, mut state: MutexGuard<'_, State>) {
-        let jobs = state.jobs(Instant::now());
+        let jobs = state.jobs(self.shared.cache.now());
         if jobs == 0 || state.stopped {
             return;
         }
@@ -255,8 +264,7 @@ impl State {
     }
 
     /// What to do with this connection.
-    fn next(&mut self, spare: &BackgroundSession) -> Option<PrefetchJob> {
-        let now = Instant::now();
+    fn next(&mut self, spare: &BackgroundSession, now: Instant) -> Option<PrefetchJob> {
         if self.stopped {
             return None;
         }
@@ -282,7 +290,7 @@ impl PrefetchShared {
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
-                spare.and_then(|spare| Some((state.next(&spare)?, spare)))
+                spare.and_then(|spare| Some((state.next(&spare, self.cache.now())?, spare)))
             };
             if let Some((job, mut spare)) = job {
                 self.run(job, &mut spare);
@@ -295,7 +303,7 @@ impl PrefetchShared {
     fn wait_for_work(&self) -> bool {
         let mut state = self.lock();
         loop {
-            if !state.stopped && state.jobs(Instant::now()) > state.coming {
+            if !state.stopped && state.jobs(self.cache.now()) > state.coming {
                 state.coming += 1;
                 return true;
             }
@@ -319,7 +327,7 @@ impl PrefetchShared {
                 let told = guarded::catch("a look ahead", || spare.versions(&paths));
                 let told = told.unwrap_or_default();
                 let told = paths.into_iter().zip(told).collect();
-                self.lock().run.confirmed(told, Instant::now());
+                self.lock().run.confirmed(told, self.cache.now());
             }
             PrefetchJob::Read(RunTask::Fetch(wanted)) if self.is_cached(&wanted) => {
                 wanted.slot.end(None);

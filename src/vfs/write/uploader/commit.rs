@@ -12,6 +12,7 @@ use super::{
     WHOLE,
 };
 use crate::ftp::RemotePath;
+use crate::journal::UnprovenUpload;
 use crate::remote::{Attempts, CommitOptions, Error, ErrorKind, StoredFacts};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
@@ -113,6 +114,11 @@ impl Uploader {
         let early = shared.take_early(state);
         shared.store(early, target, commit)
     }
+
+    /// Takes what the server may have, because it did not answer a commit.
+    pub(crate) fn take_unproven(&self) -> Vec<UnprovenUpload> {
+        std::mem::take(&mut self.shared.lock().unproven)
+    }
 }
 
 impl UploaderShared {
@@ -207,11 +213,36 @@ impl UploaderShared {
             size: snapshot.length,
             ..commit.clone()
         };
-        let stored = upload.commit(target, &commit)?;
+        let stored = match upload.commit(target, &commit) {
+            Ok(stored) => stored,
+            Err(error) => {
+                if error.kind.is_unanswered() {
+                    self.note_unproven(file, snapshot.length, target);
+                }
+                return Err(error);
+            }
+        };
         let mut state = self.lock();
+        state.unproven.clear();
         state.stored = snapshot.generation;
         state.is_persisted = false;
         Ok(CommitPass::Stored(stored))
+    }
+
+    /// Records that the server may have the first `length` bytes of `file`, because the answer to
+    /// the commit was lost.
+    fn note_unproven(&self, file: &File, length: u64, target: &RemotePath) {
+        // A part cannot be read again, and is lost anyway.
+        if self.spool.is_partial() {
+            return;
+        }
+        match UnprovenUpload::of(file, length) {
+            Ok(upload) => upload.add_to(&mut self.lock().unproven),
+            Err(error) => log::debug!(
+                path = target;
+                "if the server has what was sent as {target}, that is not recognised: {error}"
+            ),
+        }
     }
 
     /// Starts an upload of a small file with all its bytes. Those that could not be sent with the

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
+use super::{MayStart, QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::cancel::{Blocking, Cancel, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
@@ -12,6 +12,7 @@ use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile};
+use crate::vfs::ops::LOOK;
 use crate::vfs::write::uploader::Priority;
 
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
@@ -39,15 +40,20 @@ impl Writeback {
 
 fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
     loop {
-        let may_start = |running| {
-            house
-                .upgrade()
-                .is_none_or(|vfs| may_start_another(&vfs, running))
+        let may_start = |running| match house.upgrade() {
+            Some(vfs) => may_start_another(&vfs, running),
+            None => MayStart::Yes,
         };
-        let QueueNext::Upload(file) = writeback.next(may_start) else {
-            return;
-        };
+        let next = writeback.next(may_start);
         let Some(vfs) = house.upgrade() else { return };
+        let file = match next {
+            QueueNext::Upload(file) => file,
+            QueueNext::Offline => {
+                vfs.park_uploads();
+                continue;
+            }
+            QueueNext::Stopped => return,
+        };
         let (for_thread, to_store) = (Arc::clone(&vfs), Arc::clone(&file));
         let spawned = guarded::spawn("upload", move || for_thread.store_in_background(&to_store));
         if let Err(error) = spawned {
@@ -59,13 +65,58 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
 /// one is used.
-fn may_start_another(vfs: &Vfs, running: usize) -> bool {
-    running == 0
-        || (running + 1 < vfs.remote.pool_stats().limit
-            && !vfs.remote.wait_until_contended(Duration::ZERO))
+fn may_start_another(vfs: &Vfs, running: usize) -> MayStart {
+    if vfs.remote.is_offline() {
+        return MayStart::Offline;
+    }
+    let is_free = || {
+        running + 1 < vfs.remote.pool_stats().limit
+            && !vfs.remote.wait_until_contended(Duration::ZERO)
+    };
+    if running == 0 || is_free() {
+        MayStart::Yes
+    } else {
+        MayStart::NotYet
+    }
 }
 
 impl Vfs {
+    /// Stores nothing in the background until the server can be reached again.
+    fn park_uploads(&self) {
+        if self.writeback.is_ending() && self.remote.look_once_for_server(LOOK) {
+            return;
+        }
+        let Some(status) = self.remote.offline() else {
+            return;
+        };
+        self.compare_waiting();
+        self.writeback.park(&StoreFailure {
+            errno: Errno::NETUNREACH,
+            reason: format!("the server cannot be reached: {}", status.reason),
+        });
+        if !self.remote.is_offline() {
+            // It was found before there was anything to start again.
+            self.writeback.retry_now();
+        }
+    }
+
+    /// Starts what waits for the server, which can be reached again, and shows its files.
+    pub(in crate::vfs) fn server_is_back(&self) {
+        self.compare_waiting();
+        self.writeback.retry_now();
+        for file in self.files_in_use() {
+            file.leave_unchanged_draft();
+        }
+    }
+
+    /// Records of all waiting files that the server could not be reached meanwhile: its file may
+    /// have changed, and is compared before it is replaced.
+    fn compare_waiting(&self) {
+        for file in self.writeback.files() {
+            file.set_offline();
+        }
+    }
+
     /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
     /// the meantime.
     pub(in crate::vfs) fn forget_sealed(&self, file: &Arc<OpenFile>) {
