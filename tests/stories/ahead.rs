@@ -166,6 +166,30 @@ fn names_looked_up_out_of_order_list_no_other_directory() {
     assert_eq!(commands.iter().find(is_in_module), None);
 }
 
+/// Small files read in one directory after the other, as by git, are prefetched across directories.
+#[test]
+fn small_files_of_many_directories_take_a_third_of_a_round_trip_each() {
+    const FILES: usize = MODULES * FILES_IN_MODULE;
+    for disabled in WITH_AND_WITHOUT_MLSD {
+        let server = with_modules(disabled);
+        let mount = Mount::new(&server);
+        shell(mount.path(), "find .");
+        let trips = round_trips(&server, || {
+            for number in 0..FILES {
+                let read = fs::read_to_string(mount.join(module_file(number)));
+                assert_eq!(read.unwrap(), format!("content {number}"));
+            }
+        });
+        assert!(
+            trips <= FILES / 3,
+            "{trips} round trips without {disabled:?}"
+        );
+        let commands = server.commands();
+        let transfers = commands.iter().filter(|it| it.starts_with("RETR"));
+        assert_eq!(transfers.count(), FILES, "{commands:?}");
+    }
+}
+
 /// A file that someone else changes before a sequential reader reaches it is read with the change.
 #[test]
 fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {
