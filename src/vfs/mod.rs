@@ -68,7 +68,7 @@ pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
-use local::spool::SpoolDir;
+use local::spool_dir::SpoolDir;
 use ops::{RecentDigests, ReplacedNames, StatfsCache};
 use passthrough::KernelReads;
 use prefetch::Prefetcher;

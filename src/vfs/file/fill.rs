@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::ftp::RemotePath;
     use crate::journal::Journal;
-    use crate::vfs::local::spool::SpoolDir;
+    use crate::vfs::local::spool_dir::SpoolDir;
     use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
 
     fn spools(limit: Option<u64>) -> SpoolDir {
