@@ -14,6 +14,7 @@ mod slot;
 mod stored;
 mod walk;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Most names of a listing that are looked at for directories.
 const MOST_NAMES: usize = 65_536;
+/// Most files between a directory and the one before it.
+const MOST_BETWEEN: usize = 256;
 /// Listings that no program has opened yet take at most this part of the memory for all.
 const PART_OF_CACHE: usize = 4;
 
@@ -56,6 +59,8 @@ struct PrefetchShared {
     timeout: Duration,
     dir_ttl: Duration,
     state: Mutex<State>,
+    /// Whether a walk may be under way. Lookups that memory answers take the lock only then.
+    is_walking: AtomicBool,
     /// There is something to do, or the mount ends.
     work: Condvar,
 }
@@ -110,6 +115,7 @@ impl Prefetcher {
                 timeout: options.timeout,
                 dir_ttl: options.dir_ttl,
                 state: Mutex::new(state),
+                is_walking: AtomicBool::new(false),
                 work: Condvar::new(),
             }),
         }
@@ -122,14 +128,50 @@ impl Prefetcher {
         if shared.dir_ttl.is_zero() {
             return;
         }
-        let step = shared
-            .lock()
-            .walk
-            .opened(directory, self.shared.cache.now());
+        let step = shared.lock().walk.opened(directory, shared.cache.now());
+        self.go_on(step, directory, Some(listing));
+    }
+
+    /// A program looks up a name in `directory`, and must wait for the server. Returns whether the
+    /// directory is listed ahead: then its listing is the fastest answer.
+    pub(super) fn looks_up(&self, directory: &RemotePath) -> bool {
+        let shared = &self.shared;
+        if shared.dir_ttl.is_zero() {
+            return false;
+        }
+        let now = shared.cache.now();
+        let before = shared.directory_before(directory);
+        let follows = before.is_some_and(|before| shared.lock().walk.has_looked(&before, now));
+        let step = shared.lock().walk.looked_up(directory, follows, now);
+        self.go_on(step, directory, None);
+        step != WalkStep::Stray
+    }
+
+    /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
+    pub(super) fn listed(&self, directory: &RemotePath, listing: &Snapshot) {
+        self.go_on(WalkStep::Expected, directory, Some(listing));
+    }
+
+    /// A name in `directory` was found in memory.
+    pub(super) fn found(&self, directory: &RemotePath) {
+        if self.shared.is_walking.load(Relaxed) {
+            let now = self.shared.cache.now();
+            let mut state = self.shared.lock();
+            let is_step = state.walk.reaches(directory, now);
+            self.shared.note_walk(&state);
+            if is_step {
+                self.call_threads(state);
+            }
+        }
+    }
+
+    /// Lists ahead what follows after this step of a walk.
+    fn go_on(&self, step: WalkStep, directory: &RemotePath, listing: Option<&Snapshot>) {
+        let shared = &self.shared;
         if step == WalkStep::Stray {
             return;
         }
-        let mut next = directories(directory, listing);
+        let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
         if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
             && let Some(siblings) = shared.cache.snapshot(&parent)
@@ -141,6 +183,7 @@ impl Prefetcher {
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        shared.note_walk(&state);
         self.call_threads(state);
     }
 
@@ -382,8 +425,6 @@ impl PrefetchShared {
             .map(|it| it.directory().clone())
             .collect();
         begun.retain(Option::is_some);
-        let known = directories.len() - begun.len();
-        let mut left = begun.len();
         let mut listed = |number: usize, listing| {
             let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
                 return;
@@ -391,16 +432,31 @@ impl PrefetchShared {
             let directory = begun.directory().clone();
             let listing = begun.complete(listing);
             let next = self::directories(&directory, &listing);
-            left -= 1;
             self.lock().walk.listed(directory, listing.bytes(), next);
             self.work.notify_all();
         };
         guarded::catch("a listing ahead", || spare.list(&paths, &mut listed));
         drop(begun);
         let mut state = self.lock();
-        for _ in 0..known + left {
-            state.walk.given_up();
+        for directory in directories {
+            state.walk.given_up(directory);
         }
+        self.note_walk(&state);
+    }
+
+    /// Returns the directory before `directory` in their parent, by the order of names.
+    fn directory_before(&self, directory: &RemotePath) -> Option<RemotePath> {
+        let parent = directory.parent()?;
+        let siblings = self.cache.snapshot(&parent)?;
+        let place = siblings.position(directory.name())?;
+        let before = (place.saturating_sub(MOST_BETWEEN)..place).rev();
+        let mut before = before.filter_map(|index| siblings.get(index));
+        let (name, _) = before.find(|(_, attributes)| attributes.kind == Kind::Directory)?;
+        parent.join(name).ok()
+    }
+
+    fn note_walk(&self, state: &State) {
+        self.is_walking.store(!state.walk.is_idle(), Relaxed);
     }
 
     /// Returns the directories in `directory` according to its stored listing, which may be old.
