@@ -204,6 +204,7 @@ impl Vfs {
             clock: BootClock::start(),
             locks_uploads: AtomicBool::new(false),
             disk,
+            kept_uploads: Arc::default(),
         });
         if let Some(disk) = &services.disk {
             disk.set_server(remote.profile());

@@ -103,7 +103,10 @@ impl OpenFile {
         }
         match self.check_left(spooled, &pending) {
             Ok(None) => {}
-            Ok(stored) => return Ok(stored),
+            Ok(stored) => {
+                self.forget_cached(&pending.target);
+                return Ok(stored);
+            }
             Err(error) => {
                 self.has_not_stored(spooled);
                 return Err(error);

@@ -106,7 +106,7 @@ impl Vfs {
     }
 
     /// Whether the server cannot be reached and the mount works without it.
-    pub(super) fn is_offline(&self) -> bool {
+    pub(in crate::vfs) fn is_offline(&self) -> bool {
         self.remote.is_offline()
     }
 }

@@ -6,7 +6,7 @@
 //! mount. A program waits for what they do only where it is already under way: that takes less time
 //! than a question of its own. What fails is left to the program that asks.
 //!
-//! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
+//! Only the lock of the cache is taken under its lock, which is not held across the network.
 
 pub(super) mod relist;
 mod run;
@@ -156,7 +156,10 @@ impl Prefetcher {
     pub(super) fn found(&self, directory: &RemotePath) {
         if self.shared.is_walking.load(Relaxed) {
             let now = self.shared.cache.now();
-            let mut state = self.shared.lock();
+            // A lookup that memory answers does not wait for a thread that reads listings.
+            let Ok(mut state) = self.shared.state.try_lock() else {
+                return;
+            };
             let is_step = state.walk.reaches(directory, now);
             self.shared.note_walk(&state);
             if is_step {
@@ -330,6 +333,7 @@ impl PrefetchShared {
                 self.remote.uncancelled().spare(PATIENCE)
             });
             let spare = spare.flatten();
+            let is_away = spare.is_none() && self.remote.is_offline();
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
@@ -337,6 +341,12 @@ impl PrefetchShared {
             };
             if let Some((job, mut spare)) = job {
                 self.run(job, &mut spare);
+            } else if is_away {
+                // There is none for a while, and the answer took no time.
+                let pause = self
+                    .work
+                    .wait_timeout_while(self.lock(), PATIENCE, |state| !state.stopped);
+                drop(pause);
             }
         }
     }

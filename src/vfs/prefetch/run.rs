@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::slot::PrefetchSlot;
+use super::walk::InOrder;
 use crate::cache::Snapshot;
 use crate::ftp::{Kind, RemotePath, Version};
 
@@ -164,8 +165,11 @@ impl FileRun {
             listed,
         });
         let is_run = self.streak >= A_RUN;
-        let is_near =
-            |from: &RunDirectory, to: &RunDirectory| is_run && are_neighbours(&from.path, &to.path);
+        // Two programs in two directories would discard what was fetched for the other.
+        let is_near = |from: &RunDirectory, to: &RunDirectory| {
+            let is_forward = InOrder(from.path.clone()) < InOrder(to.path.clone());
+            is_run && is_forward && are_neighbours(&from.path, &to.path)
+        };
         let goes_on = match (self.current(), &known) {
             (Some(from), Some(to)) => is_near(from, to),
             (None, _) | (_, None) => false,

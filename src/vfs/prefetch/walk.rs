@@ -35,7 +35,7 @@ const LIVES: Duration = Duration::from_secs(3);
 /// A path in the order of a depth-first walk: a directory, then what is below it, then what comes
 /// after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct InOrder(RemotePath);
+pub(super) struct InOrder(pub(super) RemotePath);
 
 impl Ord for InOrder {
     fn cmp(&self, other: &Self) -> Ordering {

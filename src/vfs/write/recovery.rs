@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::conflict::{self, OwnClaim, Problem, UploadVerdict};
+use crate::disk_cache::DiskCache;
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
 use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, UnprovenUpload, WaitingFile};
@@ -102,6 +103,8 @@ struct Claims {
     placed: BTreeMap<RemotePath, Vec<UnprovenUpload>>,
     /// Whether programs may have written the files since, because they see the mount.
     is_shown: bool,
+    /// The persistent cache, which must not answer with what these files had before.
+    disk: Option<Arc<DiskCache>>,
 }
 
 impl Claims {
@@ -112,14 +115,19 @@ impl Claims {
         self.late.clear();
     }
 
+    /// Removes what the persistent cache has of `target`.
+    fn forget_cached(&self, target: &RemotePath) {
+        if let Some(disk) = &self.disk {
+            disk.forget(target);
+        }
+    }
+
     /// Whose the server's file at `target` is, apart from what it was when the file was closed.
     fn claim(&self, target: &RemotePath) -> OwnClaim {
         // A file that appeared since then belongs to the same mount: it was closed, written and
-        // closed again.
-        if self.stored.contains(target) {
-            return OwnClaim::Any;
-        }
+        // closed again. Once programs see the mount, they may have changed it since.
         match (self.in_place.contains(target), self.is_shown) {
+            (_, false) if self.stored.contains(target) => OwnClaim::Any,
             (false, _) => OwnClaim::None,
             (true, false) => OwnClaim::Any,
             (true, true) => OwnClaim::Beginning,
@@ -137,7 +145,10 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if left.is_empty() {
         return;
     }
-    let mut claims = Claims::default();
+    let mut claims = Claims {
+        disk: vfs.services.disk.clone(),
+        ..Claims::default()
+    };
     for left in &left {
         for file in left.waiting() {
             *claims.versions.entry(file.pending.target).or_default() += 1;
@@ -349,6 +360,7 @@ fn store(
     let claim = claims.claim(target);
     let has_others = claims.versions.get(target).is_some_and(|count| *count > 1);
     let (mut reply, mut is_settled) = (None, true);
+    claims.forget_cached(target);
     let outcome = match journal.waiting_spool(file) {
         Err(error) => Err(format!("cannot be read: {error}")),
         Ok(record) => match finish(remote, &file.pending, &record.file, claim) {
@@ -384,6 +396,8 @@ fn store(
     match outcome {
         Ok(()) => {
             log::warn!(path = target; "{target}, closed before ftpfs was killed, is stored now");
+            // What transfers of the old contents have added meanwhile.
+            claims.forget_cached(target);
             claims.stored.insert(target.clone());
         }
         // It was logged before.
@@ -462,4 +476,23 @@ fn upload(
     upload.send(file, commit.size)?;
     upload.arrive(Some(file))?;
     upload.commit(target, commit).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_is_ours_until_programs_see_the_mount() {
+        let target = RemotePath::new(b"/f").unwrap();
+        let mut claims = Claims::default();
+        assert_eq!(claims.claim(&target), OwnClaim::None);
+        claims.stored.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::Any);
+        claims.end_pass();
+        claims.stored.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::None);
+        claims.in_place.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::Beginning);
+    }
 }

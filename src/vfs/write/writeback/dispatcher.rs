@@ -11,13 +11,16 @@ use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{LeftContents, OpenFile};
+use crate::vfs::file::{LeftContents, OpenFile, Position};
 use crate::vfs::ops::LOOK;
 use crate::vfs::write::uploader::Priority;
 
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
 const LOOK_UP: Duration = Duration::from_millis(200);
+
+/// How often a change makes room by dropping copies. Other writers may need theirs again.
+const MOST_DROPS: u32 = 8;
 
 impl Writeback {
     /// Starts the dispatcher, which ends with [`Writeback::drain`] or when the vfs is dropped.
@@ -162,28 +165,35 @@ impl Vfs {
         Ok(())
     }
 
-    /// Makes a change that may need space in the spool. If there is none, drops copies that the
-    /// server has; then waits for running uploads, and for room that the uploads of files being
-    /// written can make, if it may; unless the change `is_hopeless` with any room.
+    /// Makes a change to `file` at `position` that may need space in the spool. If there is none,
+    /// drops copies that the server has; then waits for running uploads, and for room that the
+    /// uploads of files being written can make, if it may; unless the change `is_hopeless` with any
+    /// room.
     pub(in crate::vfs) fn with_room(
         &self,
+        (file, position): (&OpenFile, Position),
         may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
         is_hopeless: impl Fn() -> bool,
     ) -> Result<(), Errno> {
         let spools = &self.services.spools;
+        let mut dropped = 0;
         loop {
             let rooms = spools.rooms();
             let changed = change();
             if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
             }
-            if self.drop_stored_copies() {
-                continue;
-            }
+            let may_drop = dropped < MOST_DROPS && !self.is_offline();
             match may {
-                Blocking::No if self.writeback.has_runnable() || self.request_room() => {
+                // Dropping copies waits for the local disk.
+                Blocking::No
+                    if may_drop || self.writeback.has_runnable() || self.request_room() =>
+                {
                     return Err(WouldBlock.into());
+                }
+                Blocking::Yes(_) if may_drop && self.drop_stored_copies(file, position) => {
+                    dropped += 1;
                 }
                 Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
                 Blocking::Yes(cancel) if self.request_room() => {
@@ -199,10 +209,15 @@ impl Vfs {
         }
     }
 
-    /// Drops the local copies that the server has. Returns whether that made room.
-    fn drop_stored_copies(&self) -> bool {
+    /// Drops the local copies that the server has, and that the change of `changed` at `position`
+    /// does not need. Returns whether that made room.
+    fn drop_stored_copies(&self, changed: &OpenFile, position: Position) -> bool {
         let files = self.files_in_use();
-        files.iter().filter(|file| file.drop_stored_copy()).count() > 0
+        let drop_copy = |file: &&Arc<OpenFile>| {
+            let change = std::ptr::eq(file.as_ref(), changed).then_some(position);
+            file.drop_stored_copy(change)
+        };
+        files.iter().filter(drop_copy).count() > 0
     }
 
     /// Asks the uploads of all files that are being written to make room. Returns whether one will.
