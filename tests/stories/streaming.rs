@@ -274,7 +274,7 @@ file = os.open('file', os.O_RDWR)
 os.pwrite(file, b'x' * 65536, (8 << 20) - 8192)
 os.close(file)
 ");
-        let expected = [&content[..(8 << 20) - 8192], &[b'x'; 65536]].concat();
+        let expected = [&content[..(8 << 20) - 8192], &vec![b'x'; 65536]].concat();
         assert!(server.read("file") == expected);
     }
 
