@@ -6,7 +6,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Lack, assert_errno, lines, run, shell, stories, wait_for};
+use crate::support::{
+    Kind, Lack, Mount, TestServer, assert_errno, lines, run, shell, stories, wait_for,
+};
+use ftpfs::server::{Fault, Misdeed};
 
 /// Maximum time for something that happens after a close.
 const SOON: Duration = Duration::from_secs(10);
@@ -309,4 +312,31 @@ mod refused_writes_are_told {
     fn pyftpdlib() {
         tell_foreign(Kind::Pyftpdlib);
     }
+}
+
+/// A child process that closes what it inherited has the file stored. A time that is set meanwhile is
+/// that of the file, on the server and in the mount.
+#[test]
+fn a_time_set_while_the_file_is_stored_is_shown() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::with_options(&server, &[]);
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
+    faults.add(Fault::on(
+        "RNTO",
+        Misdeed::LateReply(Duration::from_secs(2)),
+    ));
+    let mut file = File::create(mount.join("file")).unwrap();
+    file.write_all(b"content").unwrap();
+    let inherited = file.try_clone().unwrap();
+    let closing = std::thread::spawn(move || drop(inherited));
+    assert!(wait_for(SOON, || faults.happened() > 0));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(LONG_AGO.unsigned_abs());
+    file.set_modified(time).unwrap();
+    closing.join().unwrap();
+    let shown = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(shown(&server.root().join("file")), time);
+    assert_eq!(shown(&mount.join("file")), time);
+    drop(file);
+    assert_eq!(shown(&mount.join("file")), time);
 }

@@ -189,6 +189,9 @@ impl OpenFile {
                     state.attributes.mode = Some(mode);
                 }
                 state.contents.sent_modified(pending.commit.modified);
+                if let Some(seconds) = state.contents.late().modified {
+                    state.attributes.modified = Some((seconds, Precision::Second));
+                }
                 state.attributes.clone()
             } else {
                 let mut attributes = state.attributes.clone();
@@ -232,9 +235,26 @@ impl OpenFile {
         }
         if let Some(seconds) = late.modified {
             match remote.set_modified(target, seconds) {
-                Ok(seconds) => attributes.modified = Some((seconds, Precision::Second)),
-                Err(error) => remote.warn_unset(&error),
+                Ok(set) => {
+                    attributes.modified = Some((set, Precision::Second));
+                    self.correct_modified(seconds, set);
+                }
+                Err(error) => {
+                    remote.warn_unset(&error);
+                    if let Some(unchanged) = stored.modified {
+                        attributes.modified = Some((unchanged, Precision::Second));
+                        self.correct_modified(seconds, unchanged);
+                    }
+                }
             }
+        }
+    }
+
+    /// Shows the modification time `actual` instead of `wanted`, which a program has set.
+    fn correct_modified(&self, wanted: i64, actual: i64) {
+        let mut state = self.state();
+        if state.attributes.modified == Some((wanted, Precision::Second)) {
+            state.attributes.modified = Some((actual, Precision::Second));
         }
     }
 
