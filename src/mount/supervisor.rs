@@ -11,6 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::status::{self, MountIdentity};
@@ -76,8 +77,19 @@ impl Supervisor {
 pub(super) struct Supervision {
     supervisor: Supervisor,
     is_ending: Arc<AtomicBool>,
-    /// Makes the thread look immediately.
-    look: Sender<()>,
+    /// Makes the thread look immediately. Dropping it ends the thread.
+    look: Option<Sender<()>>,
+    reports: Option<JoinHandle<()>>,
+}
+
+impl Drop for Supervision {
+    fn drop(&mut self) {
+        self.look = None;
+        // A status that is being sent must not come after what is sent from now on.
+        if let Some(reports) = self.reports.take() {
+            let _ = reports.join();
+        }
+    }
 }
 
 impl Supervision {
@@ -98,13 +110,15 @@ impl Supervision {
             owes_ready,
             sent: first,
         };
-        if let Err(error) = guarded::spawn("supervision", move || reports.run(&looks)) {
+        let reports = guarded::spawn("supervision", move || reports.run(&looks));
+        if let Err(error) = &reports {
             log::warn!("the service manager will not see the status: {error}");
         }
         Self {
             supervisor,
             is_ending,
-            look,
+            look: Some(look),
+            reports: reports.ok(),
         }
     }
 
@@ -115,7 +129,9 @@ impl Supervision {
         }
         self.supervisor
             .send(&format!("STOPPING=1\n{}", extension()));
-        let _ = self.look.send(());
+        if let Some(look) = &self.look {
+            let _ = look.send(());
+        }
     }
 
     /// Asks the service manager to wait, because the server is alive and files are being stored.
