@@ -45,6 +45,7 @@ mod stat_listing;
 mod steps;
 mod temporary;
 mod temporary_name;
+mod together;
 mod transience;
 mod upload;
 mod upload_start;
@@ -84,6 +85,7 @@ pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
+pub(crate) use together::BatchAnswer;
 pub(crate) use transience::Attempts;
 pub(crate) use upload::{RemoteCopy, RemoteUpload};
 

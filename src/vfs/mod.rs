@@ -79,6 +79,7 @@ use stored_listings::StoredListings;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
+use write::names::Names;
 use write::writeback::Writeback;
 
 /// Maximum number of streams per open file. A reader that jumps between a few places keeps one for
@@ -126,6 +127,8 @@ pub(crate) struct VfsOptions {
     pub spool_size: Option<u64>,
     /// Whether closed files are stored in the background. Requires a journal.
     pub writeback: bool,
+    /// Whether names are changed in the background, too. Requires `writeback`.
+    pub names: bool,
     /// Whether the kernel's page cache is bypassed for all files.
     pub direct_io: bool,
     /// Size of the file system in bytes to show if the server does not report its space.
@@ -154,6 +157,8 @@ pub(crate) struct Vfs {
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
+    /// The changes of names that the server does not have yet.
+    names: Arc<Names>,
     counts: RequestCounts,
     /// Files that the server refused to store.
     refusals: Refusals,
@@ -191,6 +196,10 @@ impl Vfs {
         }));
         let prefetcher =
             Prefetcher::new(remote.clone(), Arc::clone(&cache), disk.clone(), &options);
+        if options.names {
+            journal.keep_order();
+        }
+        let names = Arc::new(Names::new(journal.clone(), Arc::clone(&cache)));
         let spools = SpoolDir::new(journal, options.spool_size);
         let services = Arc::new(FileServices {
             remote: remote.clone(),
@@ -200,6 +209,7 @@ impl Vfs {
             spools,
             read,
             transfers: Transfers::default(),
+            names: Arc::clone(&names),
             locks_uploads: AtomicBool::new(false),
             disk,
         });
@@ -223,6 +233,7 @@ impl Vfs {
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
+            names,
             counts: RequestCounts::default(),
             refusals,
             replaced: ReplacedNames::default(),
@@ -230,14 +241,20 @@ impl Vfs {
             digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
-        let waiting = Arc::downgrade(&vfs.writeback);
+        let (waiting, names) = (Arc::downgrade(&vfs.writeback), Arc::downgrade(&vfs.names));
         vfs.remote.when_back(move || {
             if let Some(waiting) = waiting.upgrade() {
                 waiting.retry_now();
             }
+            if let Some(names) = names.upgrade() {
+                names.retry_now();
+            }
         });
         if vfs.options.writeback {
             vfs.writeback.start(&vfs);
+        }
+        if vfs.options.names {
+            vfs.names.start(&vfs);
         }
         vfs
     }
@@ -257,10 +274,12 @@ impl Vfs {
         if let Some(disk) = &self.services.disk {
             disk.finish(CACHE_PATIENCE);
         }
-        if !self.writeback.files().is_empty() {
+        if !self.writeback.files().is_empty() || !self.names.is_empty() {
             self.remote.look_for_server(ops::LOOK);
         }
+        self.names.end();
         self.writeback.drain();
+        self.names.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino()).ok();

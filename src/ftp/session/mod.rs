@@ -2,6 +2,7 @@
 //! control connection do not compile.
 
 pub(super) mod batch;
+pub(super) mod changes;
 pub(super) mod certificate;
 mod copy;
 pub(super) mod facts;

@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Receives the replies to RNFR and RNTO.
-    fn renamed(&mut self) -> Result<(), Error> {
+    pub(super) fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
         let Err(refused) = check_ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);

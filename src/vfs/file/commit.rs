@@ -87,6 +87,15 @@ impl OpenFile {
         spooled: &Spooled,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
+        // What is not sent to a temporary name, or compared with the server first, waits for its
+        // turn before the first byte.
+        if priority == Priority::Background
+            && self.needs_turn(spooled)
+            && let Ok(path) = self.services.inodes.path(self.ino)
+            && !self.services.names.try_begin_store(self.ino, &path)
+        {
+            return Ok(None);
+        }
         self.state().contents.upload_begins(spooled);
         if let Some(tail) = &spooled.tail {
             return self.store_tail(spooled, tail, priority);
@@ -127,6 +136,13 @@ impl OpenFile {
                 Err(error)
             }
         }
+    }
+
+    fn needs_turn(&self, spooled: &Spooled) -> bool {
+        let path = self.services.inodes.path(self.ino);
+        spooled.tail.is_some()
+            || self.is_unchecked(spooled)
+            || path.is_ok_and(|path| self.services.remote.uploads_in_place(&path))
     }
 
     /// Returns the target and attributes of `spooled`, or `None` if the file no longer has a name.

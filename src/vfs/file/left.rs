@@ -131,6 +131,11 @@ impl OpenFile {
         }
     }
 
+    /// Whether the server's file must be compared before `spooled` is uploaded.
+    pub(super) fn is_unchecked(&self, spooled: &Spooled) -> bool {
+        self.unchecked(spooled).is_some()
+    }
+
     /// Compares contents that a killed mount left, or that were closed without the server, with
     /// what the server has. Returns the attributes of the server's file if it has them already.
     /// Does nothing for other contents.

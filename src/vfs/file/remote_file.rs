@@ -25,7 +25,8 @@ use crate::vfs::read::{
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::Inodes;
 use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
-use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
+use crate::vfs::write::names::Names;
+use crate::vfs::write::uploader::{CommitTurn, Priority, UploadStream, UploadTarget, Uploader};
 
 /// The server, the names, and the spool directory.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) parallel: ParallelReads,
     /// What was read, for the next mount.
     pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
+    /// The changes of names that the server does not have yet.
+    pub(in crate::vfs) names: Arc<Names>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
 }
@@ -134,6 +137,7 @@ impl FileServices {
             prefetcher: self.prefetcher.clone(),
             transfers: self.transfers.clone(),
             sends_copies: self.spools.is_limited(),
+            names: Arc::clone(&self.names),
             ino,
         })
     }
@@ -147,6 +151,9 @@ pub(in crate::vfs) enum KeepOutcome {
     Unsettled,
 }
 
+/// How long a complete upload waits for its turn before it gives its connection to others that wait
+/// for one.
+const GIVES_WAY: Duration = Duration::from_secs(2);
 /// Size in bytes of the pieces in which a file is downloaded into the persistent cache.
 const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
@@ -160,6 +167,7 @@ struct RemoteFile {
     transfers: Transfers,
     /// Whether the spools may run out of room, so that uploads should send copies of pages.
     sends_copies: bool,
+    names: Arc<Names>,
     ino: Ino,
 }
 
@@ -304,6 +312,30 @@ impl RangeDownload for Metered<RemoteDownload> {
 impl UploadTarget for RemoteFile {
     fn retry_mode(&self) -> RetryMode {
         self.remote.retry_mode()
+    }
+
+    fn wait_for_turn(
+        &self,
+        target: &RemotePath,
+        priority: Priority,
+        is_over: &dyn Fn() -> bool,
+    ) -> CommitTurn {
+        let mut gives_way = false;
+        let is_urgent = priority == Priority::Foreground;
+        let is_turn = self
+            .names
+            .begin_store(self.ino, target, is_urgent, &mut |waited| {
+                // What is before it may need this connection.
+                gives_way = waited >= GIVES_WAY && self.remote.wait_until_contended(Duration::ZERO);
+                gives_way || is_over()
+            });
+        if is_turn {
+            CommitTurn::Now
+        } else if gives_way || is_over() {
+            CommitTurn::Over
+        } else {
+            CommitTurn::Never
+        }
     }
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {

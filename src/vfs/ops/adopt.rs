@@ -12,7 +12,8 @@ use crate::vfs::table::inode::NodeKind;
 
 impl Vfs {
     /// Shows the contents in `spool`, which a killed mount left with its state in `place`, as the
-    /// file that `pending` names, and puts them into the writeback queue. Sends nothing.
+    /// file that `pending` names, and puts them into the writeback queue. Sends nothing. Returns
+    /// its inode.
     ///
     /// # Errors
     /// The file is not below the mounted directory.
@@ -21,7 +22,7 @@ impl Vfs {
         spool: Spool,
         pending: &Pending,
         place: &StateDir,
-    ) -> Result<(), Errno> {
+    ) -> Result<Ino, Errno> {
         let root = self.inodes.path(Ino::ROOT)?;
         let below = pending.target.below(&root).ok_or(Errno::NOENT)?;
         let mut names: Vec<_> = below.split(|byte| *byte == b'/').collect();
@@ -41,6 +42,6 @@ impl Vfs {
         for ancestor in ancestors.iter().skip(1) {
             self.inodes.forget(*ancestor, 1);
         }
-        Ok(())
+        Ok(ino)
     }
 }

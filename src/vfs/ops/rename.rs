@@ -7,6 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
+use super::later::When;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -57,16 +58,65 @@ impl Vfs {
         } else {
             self.what_is_at(&to, cancel)?
         };
+        self.begin_change(&from.path, cancel)?;
+        self.begin_change(&to.path, cancel)?;
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
             }
             check_replaceable(moved.kind, replaced.kind)?;
+        }
+        if !self.is_case_only(&from, &to)
+            && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)? == When::Later
+        {
+            return Ok(());
+        }
+        let is_on_server = |file: &Arc<OpenFile>| file.is_on_server();
+        if self.open_at(&from).as_ref().is_none_or(is_on_server) {
+            self.settle_order(&from.path, cancel)?;
+            self.settle_order(&to.path, cancel)?;
+        }
+        if let Some(replaced) = &replaced {
             if replaced.kind == Kind::Directory {
                 self.check_empty(&to, cancel)?;
             }
         }
         self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
+    }
+
+    /// Renames a file that no program has open later, if that is possible.
+    fn rename_closed(
+        &self,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
+        moved: &Attributes,
+        replaced: Option<&Attributes>,
+        cancel: &Cancel,
+    ) -> Result<When, Errno> {
+        if !self.options.names || self.open_at(from).is_some() {
+            return Ok(When::Now);
+        }
+        let replaced_file = self.open_at(to);
+        if let Some(file) = &replaced_file {
+            file.interrupt_upload();
+        }
+        let pass = match &replaced_file {
+            Some(file) => Some(file.enter(cancel)?),
+            None => None,
+        };
+        let there = (replaced, replaced_file.as_ref());
+        if self.rename_later(&from.path, &to.path, moved, there)? == When::Now {
+            return Ok(When::Now);
+        }
+        self.touch_directory(&from.directory);
+        self.touch_directory(&to.directory);
+        self.inodes
+            .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some((file, pass)) = replaced_file.as_ref().zip(pass) {
+            file.unlink(&pass);
+            self.forget_sealed(file);
+        }
+        Ok(When::Later)
     }
 
     fn rename_checked(
@@ -161,6 +211,9 @@ impl Vfs {
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
+        let domains = replaced_file
+            .as_ref()
+            .map(|file| self.names.forget_store(file.ino(), &to.path));
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
@@ -170,6 +223,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
             file.record_new_path(pass);
+            self.move_store(file, (&from.path, &to.path), domains.clone());
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {

@@ -158,6 +158,10 @@ impl Prefetcher {
         let shared = &self.shared;
         let now = Instant::now();
         let listing = |directory: &RemotePath| {
+            if shared.cache.has_pins(directory) {
+                // The server may have other files under the names that programs see.
+                return None;
+            }
             let listing = shared.cache.snapshot(directory)?;
             let age = shared.dir_ttl.saturating_sub(listing.fresh_for());
             Some((listing, now.checked_sub(age)?))

@@ -54,6 +54,17 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
+    /// Waits until a complete upload may become the file at `target`, behind the changes before it.
+    /// `is_over` says whether it is not wanted any more.
+    fn wait_for_turn(
+        &self,
+        _target: &RemotePath,
+        _priority: Priority,
+        _is_over: &dyn Fn() -> bool,
+    ) -> CommitTurn {
+        CommitTurn::Now
+    }
+
     /// Returns how long uploads wait for a server that is away.
     fn retry_mode(&self) -> RetryMode {
         RetryMode::Soft
@@ -62,6 +73,17 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
     /// `file`. They may be sent with the command.
     fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn UploadStream>, Error>;
+}
+
+/// Whether a complete upload may become the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitTurn {
+    /// Now.
+    Now,
+    /// It is not wanted any more, or must make room. The file is stored later.
+    Over,
+    /// Changes before it cannot be made.
+    Never,
 }
 
 /// An upload in progress. Dropping it aborts it and removes its remains.

@@ -12,6 +12,7 @@ use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile};
+use crate::vfs::table::ino::Ino;
 use crate::vfs::write::uploader::Priority;
 
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
@@ -39,12 +40,13 @@ impl Writeback {
 
 fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
     loop {
-        let may_start = |running| {
+        let may_start = |ino, running| {
             house
                 .upgrade()
-                .is_none_or(|vfs| may_start_another(&vfs, running))
+                .is_none_or(|vfs| may_start_another(&vfs, ino, running))
         };
-        let QueueNext::Upload(file) = writeback.next(may_start) else {
+        let is_held = |ino| house.upgrade().is_some_and(|vfs| vfs.is_held(ino));
+        let QueueNext::Upload(file) = writeback.next(may_start, is_held) else {
             return;
         };
         let Some(vfs) = house.upgrade() else { return };
@@ -58,19 +60,41 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used.
-fn may_start_another(vfs: &Vfs, running: usize) -> bool {
-    running == 0
-        || (running + 1 < vfs.remote.pool_stats().limit
-            && !vfs.remote.wait_until_contended(Duration::ZERO))
+/// one is used. Uploads that wait for their turn may wait for this one, which is always started
+/// then.
+fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> bool {
+    let limit = vfs.remote.pool_stats().limit;
+    if !vfs.names.is_empty() && (running == 0 || running + 1 == limit) {
+        // The only connection is not given to an upload that waits for changes.
+        return limit > 1 && running == 0 || vfs.is_turn(ino);
+    }
+    running == 0 || (running + 1 < limit && !vfs.remote.wait_until_contended(Duration::ZERO))
 }
 
 impl Vfs {
+    /// Whether `ino` cannot be uploaded yet.
+    fn is_held(&self, ino: Ino) -> bool {
+        !self.names.is_empty()
+            && self
+                .inodes
+                .path(ino)
+                .is_ok_and(|path| self.names.is_held(&path))
+    }
+
+    /// Whether `ino` can get its name now.
+    fn is_turn(&self, ino: Ino) -> bool {
+        let path = self.inodes.path(ino);
+        path.is_ok_and(|path| self.names.is_turn(ino, &path))
+    }
+
     /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
     /// the meantime.
     pub(in crate::vfs) fn forget_sealed(&self, file: &Arc<OpenFile>) {
         if file.has_sealed() {
             return;
+        }
+        if let Ok(path) = self.inodes.path(file.ino()) {
+            self.names.store_done(file.ino(), &path);
         }
         if self.writeback.remove(file.ino()) {
             self.inodes.forget(file.ino(), 1);
@@ -104,7 +128,15 @@ impl Vfs {
         file: &Arc<OpenFile>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
-        if let Some(stored) = file.store_sealed(Priority::Foreground, cancel)? {
+        let path = self.inodes.path(file.ino());
+        if let Ok(path) = &path {
+            self.settle(path, cancel)?;
+        }
+        let stored = file.store_sealed(Priority::Foreground, cancel);
+        if let (Err(_), Ok(path)) = (&stored, &path) {
+            self.names.store_undone(file.ino(), path);
+        }
+        if let Some(stored) = stored? {
             self.on_stored(file, stored);
         }
         self.forget_sealed(file);
@@ -171,6 +203,7 @@ impl Vfs {
     }
 
     pub(in crate::vfs) fn store_later(&self, file: &Arc<OpenFile>) {
+        self.record_store(file);
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
@@ -185,7 +218,15 @@ impl Vfs {
             self.writeback.done(ino, StoreOutcome::panicked());
         });
         let was_left = file.is_left();
-        let outcome = match file.store_sealed(Priority::Background, &Cancel::never()) {
+        let stored = file.store_sealed(Priority::Background, &Cancel::never());
+        if let Ok(path) = self.inodes.path(ino) {
+            match &stored {
+                Ok(Some(_)) => self.names.store_done(ino, &path),
+                Ok(None) if !file.has_sealed() => self.names.store_done(ino, &path),
+                Ok(None) | Err(_) => self.names.store_undone(ino, &path),
+            }
+        }
+        let outcome = match stored {
             Ok(stored) => {
                 if let Some(stored) = stored {
                     if was_left && let Ok(path) = self.inodes.path(ino) {
@@ -258,6 +299,7 @@ impl Vfs {
         if let Ok((directory, name)) = self.location(file.ino()) {
             self.invalidate(&directory, &name);
         }
+        self.store_refused(file.ino(), error);
         // The status shows it until then.
         StoreOutcome::Failed(StoreFailure {
             errno: Errno::IO,
@@ -282,8 +324,10 @@ impl Vfs {
                     "{error}; it is kept and will be retried"
                 );
             }
+            self.names.note_trouble(errno);
             return StoreOutcome::RetryLater(failure);
         }
+        self.store_refused(file.ino(), error);
         log::warn!(
             path = error.path, reply = error.reply;
             "{error}; it is kept and will be retried when a program closes or syncs it, and when the mount ends"

@@ -30,6 +30,9 @@ const MAX_WAITING: usize = 256;
 /// The same while the server cannot be reached. At most half of the process's descriptors are used.
 const MAX_OFFLINE: usize = 100_000;
 
+/// The same with `-o writeback=names`, where the files wait for their turn.
+const MAX_IN_ORDER: usize = 16_384;
+
 /// Delay before a closed file is stored. A program that has written a file under another name
 /// renames it right away, and an upload that has already started would be in its way.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -60,12 +63,18 @@ pub(in crate::vfs) enum QueueNext {
 impl Writeback {
     /// Whether `file` may wait: there are not too many already, and there is a dispatcher. Without
     /// the server, more files may wait, because none can be stored.
-    pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile, is_offline: bool) -> bool {
-        let most = if is_offline {
-            let descriptors = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX);
-            (descriptors / 2).min(MAX_OFFLINE)
-        } else {
-            MAX_WAITING
+    /// So it is if the files wait for their turn.
+    pub(in crate::vfs) fn has_capacity_for(
+        &self,
+        file: &OpenFile,
+        is_offline: bool,
+        in_order: bool,
+    ) -> bool {
+        let descriptors = || usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 2;
+        let most = match (is_offline, in_order) {
+            (true, _) => descriptors().min(MAX_OFFLINE),
+            (false, true) => descriptors().min(MAX_IN_ORDER),
+            (false, false) => MAX_WAITING,
         };
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
@@ -114,9 +123,13 @@ impl Writeback {
         self.lock().statuses(Instant::now())
     }
 
-    /// Waits until a file should be stored. `may_start` returns whether another upload may start
-    /// besides the given number of running ones.
-    pub(in crate::vfs) fn next(&self, may_start: impl Fn(usize) -> bool) -> QueueNext {
+    /// Waits until a file should be stored. `may_start` returns whether the upload of a file may
+    /// start besides the given number of running ones. `is_held` returns whether a file must wait.
+    pub(in crate::vfs) fn next(
+        &self,
+        may_start: impl Fn(Ino, usize) -> bool,
+        is_held: impl Fn(Ino) -> bool,
+    ) -> QueueNext {
         /// How often `may_start` is checked.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         let mut queue = self.lock();
@@ -124,14 +137,16 @@ impl Writeback {
             if queue.has_ended() {
                 return QueueNext::Stopped;
             }
-            let due = queue.due(Instant::now());
-            let patience = match due {
-                Ok(ino) => {
-                    let running = queue.running();
+            let patience = match queue.due(Instant::now()) {
+                Ok(first) => {
+                    let (running, others) = (queue.running(), queue.due_files(Instant::now()));
                     drop(queue);
-                    let may_start = may_start(running);
+                    let next = std::iter::once(first).chain(others).find(|ino| !is_held(*ino));
+                    let next = next.filter(|ino| may_start(*ino, running));
                     queue = self.lock();
-                    if may_start && let Some(file) = queue.start(ino) {
+                    if let Some(ino) = next
+                        && let Some(file) = queue.start(ino)
+                    {
                         return QueueNext::Upload(file);
                     }
                     Some(LOOK_AGAIN)

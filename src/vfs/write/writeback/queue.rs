@@ -245,6 +245,18 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
+    /// Returns the files that are due.
+    pub(super) fn due_files(&self, now: Instant) -> Vec<Ino> {
+        let is_due = |entry: &QueueEntry<F>| match entry.step {
+            EntryState::Due(due) => due <= now,
+            EntryState::Running(_) | EntryState::Failed => false,
+        };
+        let entries = self.entries.iter().filter(|(_, entry)| is_due(entry));
+        let mut due: Vec<_> = entries.map(|(ino, entry)| (entry.since, *ino)).collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, ino)| ino).collect()
+    }
+
     /// Marks `ino` as being stored, if it is still waiting.
     pub(super) fn start(&mut self, ino: Ino) -> Option<Arc<F>> {
         let entry = self.entries.get_mut(&ino)?;

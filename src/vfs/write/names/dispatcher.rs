@@ -1,0 +1,409 @@
+//! The dispatcher of `-o writeback=names`: sends the changes that wait, in order.
+//!
+//! One thread sends one flight at a time. A flight of several changes is one write; a change that
+//! is refused there is made again alone, which finds other ways, and the reason.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::judge::{ChangeVerdict, Seen, judge};
+use super::log::{LogEntry, Step, related};
+use super::{LOOK_UP, Names, NamesPhase, SYNC_AFTER};
+use crate::ftp::{ChangeCommand, Kind, RemotePath, Version};
+use crate::guarded::{self, OnDrop};
+use crate::journal::{NameAction, NameChange, RecordedChange};
+use crate::remote::{self, BatchAnswer, ErrorKind, Remote};
+use crate::vfs::Vfs;
+
+/// Maximum number of changes in a flight.
+const MOST_TOGETHER: usize = 64;
+/// Pause after the first failure that may be temporary; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum pause.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Number of attempts when the mount ends.
+const TRIES_AT_THE_END: u32 = 3;
+
+/// A change to send, at its place.
+type Sent = (u64, LogEntry<RecordedChange>);
+
+/// The next step of the dispatcher.
+enum NamesNext {
+    /// Compare these changes with the server, which an earlier mount may have sent.
+    Judge(Vec<Sent>),
+    /// Send these changes.
+    Send(Vec<Sent>),
+    /// Sync the journal.
+    Sync,
+    /// The mount has ended.
+    Stopped,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+enum ChangeResult {
+    Done,
+    /// It was not made, and will be sent again.
+    Undone,
+    /// It will not be made.
+    Refused(remote::Error),
+}
+
+impl Names {
+    /// Starts the dispatcher, which ends after [`Names::drain`] or when the vfs is dropped.
+    pub(in crate::vfs) fn start(self: &Arc<Self>, vfs: &Arc<Vfs>) {
+        if self.is_on.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (names, house) = (Arc::clone(self), Arc::downgrade(vfs));
+        let serve = move || {
+            let _ended = OnDrop::new(|| names.stop());
+            dispatch(&names, &house);
+        };
+        if let Err(error) = guarded::spawn("names", serve) {
+            ::log::warn!("cannot start a thread; making changes of names now: {error}");
+            self.stop();
+        }
+    }
+
+    fn stop(&self) {
+        self.is_on.store(false, Ordering::Relaxed);
+        self.lock().phase = NamesPhase::Stopped;
+        self.changed.notify_all();
+    }
+
+    fn next(&self, most: usize) -> NamesNext {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if state.phase == NamesPhase::Stopped {
+                return NamesNext::Stopped;
+            }
+            let pause = state.retry_at.and_then(|at| at.checked_duration_since(now));
+            if pause.is_none() {
+                if std::mem::take(&mut state.has_unjudged) {
+                    let begun = state.log.iter().filter(|(_, entry)| is_unjudged(entry));
+                    return NamesNext::Judge(begun.map(|(at, it)| (at, it.clone())).collect());
+                }
+                let mut places = Vec::new();
+                if !state.urgent.is_empty() {
+                    places = state.log.next_flight(most, Some(&state.urgent));
+                }
+                let is_due = now >= state.due || state.phase == NamesPhase::Draining;
+                if places.is_empty() && is_due {
+                    places = state.log.next_flight(most, None);
+                }
+                let mut flight = Vec::with_capacity(places.len());
+                for place in places {
+                    state.log.set_step(place, Step::Begun);
+                    flight.extend(state.log.get(place).map(|entry| (place, entry.clone())));
+                }
+                if !flight.is_empty() {
+                    return NamesNext::Send(flight);
+                }
+            }
+            let unsynced = state.unsynced.map(|since| since + SYNC_AFTER);
+            if unsynced.is_some_and(|at| at <= now) {
+                state.unsynced = None;
+                return NamesNext::Sync;
+            }
+            let due = (state.log.len() > 0 && state.due > now).then_some(state.due);
+            let wake = [due, unsynced, state.retry_at].into_iter().flatten().min();
+            let patience = wake.map(|at| at.saturating_duration_since(now).max(LOOK_UP / 10));
+            state = self.wait(state, patience);
+        }
+    }
+
+    /// Records a failure that may be temporary. Later changes wait for a while.
+    fn pause(&self, error: &remote::Error) {
+        let mut state = self.lock();
+        state.troubles += 1;
+        state.trouble = error.kind.into();
+        state.tries += 1;
+        let doubled = 2_u32.saturating_pow(state.tries.saturating_sub(1));
+        let pause = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
+        match state.phase {
+            NamesPhase::Running => state.retry_at = Some(Instant::now() + pause),
+            NamesPhase::Draining if state.tries < TRIES_AT_THE_END => {
+                state.retry_at = Some(Instant::now() + FIRST_PAUSE);
+            }
+            NamesPhase::Draining | NamesPhase::Stopped => state.phase = NamesPhase::Stopped,
+        }
+        self.changed.notify_all();
+    }
+
+    /// Lets changes be sent now that waited for the server.
+    pub(in crate::vfs) fn retry_now(&self) {
+        self.lock().retry_at = None;
+        self.changed.notify_all();
+    }
+
+    fn sync(&self) {
+        self.lock().unsynced = None;
+        if let Err(error) = self.journal.sync() {
+            ::log::warn!("cannot write the journal to the disk: {error}");
+        }
+    }
+}
+
+fn is_unjudged(entry: &LogEntry<RecordedChange>) -> bool {
+    entry.step == Step::Begun && entry.needs_look
+}
+
+fn dispatch(names: &Names, house: &Weak<Vfs>) {
+    loop {
+        let queues = house.upgrade().is_some_and(|vfs| vfs.remote.queues_changes());
+        let next = names.next(if queues { MOST_TOGETHER } else { 1 });
+        let Some(vfs) = house.upgrade() else { return };
+        match next {
+            NamesNext::Stopped => return,
+            NamesNext::Sync => names.sync(),
+            NamesNext::Judge(begun) => vfs.judge_names(&begun),
+            NamesNext::Send(flight) => {
+                for (_, entry) in &flight {
+                    RecordedChange::begin(&entry.records, &entry.change);
+                }
+                names.sync();
+                let results = guarded::catch("changing names", || vfs.send_names(&flight));
+                let results = results.unwrap_or_default();
+                vfs.finish_names(&flight, results);
+            }
+        }
+    }
+}
+
+impl Vfs {
+    /// Compares changes that an earlier mount may have sent with the server. What is related behind
+    /// one that was not made, was not made.
+    fn judge_names(&self, begun: &[Sent]) {
+        let remote = self.remote.uncancelled();
+        let mut results = Vec::with_capacity(begun.len());
+        let mut undone: Vec<&NameChange> = Vec::new();
+        for (_, entry) in begun {
+            let is_behind = undone.iter().any(|it| related(it, &entry.change));
+            let verdict = if is_behind {
+                Ok(ChangeVerdict::Send)
+            } else {
+                judge(&entry.change, |path| look(&remote, path))
+            };
+            match verdict {
+                Ok(ChangeVerdict::Done) => results.push(ChangeResult::Done),
+                Ok(ChangeVerdict::Send | ChangeVerdict::Conflict) => {
+                    undone.push(&entry.change);
+                    results.push(ChangeResult::Undone);
+                }
+                Err(error) => {
+                    self.names.judge_later();
+                    self.names.pause(&error);
+                    return;
+                }
+            }
+        }
+        self.finish_names(begun, results);
+    }
+
+    /// Sends a flight. Returns what became of its changes; those without a result were not made.
+    fn send_names(&self, flight: &[Sent]) -> Vec<ChangeResult> {
+        let remote = self.remote.uncancelled();
+        let mut verdicts: Vec<Option<ChangeResult>> = Vec::with_capacity(flight.len());
+        for (place, entry) in flight {
+            let verdict = if entry.needs_look {
+                match judge(&entry.change, |path| look(&remote, path)) {
+                    Ok(ChangeVerdict::Send) => {
+                        self.names.lock().log.has_looked(*place);
+                        None
+                    }
+                    Ok(ChangeVerdict::Done) => Some(ChangeResult::Done),
+                    Ok(ChangeVerdict::Conflict) => {
+                        Some(ChangeResult::Refused(conflict(&entry.change)))
+                    }
+                    Err(error) => {
+                        self.names.pause(&error);
+                        return Vec::new();
+                    }
+                }
+            } else {
+                None
+            };
+            verdicts.push(verdict);
+        }
+        let commands: Vec<_> = flight
+            .iter()
+            .zip(&verdicts)
+            .map(|((_, entry), verdict)| match verdict {
+                None => command(&entry.change),
+                Some(_) => None,
+            })
+            .collect();
+        let together: Vec<_> = commands.iter().flatten().cloned().collect();
+        let mut answers = Vec::new();
+        if together.len() > 1 {
+            match remote.change_together(&together) {
+                Ok(all) => answers = all,
+                Err(error) => {
+                    self.names.pause(&error);
+                    return Vec::new();
+                }
+            }
+        }
+        let mut answers = answers.into_iter();
+        let mut results = Vec::with_capacity(flight.len());
+        let mut undone: Vec<&NameChange> = Vec::new();
+        for (((_, entry), verdict), command) in flight.iter().zip(verdicts).zip(commands) {
+            let answer = command.and_then(|_| answers.next());
+            let result = match (verdict, answer) {
+                (Some(verdict), _) => verdict,
+                (None, Some(BatchAnswer::Done)) => ChangeResult::Done,
+                (None, Some(BatchAnswer::None)) => {
+                    let is_behind = undone.iter().any(|it| related(it, &entry.change));
+                    self.after_silence(&remote, &entry.change, is_behind)
+                }
+                (None, Some(BatchAnswer::Refused) | None) => self.make_alone(&remote, &entry.change),
+            };
+            if let ChangeResult::Undone = result {
+                undone.push(&entry.change);
+            }
+            results.push(result);
+        }
+        results
+    }
+
+    /// Returns what became of a change whose answer was lost.
+    fn after_silence(&self, remote: &Remote, change: &NameChange, is_behind: bool) -> ChangeResult {
+        if is_behind {
+            return ChangeResult::Undone;
+        }
+        match judge(change, |path| look(remote, path)) {
+            Ok(ChangeVerdict::Done) => ChangeResult::Done,
+            Ok(ChangeVerdict::Send) => ChangeResult::Undone,
+            Ok(ChangeVerdict::Conflict) => ChangeResult::Refused(conflict(change)),
+            Err(error) => {
+                self.names.pause(&error);
+                ChangeResult::Undone
+            }
+        }
+    }
+
+    /// Makes a change by itself.
+    fn make_alone(&self, remote: &Remote, change: &NameChange) -> ChangeResult {
+        match make(remote, change) {
+            Ok(()) => ChangeResult::Done,
+            Err(error) if error.kind.transience().passes_by_itself() => {
+                ::log::debug!("{error}; it will be retried");
+                self.names.pause(&error);
+                ChangeResult::Undone
+            }
+            Err(error) => ChangeResult::Refused(error),
+        }
+    }
+
+    /// Records what became of the changes of a flight.
+    fn finish_names(&self, flight: &[Sent], results: Vec<ChangeResult>) {
+        let mut results = results.into_iter();
+        let mut has_made_one = false;
+        for (place, entry) in flight {
+            match results.next().unwrap_or(ChangeResult::Undone) {
+                ChangeResult::Done => {
+                    has_made_one = true;
+                    self.name_done(*place);
+                }
+                ChangeResult::Undone => {
+                    RecordedChange::undo(&entry.records);
+                    self.names.undone(*place);
+                }
+                ChangeResult::Refused(error) => self.name_refused(*place, &error),
+            }
+        }
+        if has_made_one {
+            self.names.lock().tries = 0;
+        }
+    }
+}
+
+/// Returns the command that makes `change` together with others, if there is one.
+fn command(change: &NameChange) -> Option<ChangeCommand> {
+    let path = change.path.clone();
+    match &change.action {
+        NameAction::MakeDirectory { mode: None } => Some(ChangeCommand::MakeDirectory(path)),
+        NameAction::Unlink => Some(ChangeCommand::Delete(path)),
+        NameAction::RemoveDirectory => Some(ChangeCommand::RemoveDirectory(path)),
+        NameAction::Rename { to, .. } => Some(ChangeCommand::Rename(path, to.clone())),
+        NameAction::MakeDirectory { mode: Some(_) }
+        | NameAction::Store { .. }
+        | NameAction::SetAttributes { .. } => None,
+    }
+}
+
+/// Makes `change`. What it wants may be there already.
+fn make(remote: &Remote, change: &NameChange) -> Result<(), remote::Error> {
+    let path = &change.path;
+    let gone = |removed: Result<(), remote::Error>| match removed {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    match &change.action {
+        NameAction::MakeDirectory { mode } => {
+            match remote.make_directory(path) {
+                Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                    let found = remote.stat(path)?;
+                    if found.kind != Kind::Directory {
+                        return Err(error);
+                    }
+                }
+                made => made?,
+            }
+            if let Some(mode) = mode
+                && let Err(error) = remote.set_directory_mode(path, *mode)
+            {
+                ::log::info!(
+                    path = error.path, reply = error.reply;
+                    "{error}; the directory has the server's default mode"
+                );
+            }
+            Ok(())
+        }
+        NameAction::Unlink => gone(remote.delete(path)),
+        NameAction::RemoveDirectory => gone(remote.remove_directory(path)),
+        NameAction::Rename { to, .. } => remote.rename(path, to),
+        NameAction::SetAttributes { mode, modified } => {
+            let is_directory = change.base == crate::journal::NameBase::Directory;
+            let mode = mode.map(|mode| match is_directory {
+                true => remote.set_directory_mode(path, mode),
+                false => remote.set_mode(path, mode),
+            });
+            let modified = modified.map(|seconds| match is_directory {
+                true => remote.set_directory_modified(path, seconds).map(drop),
+                false => remote.set_modified(path, seconds).map(drop),
+            });
+            mode.into_iter().chain(modified).collect()
+        }
+        // The upload gives the contents their name.
+        NameAction::Store { .. } => Ok(()),
+    }
+}
+
+/// Returns what the server has at `path`.
+fn look(remote: &Remote, path: &RemotePath) -> Result<Seen, remote::Error> {
+    match remote.stat(path) {
+        Ok(found) if found.kind == Kind::Directory => {
+            let listing = remote.list(path)?;
+            Ok(Seen::Directory {
+                is_filled: !listing.entries.is_empty(),
+            })
+        }
+        Ok(found) => Ok(Seen::File(Version::from(&found))),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Seen::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+fn conflict(change: &NameChange) -> remote::Error {
+    remote::Error {
+        kind: ErrorKind::Changed,
+        operation: "change",
+        path: change.path.clone(),
+        reason: "it was changed on the server in the meantime".to_owned(),
+        reply: None,
+    }
+}

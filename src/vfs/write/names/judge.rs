@@ -1,0 +1,158 @@
+//! Whether a change was made: for one that may have been sent, and for one that others may have
+//! disturbed.
+
+use crate::ftp::{RemotePath, Version};
+use crate::journal::{NameAction, NameBase, NameChange};
+
+/// What the server has at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing.
+    Absent,
+    /// A directory; with whether something is in it.
+    Directory {
+        /// Whether something is in it.
+        is_filled: bool,
+    },
+    /// A file, a link or anything else.
+    File(Version),
+}
+
+/// What to do with a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChangeVerdict {
+    /// The server shows its result.
+    Done,
+    /// The server has what the program saw before.
+    Send,
+    /// Others have changed something. Both is kept.
+    Conflict,
+}
+
+/// Judges `change` by what the server has.
+///
+/// # Errors
+/// Those of `look`.
+pub(super) fn judge<E>(
+    change: &NameChange,
+    mut look: impl FnMut(&RemotePath) -> Result<Seen, E>,
+) -> Result<ChangeVerdict, E> {
+    let found = look(&change.path)?;
+    Ok(match &change.action {
+        NameAction::MakeDirectory { .. } => match found {
+            Seen::Directory { .. } => ChangeVerdict::Done,
+            Seen::Absent => ChangeVerdict::Send,
+            Seen::File(_) => ChangeVerdict::Conflict,
+        },
+        NameAction::Unlink => match found {
+            Seen::Absent => ChangeVerdict::Done,
+            found if is_base(found, &change.base) => ChangeVerdict::Send,
+            Seen::File(_) | Seen::Directory { .. } => ChangeVerdict::Conflict,
+        },
+        NameAction::RemoveDirectory => match found {
+            Seen::Absent => ChangeVerdict::Done,
+            Seen::Directory { is_filled: false } => ChangeVerdict::Send,
+            Seen::Directory { is_filled: true } | Seen::File(_) => ChangeVerdict::Conflict,
+        },
+        NameAction::Rename { to, replaced } => {
+            let there = look(to)?;
+            if is_base(found, &change.base) && is_base(there, replaced) {
+                ChangeVerdict::Send
+            } else if is_base(there, &change.base) && !matches!(found, Seen::Directory { .. }) {
+                ChangeVerdict::Done
+            } else {
+                ChangeVerdict::Conflict
+            }
+        }
+        // The upload compares the contents.
+        NameAction::Store { .. } => ChangeVerdict::Send,
+        NameAction::SetAttributes { .. } => match found {
+            Seen::Absent => ChangeVerdict::Conflict,
+            Seen::File(_) | Seen::Directory { .. } => ChangeVerdict::Send,
+        },
+    })
+}
+
+fn is_base(found: Seen, base: &NameBase) -> bool {
+    match (found, base) {
+        (Seen::Absent, NameBase::Absent)
+        | (Seen::Directory { is_filled: false }, NameBase::Directory) => true,
+        (Seen::File(found), NameBase::File(base)) => base.agrees(&found),
+        (Seen::Absent | Seen::Directory { .. } | Seen::File(_), _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::ftp::Precision;
+
+    const EMPTY: Seen = Seen::Directory { is_filled: false };
+    const FILLED: Seen = Seen::Directory { is_filled: true };
+
+    fn version(size: u64) -> Version {
+        Version {
+            size: Some(size),
+            modified: Some((1_700_000_000, Precision::Second)),
+            unique: 0,
+        }
+    }
+
+    fn file(size: u64) -> Seen {
+        Seen::File(version(size))
+    }
+
+    fn verdict(action: NameAction, base: NameBase, seen: [Seen; 2]) -> ChangeVerdict {
+        let path = RemotePath::new(b"/a").unwrap();
+        let change = NameChange { action, path, base };
+        let look = |path: &RemotePath| {
+            Ok::<_, Infallible>(if path.as_bytes() == b"/a" { seen[0] } else { seen[1] })
+        };
+        let Ok(verdict) = judge(&change, look);
+        verdict
+    }
+
+    #[test]
+    fn a_change_is_made_again_only_if_the_server_has_what_the_program_saw() {
+        use ChangeVerdict::{Conflict, Done, Send};
+        let made = NameAction::MakeDirectory { mode: None };
+        let base = NameBase::File(version(1));
+        for (action, base, seen, expected) in [
+            (made.clone(), NameBase::Absent, Seen::Absent, Send),
+            (made.clone(), NameBase::Absent, FILLED, Done),
+            (made, NameBase::Absent, file(1), Conflict),
+            (NameAction::Unlink, base, Seen::Absent, Done),
+            (NameAction::Unlink, base, file(1), Send),
+            (NameAction::Unlink, base, file(2), Conflict),
+            (NameAction::Unlink, base, EMPTY, Conflict),
+            (NameAction::RemoveDirectory, NameBase::Directory, Seen::Absent, Done),
+            (NameAction::RemoveDirectory, NameBase::Directory, EMPTY, Send),
+            (NameAction::RemoveDirectory, NameBase::Directory, FILLED, Conflict),
+        ] {
+            let found = verdict(action.clone(), base, [seen, Seen::Absent]);
+            assert_eq!(found, expected, "{action:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_rename_is_done_if_the_file_has_the_new_name_and_the_old_one_is_free_or_taken() {
+        use ChangeVerdict::{Conflict, Done, Send};
+        for (replaced, seen, expected) in [
+            (NameBase::Absent, [file(1), Seen::Absent], Send),
+            (NameBase::Absent, [Seen::Absent, file(1)], Done),
+            (NameBase::Absent, [file(3), file(1)], Done),
+            (NameBase::Absent, [file(1), file(2)], Conflict),
+            (NameBase::Absent, [Seen::Absent, Seen::Absent], Conflict),
+            (NameBase::File(version(2)), [file(1), file(2)], Send),
+            (NameBase::File(version(2)), [file(1), file(4)], Conflict),
+            (NameBase::File(version(2)), [Seen::Absent, file(1)], Done),
+        ] {
+            let to = RemotePath::new(b"/b").unwrap();
+            let action = NameAction::Rename { to, replaced };
+            let found = verdict(action, NameBase::File(version(1)), seen);
+            assert_eq!(found, expected, "{replaced:?} {seen:?}");
+        }
+    }
+}

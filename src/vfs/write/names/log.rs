@@ -1,0 +1,544 @@
+//! The ordered log of changes that the server does not have yet.
+//!
+//! - *Hard order*: two changes are related if a path of one equals or lies above a path of the
+//!   other. They are made in the order of the program.
+//! - *Soft order*: so are all changes below one top-level directory of the mount, a domain, so that
+//!   others see effects in the order in which the program made them. Only what a program waits for
+//!   overtakes.
+//! - *Cancellation*: a new change is combined with the last one that is related to it, unless that
+//!   may have been sent. The result stands at the later place and keeps the older base and both
+//!   domains.
+//!
+//! `R` identifies the records of the changes in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use super::fold::{Fold, fold};
+use super::rules::Rules;
+use crate::ftp::RemotePath;
+use crate::journal::{NameAction, NameChange};
+
+/// A top-level name of the mount, or nothing for what is directly in its root.
+pub(in crate::vfs) type Domain = Box<[u8]>;
+
+/// All changes that are not made yet, by their place in the order.
+#[derive(Debug)]
+pub(super) struct NamesLog<R> {
+    root: RemotePath,
+    entries: BTreeMap<u64, LogEntry<R>>,
+    /// Places of the entries by each of their paths.
+    by_path: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    /// Places of the entries that are not parked, by domain.
+    by_domain: BTreeMap<Domain, BTreeSet<u64>>,
+    last: u64,
+    rules: Rules,
+}
+
+/// A change that is not made yet.
+#[derive(Debug, Clone)]
+pub(super) struct LogEntry<R> {
+    /// The change.
+    pub(super) change: NameChange,
+    /// The records of all changes that it stands for.
+    pub(super) records: Vec<R>,
+    /// The domains in whose order it stands.
+    pub(super) domains: BTreeSet<Domain>,
+    /// How far it is.
+    pub(super) step: Step,
+    /// Whether it must be compared with the server before it is sent.
+    pub(super) needs_look: bool,
+    /// Whether a program waits for it, so that it is combined with nothing.
+    is_awaited: bool,
+}
+
+/// How far a change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It waits for its turn.
+    Waiting,
+    /// It may have been sent.
+    Begun,
+    /// The server refused it, and it exists nowhere else. It waits until a program asks.
+    Parked,
+}
+
+/// What else a new change had for an effect.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect<R> {
+    /// These changes are not needed any more.
+    Ended(Vec<R>),
+    /// It is not known what is at this path: no change is about it any more.
+    Unknown(RemotePath),
+}
+
+/// A new change, and what it stands for.
+#[derive(Debug)]
+pub(super) struct NewChange<R> {
+    /// The change.
+    pub(super) change: NameChange,
+    /// Its records.
+    pub(super) records: Vec<R>,
+    /// Domains of what it replaces.
+    pub(super) domains: BTreeSet<Domain>,
+    /// Whether it must be compared with the server before it is sent.
+    pub(super) needs_look: bool,
+}
+
+/// What becomes of the changes behind one that the server refused.
+#[derive(Debug)]
+pub(super) struct Refusal<R> {
+    /// The changes that are given up, in their order; also the refused one unless it is parked.
+    pub(super) dropped: Vec<LogEntry<R>>,
+}
+
+impl<R: Clone> NamesLog<R> {
+    /// Creates an empty log of the mount of `root`.
+    pub(super) fn new(root: RemotePath, rules: Rules) -> Self {
+        Self {
+            root,
+            entries: BTreeMap::new(),
+            by_path: BTreeMap::new(),
+            by_domain: BTreeMap::new(),
+            last: 0,
+            rules,
+        }
+    }
+
+    /// Sets the root of the mount, which was not known yet. There are no changes yet.
+    pub(super) fn set_root(&mut self, root: &RemotePath) {
+        if self.entries.is_empty() {
+            self.root = root.clone();
+        }
+    }
+
+    /// Number of changes.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the change at `place`.
+    pub(super) fn get(&self, place: u64) -> Option<&LogEntry<R>> {
+        self.entries.get(&place)
+    }
+
+    /// Returns all changes, in their order.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &LogEntry<R>)> {
+        self.entries.iter().map(|(place, entry)| (*place, entry))
+    }
+
+    /// Adds a change at the end, combined with the last one that is related to it.
+    pub(super) fn append(&mut self, mut new: NewChange<R>) -> Vec<Effect<R>> {
+        let mut effects = Vec::new();
+        new.domains.extend(self.domains_of(&new.change));
+        while let Some(place) = self.to_combine_with(&new.change) {
+            let folded = match self.entries.get(&place) {
+                Some(old) => fold(&old.change, &new.change, &|path| {
+                    !self.rules.between || !self.is_touched_after(place, path)
+                }),
+                None => Fold::Keep,
+            };
+            let Some(old) = (folded != Fold::Keep).then(|| self.remove(place)).flatten() else {
+                break;
+            };
+            let freed = old.change.paths().chain(new.change.paths()).cloned();
+            let freed: BTreeSet<_> = freed.collect();
+            let mut records = old.records;
+            records.append(&mut new.records);
+            new.needs_look |= old.needs_look;
+            new.domains.extend(old.domains);
+            match folded {
+                Fold::Into(change) => {
+                    let is_free = |path: &RemotePath| !change.paths().any(|it| it == path);
+                    effects.extend(freed.into_iter().filter(is_free).map(Effect::Unknown));
+                    new.change = change;
+                    new.records = records;
+                }
+                Fold::Vanish | Fold::Keep => {
+                    effects.push(Effect::Ended(records));
+                    effects.extend(freed.into_iter().map(Effect::Unknown));
+                    return effects;
+                }
+            }
+        }
+        self.push(new, Step::Waiting);
+        effects
+    }
+
+    /// Adds a change of an earlier mount that may have been sent. It is combined with nothing.
+    pub(super) fn append_begun(&mut self, mut new: NewChange<R>) {
+        new.domains.extend(self.domains_of(&new.change));
+        self.push(new, Step::Begun);
+    }
+
+    /// Removes the store of the contents `id`, unless it may have been sent. Returns its records
+    /// and domains.
+    pub(super) fn take_store(&mut self, id: u64, path: &RemotePath) -> Option<LogEntry<R>> {
+        let place = self.store_at(id, path)?;
+        let is_free = self.entries.get(&place)?.step != Step::Begun;
+        is_free.then(|| self.remove(place)).flatten()
+    }
+
+    /// Returns the place of the store of the contents `id` to `path`.
+    pub(super) fn store_at(&self, id: u64, path: &RemotePath) -> Option<u64> {
+        let places = self.by_path.get(path.as_bytes())?;
+        let is_it = |place: &&u64| {
+            let entry = self.entries.get(place);
+            entry.is_some_and(|it| it.change.action == NameAction::Store { id })
+        };
+        places.iter().find(is_it).copied()
+    }
+
+    /// Returns the places of the changes to send together, in order. Stores are not among them: see
+    /// [`Self::may_store`].
+    ///
+    /// With `only`, the soft order does not count, and no other changes are returned.
+    pub(super) fn next_flight(&self, most: usize, only: Option<&BTreeSet<u64>>) -> Vec<u64> {
+        let mut flight: Vec<u64> = Vec::new();
+        let mut closed: BTreeSet<&[u8]> = BTreeSet::new();
+        let mut adds: BTreeSet<&[u8]> = BTreeSet::new();
+        let all = self.by_domain.len();
+        let candidates: Box<dyn Iterator<Item = (u64, &LogEntry<R>)>> = match only {
+            Some(only) => Box::new(only.iter().filter_map(|it| Some((*it, self.get(*it)?)))),
+            None => Box::new(self.iter()),
+        };
+        for (place, entry) in candidates {
+            if flight.len() >= most || (closed.len() >= all && only.is_none()) {
+                break;
+            }
+            if entry.step == Step::Parked {
+                continue;
+            }
+            let is_in = |domains: &BTreeSet<&[u8]>| {
+                let mut own = entry.domains.iter();
+                own.any(|it| domains.contains(&**it))
+            };
+            let is_store = matches!(entry.change.action, NameAction::Store { .. });
+            let is_out_of_order = self.rules.order && only.is_none() && is_in(&closed);
+            let is_free = entry.step == Step::Waiting
+                && !is_store
+                && !is_out_of_order
+                && !(self.rules.tail && entry.change.destroys() && is_in(&adds))
+                && self.fits(place, entry, &flight);
+            if is_free {
+                flight.push(place);
+                if entry.change.is_add() {
+                    adds.extend(entry.domains.iter().map(|it| &**it));
+                }
+            } else {
+                closed.extend(entry.domains.iter().map(|it| &**it));
+            }
+        }
+        flight
+    }
+
+    /// Whether the store at `place` may give the contents their name now. With `is_urgent`, the
+    /// soft order does not count.
+    pub(super) fn may_store(&self, place: u64, is_urgent: bool) -> bool {
+        let Some(entry) = self.entries.get(&place) else {
+            return true;
+        };
+        let is_first = |domain| {
+            let places = self.by_domain.get(domain);
+            places.and_then(BTreeSet::first).is_none_or(|first| *first >= place)
+        };
+        let is_soft = self.rules.order && !is_urgent;
+        (!is_soft || entry.domains.iter().all(is_first)) && self.related_before(place).is_empty()
+    }
+
+    /// Whether a directory above `path` is not as the program sees it, so that nothing can be
+    /// uploaded there.
+    pub(super) fn is_held(&self, path: &RemotePath) -> bool {
+        let mut above = path.parent();
+        while let Some(directory) = above {
+            if self.by_path.contains_key(directory.as_bytes()) {
+                let places = self.by_path.get(directory.as_bytes());
+                let attributes = |place: &u64| {
+                    let action = self.entries.get(place).map(|it| &it.change.action);
+                    matches!(action, Some(NameAction::SetAttributes { .. }))
+                };
+                if places.is_some_and(|places| !places.iter().all(attributes)) {
+                    return true;
+                }
+            }
+            above = directory.parent();
+        }
+        false
+    }
+
+    /// Sets how far the change at `place` is.
+    pub(super) fn set_step(&mut self, place: u64, step: Step) {
+        let Some(entry) = self.entries.get_mut(&place) else {
+            return;
+        };
+        entry.step = step;
+        for domain in entry.domains.clone() {
+            if step == Step::Parked {
+                self.leave_domain(&domain, place);
+            } else {
+                self.by_domain.entry(domain).or_default().insert(place);
+            }
+        }
+    }
+
+    /// Records that the change at `place` was compared with the server and can be sent.
+    pub(super) fn has_looked(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.needs_look = false;
+        }
+    }
+
+    /// Puts the change at `place` into the order of `domains`, too.
+    pub(super) fn add_domains(&mut self, place: u64, domains: BTreeSet<Domain>) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.domains.extend(domains);
+            let step = entry.step;
+            self.set_step(place, step);
+        }
+    }
+
+    /// Records that a program waits for the change at `place`.
+    pub(super) fn await_change(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.is_awaited = true;
+        }
+    }
+
+    /// Removes the change at `place`, which was made or given up.
+    pub(super) fn remove(&mut self, place: u64) -> Option<LogEntry<R>> {
+        let entry = self.entries.remove(&place)?;
+        for path in entry.change.paths() {
+            if let Some(places) = self.by_path.get_mut(path.as_bytes()) {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.by_path.remove(path.as_bytes());
+                }
+            }
+        }
+        for domain in &entry.domains {
+            self.leave_domain(domain, place);
+        }
+        Some(entry)
+    }
+
+    /// Gives up the change at `place`, which the server refused, and what depends on it:
+    ///
+    /// - what is related to it and comes later;
+    /// - the removals and replacements of its domains if it adds a name: nothing is destroyed on
+    ///   the strength of an add that failed.
+    ///
+    /// New directories and stores exist nowhere else and are parked.
+    pub(super) fn refuse(&mut self, place: u64) -> Refusal<R> {
+        let mut dropped = Vec::new();
+        let Some(refused) = self.entries.get(&place).cloned() else {
+            return Refusal { dropped };
+        };
+        let mut gone = vec![refused.change.clone()];
+        dropped.extend(self.park_or_remove(place));
+        let later: Vec<_> = self.entries.range(place + 1..).map(|it| *it.0).collect();
+        for place in later {
+            let Some(entry) = self.entries.get(&place) else {
+                continue;
+            };
+            let is_behind = self.rules.cascade && gone.iter().any(|it| related(it, &entry.change));
+            let is_tail = self.rules.tail
+                && refused.change.is_add()
+                && entry.change.destroys()
+                && !entry.domains.is_disjoint(&refused.domains);
+            if is_behind || is_tail {
+                gone.push(entry.change.clone());
+                dropped.extend(self.park_or_remove(place));
+            }
+        }
+        Refusal { dropped }
+    }
+
+    fn park_or_remove(&mut self, place: u64) -> Option<LogEntry<R>> {
+        match self.entries.get(&place)?.change.action {
+            NameAction::MakeDirectory { .. } | NameAction::Store { .. } => {
+                self.set_step(place, Step::Parked);
+                None
+            }
+            NameAction::Unlink
+            | NameAction::RemoveDirectory
+            | NameAction::Rename { .. }
+            | NameAction::SetAttributes { .. } => self.remove(place),
+        }
+    }
+
+    /// Lets all parked changes be tried again.
+    pub(super) fn unpark(&mut self) {
+        let is_parked = |entry: &&LogEntry<R>| entry.step == Step::Parked;
+        let entries = self.entries.iter();
+        let parked: Vec<_> = entries
+            .filter(|(_, entry)| is_parked(entry))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in parked {
+            self.set_step(place, Step::Waiting);
+        }
+    }
+
+    /// Returns the places of the changes at `path`, above it and below it, and of those before them
+    /// that are related to them, and so on.
+    pub(super) fn closure(&self, path: &RemotePath) -> BTreeSet<u64> {
+        let mut all = self.places_about(path);
+        let mut todo: Vec<u64> = all.iter().copied().collect();
+        while let Some(place) = todo.pop() {
+            for before in self.related_before(place) {
+                if all.insert(before) {
+                    todo.push(before);
+                }
+            }
+        }
+        all
+    }
+
+    /// Returns the places of all changes in the domains of `path`.
+    pub(super) fn in_domains_of(&self, path: &RemotePath) -> BTreeSet<u64> {
+        let domains = domains_of_path(&self.root, path);
+        let places = domains.iter().filter_map(|it| self.by_domain.get(it));
+        places.flatten().copied().collect()
+    }
+
+    /// Returns the last change of exactly this name.
+    pub(super) fn last_at(&self, path: &RemotePath) -> Option<&LogEntry<R>> {
+        let places = self.by_path.get(path.as_bytes())?;
+        let is_name = |entry: &&LogEntry<R>| {
+            !matches!(entry.change.action, NameAction::Store { .. })
+        };
+        let entries = places.iter().rev().filter_map(|it| self.entries.get(it));
+        entries.filter(is_name).next()
+    }
+
+    fn push(&mut self, new: NewChange<R>, step: Step) {
+        self.last += 1;
+        let place = self.last;
+        for path in new.change.paths() {
+            let path = Box::from(path.as_bytes());
+            self.by_path.entry(path).or_default().insert(place);
+        }
+        let NewChange {
+            change,
+            records,
+            domains,
+            needs_look,
+        } = new;
+        let entry = LogEntry {
+            change,
+            records,
+            domains,
+            step,
+            needs_look,
+            is_awaited: false,
+        };
+        self.entries.insert(place, entry);
+        self.set_step(place, step);
+    }
+
+    fn leave_domain(&mut self, domain: &Domain, place: u64) {
+        if let Some(places) = self.by_domain.get_mut(domain) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_domain.remove(domain);
+            }
+        }
+    }
+
+    /// Returns the place of the change that `new` may be combined with: the last one that is
+    /// related to it, unless it may have been sent.
+    fn to_combine_with(&self, new: &NameChange) -> Option<u64> {
+        let places = new.paths().map(|path| self.places_about(path));
+        let place = places.filter_map(|it| it.last().copied()).max()?;
+        let entry = self.entries.get(&place)?;
+        let is_frozen = entry.step == Step::Begun && self.rules.frozen;
+        (!is_frozen && !entry.is_awaited).then_some(place)
+    }
+
+    /// Whether a change after the one at `place` is related to `path`.
+    fn is_touched_after(&self, place: u64, path: &RemotePath) -> bool {
+        let places = self.places_about(path);
+        places.last().is_some_and(|last| *last > place)
+    }
+
+    /// Whether the change at `place` may be sent behind those of `flight`: each one before it that
+    /// is related to it is among them, and servers make it even if that one fails without harm.
+    fn fits(&self, place: u64, entry: &LogEntry<R>, flight: &[u64]) -> bool {
+        let before = self.related_before(place);
+        before.iter().all(|place| {
+            let earlier = self.entries.get(place);
+            let is_in = flight.contains(place);
+            earlier.is_none_or(|earlier| {
+                is_in && (!self.rules.flight || share_a_flight(&earlier.change, &entry.change))
+            })
+        })
+    }
+
+    /// Returns the places of the changes before `place` that are related to it.
+    fn related_before(&self, place: u64) -> BTreeSet<u64> {
+        let Some(entry) = self.entries.get(&place) else {
+            return BTreeSet::new();
+        };
+        let places = entry.change.paths().map(|path| self.places_about(path));
+        places.flatten().filter(|it| *it < place).collect()
+    }
+
+    /// Returns the places of the changes at `path`, above it and below it.
+    fn places_about(&self, path: &RemotePath) -> BTreeSet<u64> {
+        let mut places = BTreeSet::new();
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            places.extend(self.by_path.get(path.as_bytes()).into_iter().flatten());
+            at = path.parent();
+        }
+        // What is below follows on "path/", and '0' follows on '/'.
+        let name = if path.is_root() { b"" } else { path.as_bytes() };
+        let (from, to) = ([name, b"/"].concat(), [name, b"0"].concat());
+        let below = (
+            Bound::Included(from.as_slice()),
+            Bound::Excluded(to.as_slice()),
+        );
+        places.extend(self.by_path.range::<[u8], _>(below).flat_map(|it| it.1));
+        places
+    }
+
+    fn domains_of(&self, change: &NameChange) -> BTreeSet<Domain> {
+        let paths = change.paths();
+        paths.flat_map(|path| domains_of_path(&self.root, path)).collect()
+    }
+}
+
+/// Whether a path of one equals or lies above a path of the other.
+pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
+    let is_related = |a: &RemotePath, b: &RemotePath| a.below(b).is_some() || b.below(a).is_some();
+    one.paths().any(|a| other.paths().any(|b| is_related(a, b)))
+}
+
+/// Whether two related changes can be sent together: a new directory and what is in it, or a
+/// removal and that of the directory above. If the first is refused, so is the second.
+fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
+    let is_below = |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
+    let mut paths = second.paths();
+    match first.action {
+        NameAction::MakeDirectory { .. } => paths.all(|path| {
+            is_below(path, &first.path) || first.path.below(path).is_none()
+        }),
+        NameAction::Unlink | NameAction::RemoveDirectory => {
+            second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
+        }
+        NameAction::Store { .. } | NameAction::Rename { .. } | NameAction::SetAttributes { .. } => {
+            false
+        }
+    }
+}
+
+/// Returns the domains of `path`: its top-level name, and nothing for one directly in the root.
+fn domains_of_path(root: &RemotePath, path: &RemotePath) -> BTreeSet<Domain> {
+    let below = path.below(root).unwrap_or(path.as_bytes());
+    let mut names = below.splitn(2, |byte| *byte == b'/');
+    let mut domains = BTreeSet::from([Box::from(names.next().unwrap_or_default())]);
+    if names.next().is_none() {
+        domains.insert(Box::default());
+    }
+    domains
+}

@@ -1,0 +1,627 @@
+//! Changes of names that are made in the background (`-o writeback=names`).
+//!
+//! A call records its change in the journal and in the [log](NamesLog), pins the names in the
+//! listing cache, so that programs see the result, and returns. The dispatcher sends the changes in
+//! order, several in one round trip. Stores are uploaded by `writeback` and wait here for their
+//! turn to get their name.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `log` | the ordered log: pure bookkeeping |
+//! | `fold` | two changes of which the server sees only the result |
+//! | `judge` | whether a change was made |
+//! | `dispatcher` | sending the changes |
+//! | `outcome` | what follows from the server's answers |
+//! | `left` | the changes that a killed mount left |
+//! | `model` | random lives of the log, compared with a POSIX file system |
+//!
+//! The lock is held while the journal is appended to and the cache is changed, which waits for
+//! neither the disk nor the network.
+
+mod dispatcher;
+mod fold;
+mod judge;
+mod left;
+mod log;
+#[cfg(test)]
+mod model;
+mod outcome;
+mod rules;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cache::{Attributes, Cache};
+use crate::cancel::Cancel;
+use crate::ftp::RemotePath;
+use crate::journal::{Journal, NameAction, NameBase, NameChange, RecordedChange};
+use crate::remote;
+use crate::vfs::errno::Errno;
+use crate::vfs::table::ino::Ino;
+pub(in crate::vfs) use log::Domain;
+use log::{Effect, LogEntry, NamesLog, NewChange, Step};
+use rules::Rules;
+
+/// Maximum number of changes that wait. Further ones wait for room.
+const MOST_CHANGES: usize = 65_536;
+/// Maximum number of failures that are remembered.
+const MOST_FAILURES: usize = 1_000;
+/// Delay before a change is sent, because the next ones may go with it or undo it.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Maximum time for which a record may not be on the disk.
+const SYNC_AFTER: Duration = Duration::from_secs(1);
+/// How often a store that waits for its turn checks whether it is still wanted.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// The changes of names that the server does not have yet.
+#[derive(Debug)]
+pub(in crate::vfs) struct Names {
+    journal: Journal,
+    cache: Arc<Cache<remote::Error>>,
+    state: Mutex<State>,
+    /// Notified on every change of the state.
+    changed: Condvar,
+    /// Number of changes, to be read without the lock.
+    count: AtomicUsize,
+    /// Whether there is a dispatcher.
+    is_on: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    log: NamesLog<RecordedChange>,
+    /// Places of the changes that programs wait for and that may overtake others.
+    urgent: BTreeSet<u64>,
+    failures: Vec<NameFailure>,
+    phase: NamesPhase,
+    /// When the newest change may be sent.
+    due: Instant,
+    /// When a failure that may be temporary is followed by the next attempt.
+    retry_at: Option<Instant>,
+    /// Number of consecutive failures of this kind.
+    tries: u32,
+    /// Number of failures of this kind since the start, and the last one.
+    troubles: u64,
+    trouble: Errno,
+    /// Since when there are records that may not be on the disk.
+    unsynced: Option<Instant>,
+    /// Whether the log contains changes of an earlier mount that may have been sent.
+    has_unjudged: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamesPhase {
+    /// The mount is running.
+    Running,
+    /// The mount is ending: changes are sent now, with a few attempts.
+    Draining,
+    /// Nothing is sent any more.
+    Stopped,
+}
+
+/// A change that was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::vfs) struct NameFailure {
+    /// The name.
+    pub(in crate::vfs) path: RemotePath,
+    /// The errno that a program receives.
+    pub(in crate::vfs) errno: Errno,
+    /// The cause as text.
+    pub(in crate::vfs) reason: String,
+    is_reported: bool,
+}
+
+/// What programs see of a name after a change: its attributes, or nothing.
+pub(in crate::vfs) type NameView = (RemotePath, Option<Attributes>);
+
+impl Names {
+    /// Creates an empty log, whose changes are recorded in `journal` and shown in `cache`.
+    pub(in crate::vfs) fn new(journal: Journal, cache: Arc<Cache<remote::Error>>) -> Self {
+        Self {
+            journal,
+            cache,
+            state: Mutex::new(State {
+                log: NamesLog::new(RemotePath::root(), Rules::ALL),
+                urgent: BTreeSet::new(),
+                failures: Vec::new(),
+                phase: NamesPhase::Running,
+                due: Instant::now(),
+                retry_at: None,
+                tries: 0,
+                troubles: 0,
+                trouble: Errno::IO,
+                unsynced: None,
+                has_unjudged: false,
+            }),
+            changed: Condvar::new(),
+            count: AtomicUsize::new(0),
+            is_on: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether changes can be made in the background: there is a dispatcher.
+    pub(in crate::vfs) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// Number of changes that wait, including stores.
+    pub(in crate::vfs) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether no change waits.
+    pub(in crate::vfs) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until there is room for another change.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps the changes from being made.
+    pub(in crate::vfs) fn wait_for_room(&self, cancel: &Cancel) -> Result<(), Errno> {
+        if self.len() < MOST_CHANGES {
+            return Ok(());
+        }
+        self.wait_until(cancel, |state| state.log.len() < MOST_CHANGES)
+    }
+
+    /// Records `change`, and shows `views`. It stands in the order of its own domains and of
+    /// `domains`.
+    ///
+    /// # Errors
+    /// It cannot be recorded, so it must be made now.
+    pub(in crate::vfs) fn record(
+        &self,
+        root: &RemotePath,
+        change: NameChange,
+        domains: BTreeSet<Domain>,
+        views: Vec<NameView>,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        let record = self.journal.record_change(&change)?;
+        self.add(&mut state, root, change, record, domains);
+        for (path, known) in views {
+            self.show(&state, &path, known);
+        }
+        self.note(&state);
+        Ok(())
+    }
+
+    /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
+    /// behind all changes so far. `record` records it in the journal of the contents.
+    ///
+    /// # Errors
+    /// It cannot be recorded. The contents are stored out of the order then.
+    pub(in crate::vfs) fn record_store(
+        &self,
+        root: &RemotePath,
+        ino: Ino,
+        path: &RemotePath,
+        base: NameBase,
+        record: impl FnOnce(&NameChange) -> io::Result<RecordedChange>,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        let change = NameChange {
+            action: NameAction::Store { id: ino.0 },
+            path: path.clone(),
+            base,
+        };
+        let recorded = record(&change)?;
+        let before = state.log.take_store(ino.0, path);
+        let domains = before.as_ref().map(|it| it.domains.clone());
+        self.add(&mut state, root, change, recorded, domains.unwrap_or_default());
+        if let Some(before) = before {
+            RecordedChange::end(&before.records);
+        }
+        self.note(&state);
+        Ok(())
+    }
+
+    /// Removes the store of `ino` to `path`, which is not needed any more or was made, unless it is
+    /// under way. Returns its domains.
+    pub(in crate::vfs) fn forget_store(&self, ino: Ino, path: &RemotePath) -> BTreeSet<Domain> {
+        if self.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut state = self.lock();
+        let Some(entry) = state.log.take_store(ino.0, path) else {
+            return BTreeSet::new();
+        };
+        RecordedChange::end(&entry.records);
+        self.note(&state);
+        entry.domains
+    }
+
+    /// Puts the store of `ino` to `path` into the order of `domains`, too.
+    pub(in crate::vfs) fn add_domains(&self, ino: Ino, path: &RemotePath, domains: BTreeSet<Domain>) {
+        let mut state = self.lock();
+        if let Some(place) = state.log.store_at(ino.0, path) {
+            state.log.add_domains(place, domains);
+        }
+    }
+
+    /// Whether nothing can be uploaded to `path` yet, because the directory is not there.
+    pub(in crate::vfs) fn is_held(&self, path: &RemotePath) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let state = self.lock();
+        state.phase != NamesPhase::Stopped && state.log.is_held(path)
+    }
+
+    /// Whether `directory`, or one above it, is not made yet.
+    pub(in crate::vfs) fn is_unmade(&self, directory: &RemotePath) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let state = self.lock();
+        let mut at = Some(directory.clone());
+        while let Some(path) = at {
+            let last = state.log.last_at(&path);
+            if last.is_some_and(|it| {
+                matches!(it.change.action, NameAction::MakeDirectory { .. })
+            }) {
+                return true;
+            }
+            at = path.parent();
+        }
+        false
+    }
+
+    /// Waits until the store of `ino` to `path` may give the contents their name, and begins it.
+    /// With `is_urgent`, it overtakes what it does not depend on. Returns false if `is_over`
+    /// returned true, or nothing is sent any more.
+    pub(in crate::vfs) fn begin_store(
+        &self,
+        ino: Ino,
+        path: &RemotePath,
+        is_urgent: bool,
+        is_over: &mut dyn FnMut(Duration) -> bool,
+    ) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let began = Instant::now();
+        let mut state = self.lock();
+        loop {
+            let Some(place) = state.log.store_at(ino.0, path) else {
+                return true;
+            };
+            let overtakes = is_urgent || state.urgent.contains(&place);
+            if state.log.may_store(place, overtakes) {
+                state.log.set_step(place, Step::Begun);
+                return true;
+            }
+            if state.phase == NamesPhase::Stopped {
+                return false;
+            }
+            drop(state);
+            if is_over(began.elapsed()) {
+                return false;
+            }
+            state = self.wait(self.lock(), Some(LOOK_UP));
+        }
+    }
+
+    /// Whether the store of `ino` to `path` may give the contents their name.
+    pub(in crate::vfs) fn is_turn(&self, ino: Ino, path: &RemotePath) -> bool {
+        let state = self.lock();
+        let place = state.log.store_at(ino.0, path);
+        place.is_none_or(|it| state.log.may_store(it, state.urgent.contains(&it)))
+    }
+
+    /// Begins the store of `ino` to `path` if it is its turn. Returns whether it is.
+    pub(in crate::vfs) fn try_begin_store(&self, ino: Ino, path: &RemotePath) -> bool {
+        self.begin_store(ino, path, false, &mut |_| true)
+    }
+
+    /// Records that the store of `ino` to `path` was not made. It will be tried again.
+    pub(in crate::vfs) fn store_undone(&self, ino: Ino, path: &RemotePath) {
+        if self.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(place) = state.log.store_at(ino.0, path)
+            && state.log.get(place).is_some_and(|it| it.step == Step::Begun)
+        {
+            state.log.set_step(place, Step::Waiting);
+        }
+        self.note(&state);
+    }
+
+    /// Records that the store of `ino` to `path` was made.
+    pub(in crate::vfs) fn store_done(&self, ino: Ino, path: &RemotePath) {
+        if self.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(place) = state.log.store_at(ino.0, path)
+            && let Some(entry) = state.log.remove(place)
+        {
+            RecordedChange::end(&entry.records);
+        }
+        self.note(&state);
+    }
+
+    /// Records a failure that may be temporary.
+    pub(in crate::vfs) fn note_trouble(&self, errno: Errno) {
+        let mut state = self.lock();
+        state.troubles += 1;
+        state.trouble = errno;
+        self.note(&state);
+    }
+
+    /// Returns the errno of a change of `path` that was not made; only once.
+    pub(in crate::vfs) fn take_failure(&self, path: &RemotePath) -> Option<Errno> {
+        self.take_failure_of(|failed| failed == path)
+    }
+
+    /// Returns the errno of the first change below `directory` that was not made; only once.
+    pub(in crate::vfs) fn take_failure_below(&self, directory: &RemotePath) -> Option<Errno> {
+        self.take_failure_of(|failed| failed.below(directory).is_some())
+    }
+
+    fn take_failure_of(&self, is_it: impl Fn(&RemotePath) -> bool) -> Option<Errno> {
+        let mut state = self.lock();
+        let failures = state.failures.iter_mut();
+        let mut found = None;
+        for failure in failures.filter(|it| !it.is_reported && is_it(&it.path)) {
+            found = found.or(Some(failure.errno));
+            failure.is_reported = true;
+        }
+        found
+    }
+
+    /// Returns the changes below `directory` that were not made and not reported; only once.
+    pub(in crate::vfs) fn failures_below(&self, directory: &RemotePath) -> Vec<NameFailure> {
+        let mut state = self.lock();
+        let failures = state.failures.iter_mut();
+        let failures = failures.filter(|it| !it.is_reported && it.path.below(directory).is_some());
+        let report = |failure: &mut NameFailure| {
+            failure.is_reported = true;
+            failure.clone()
+        };
+        failures.map(report).collect()
+    }
+
+    /// Returns the changes that were not made, the oldest first.
+    pub(in crate::vfs) fn failures(&self) -> Vec<NameFailure> {
+        self.lock().failures.clone()
+    }
+
+    /// Returns the places of the changes that concern `path`, and the inodes whose stores are among
+    /// them. With `in_order`, these are all changes in the domains of `path`.
+    pub(in crate::vfs) fn places(
+        &self,
+        path: &RemotePath,
+        in_order: bool,
+    ) -> (BTreeSet<u64>, Vec<Ino>) {
+        if self.is_empty() {
+            return (BTreeSet::new(), Vec::new());
+        }
+        let state = self.lock();
+        let mut places = state.log.closure(path);
+        if in_order {
+            places.extend(state.log.in_domains_of(path));
+        }
+        let stores = places.iter().filter_map(|place| {
+            match state.log.get(*place)?.change.action {
+                NameAction::Store { id } => Some(Ino(id)),
+                _ => None,
+            }
+        });
+        let stores = stores.collect();
+        (places, stores)
+    }
+
+    /// Waits until the changes at `places` were made, refused or parked. With `overtake`, they
+    /// overtake what they do not depend on.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps them from being made.
+    pub(in crate::vfs) fn settle(
+        &self,
+        places: &BTreeSet<u64>,
+        overtake: bool,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut state = self.lock();
+            for place in places {
+                state.log.await_change(*place);
+            }
+            if overtake {
+                state.urgent.extend(places);
+            }
+            state.due = Instant::now();
+            state.retry_at = None;
+            self.changed.notify_all();
+        }
+        let settled = self.wait_until(cancel, |state| {
+            let is_open = |place: &u64| {
+                let entry = state.log.get(*place);
+                entry.is_some_and(|it| it.step != Step::Parked)
+            };
+            !places.iter().any(is_open)
+        });
+        if overtake {
+            self.lock().urgent.retain(|place| !places.contains(place));
+        }
+        settled
+    }
+
+    /// Lets the changes at `places` be sent without a delay. Returns the number of failures that may
+    /// be temporary so far.
+    pub(in crate::vfs) fn hurry(&self, places: &BTreeSet<u64>) -> u64 {
+        let mut state = self.lock();
+        for place in places {
+            state.log.await_change(*place);
+        }
+        state.due = Instant::now();
+        state.retry_at = None;
+        self.changed.notify_all();
+        state.troubles
+    }
+
+    /// Returns how many of the changes at `places` wait, other than stores; none if there was a
+    /// failure since [`Self::hurry`] returned `troubles`.
+    pub(in crate::vfs) fn open_among(&self, places: &BTreeSet<u64>, troubles: u64) -> usize {
+        let state = self.lock();
+        if state.troubles != troubles || state.phase == NamesPhase::Stopped {
+            return 0;
+        }
+        let is_open = |place: &&u64| {
+            state.log.get(**place).is_some_and(|entry| {
+                entry.step != Step::Parked
+                    && !matches!(entry.change.action, NameAction::Store { .. })
+            })
+        };
+        places.iter().filter(is_open).count()
+    }
+
+    /// Lets what the server refused and exists nowhere else be tried again.
+    pub(in crate::vfs) fn unpark(&self) {
+        if !self.is_empty() {
+            self.lock().log.unpark();
+            self.changed.notify_all();
+        }
+    }
+
+    /// Sends everything at the end of the mount, with a few attempts at most.
+    pub(in crate::vfs) fn end(&self) {
+        let mut state = self.lock();
+        if state.phase == NamesPhase::Running {
+            state.phase = NamesPhase::Draining;
+        }
+        state.log.unpark();
+        state.retry_at = None;
+        state.tries = 0;
+        self.changed.notify_all();
+    }
+
+    /// Returns after [`Self::end`] when nothing is left to try. Nothing is sent from then on.
+    pub(in crate::vfs) fn drain(&self) {
+        let is_done = |state: &State| {
+            let mut entries = state.log.iter();
+            let is_own = |entry: &LogEntry<RecordedChange>| {
+                entry.step != Step::Parked
+                    && !matches!(entry.change.action, NameAction::Store { .. })
+            };
+            !entries.any(|(_, entry)| is_own(entry)) || state.phase == NamesPhase::Stopped
+        };
+        let mut state = self.lock();
+        while self.is_on() && !is_done(&state) {
+            state = self.wait(state, None);
+        }
+        state.phase = NamesPhase::Stopped;
+        self.changed.notify_all();
+        drop(state);
+        if let Err(error) = self.journal.sync() {
+            ::log::warn!("cannot write the journal to the disk: {error}");
+        }
+    }
+
+    fn wait_until(&self, cancel: &Cancel, is_done: impl Fn(&State) -> bool) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let troubles = state.troubles;
+        loop {
+            if is_done(&state) {
+                return Ok(());
+            }
+            if cancel.is_cancelled() {
+                return Err(Errno::INTR);
+            }
+            if state.troubles != troubles {
+                return Err(state.trouble);
+            }
+            if state.phase == NamesPhase::Stopped {
+                return Err(Errno::IO);
+            }
+            // A cancelled program is noticed soon.
+            state = self.wait(state, Some(LOOK_UP));
+        }
+    }
+
+    fn add(
+        &self,
+        state: &mut State,
+        root: &RemotePath,
+        change: NameChange,
+        record: RecordedChange,
+        domains: BTreeSet<Domain>,
+    ) {
+        state.log.set_root(root);
+        let effects = state.log.append(NewChange {
+            change,
+            records: vec![record],
+            domains,
+            needs_look: false,
+        });
+        self.carry_out(state, effects);
+        let now = Instant::now();
+        state.due = now + DEBOUNCE;
+        state.unsynced.get_or_insert(now);
+    }
+
+    fn carry_out(&self, state: &State, effects: Vec<Effect<RecordedChange>>) {
+        for effect in effects {
+            match effect {
+                Effect::Ended(records) => RecordedChange::end(&records),
+                Effect::Unknown(path) => self.reveal(state, &path),
+            }
+        }
+    }
+
+    /// Shows what programs see of `path` until the server has it.
+    fn show(&self, state: &State, path: &RemotePath, known: Option<Attributes>) {
+        if let Some(directory) = path.parent()
+            && state.log.last_at(path).is_some()
+        {
+            self.cache.pin(&directory, path.name(), known);
+        }
+    }
+
+    /// Lets the server say what is at `path`, unless a change of it waits.
+    fn reveal(&self, state: &State, path: &RemotePath) {
+        if let Some(directory) = path.parent()
+            && state.log.last_at(path).is_none()
+        {
+            self.cache.unpin(&directory, path.name());
+            self.cache.invalidate(&directory, path.name());
+        }
+    }
+
+    /// Records a new number of changes, and wakes all who wait.
+    fn note(&self, state: &State) {
+        self.count.store(state.log.len(), Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        patience: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match patience {
+            None => {
+                let waited = self.changed.wait(state);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(patience) => {
+                let waited = self.changed.wait_timeout(state, patience);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is made under one lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
