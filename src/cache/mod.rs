@@ -400,7 +400,10 @@ impl<E: Clone> Cache<E> {
         let mut known = Directory::listed(Arc::clone(&snapshot));
         let mut state = self.state();
         let Some(changes) = flight.changes() else {
-            return snapshot;
+            state.add_pins(directory, &mut known, now);
+            drop(state);
+            let current = known.current_or_stale();
+            return current.map_or(snapshot, |current| current.merged());
         };
         for (name, change) in changes {
             // The merge below includes all of them.

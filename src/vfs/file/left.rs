@@ -112,7 +112,7 @@ impl OpenFile {
     }
 
     /// Records that the server could not be asked when the contents were to be uploaded.
-    pub(super) fn set_offline(&self) {
+    pub(in crate::vfs) fn set_offline(&self) {
         let mut state = self.state();
         if matches!(state.origin, ClosedBy::ThisMount) {
             state.origin = ClosedBy::Offline;
@@ -129,6 +129,11 @@ impl OpenFile {
             ClosedBy::Offline => Some(Unchecked::Offline),
             ClosedBy::KilledMount(..) | ClosedBy::ThisMount => None,
         }
+    }
+
+    /// Whether the server may have another file of this name than this mount knows.
+    pub(in crate::vfs) fn is_unconfirmed(&self) -> bool {
+        self.sealed().is_some_and(|sealed| self.is_unchecked(&sealed))
     }
 
     /// Whether the server's file must be compared before `spooled` is uploaded.

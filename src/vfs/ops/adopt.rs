@@ -36,7 +36,7 @@ impl Vfs {
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         let open = || OpenFile::left(&self.services, ino, spool, pending, place);
         let file = self.inodes.share_open_file(ino, |_| false, open)?;
-        self.store_later(&Arc::clone(&file));
+        self.queue_store(&Arc::clone(&file));
         // The queue holds the file, and the file its directories.
         self.inodes.forget(ino, 1);
         for ancestor in ancestors.iter().skip(1) {

@@ -1,7 +1,6 @@
 //! Changes of names in the background (`-o writeback=names`): what is recorded and shown now, and
 //! sent later. What is not done in the background waits for the changes that it depends on.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cache::{Answer, Attributes};
@@ -15,7 +14,7 @@ use crate::vfs::attr::made_now;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::names::{Domain, NameView};
+use crate::vfs::write::names::{Inherited, NameView};
 
 /// Whether a change is made in the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,17 +146,18 @@ impl Vfs {
                 Some(Version::from(&known.value))
             }
         };
-        let domains = match &open {
-            Some(file) => self.names.forget_store(file.ino(), path),
-            None => BTreeSet::new(),
-        };
+        let mut inherited = Inherited::default();
+        if let Some(file) = &open {
+            inherited = self.names.forget_store(file.ino(), path);
+            inherited.needs_look |= file.is_unconfirmed();
+        }
         if let Some(base) = base {
             let change = NameChange {
                 action: NameAction::Unlink,
                 path: path.clone(),
                 base: NameBase::File(base),
             };
-            if !self.record_change(change, domains, vec![(path.clone(), None)])? {
+            if !self.record_change(change, inherited, vec![(path.clone(), None)])? {
                 return Ok(When::Now);
             }
         }
@@ -210,7 +210,7 @@ impl Vfs {
             path: path.clone(),
             base: NameBase::Directory,
         };
-        if !self.record_change(change, BTreeSet::new(), vec![(path.clone(), None)])? {
+        if !self.record_change(change, Inherited::default(), vec![(path.clone(), None)])? {
             return Ok(When::Now);
         }
         self.on_removed(directory, name, path);
@@ -243,7 +243,7 @@ impl Vfs {
             base: NameBase::Absent,
         };
         let views = vec![(path.clone(), Some(attributes.clone()))];
-        let is_recorded = self.record_change(change, BTreeSet::new(), views)?;
+        let is_recorded = self.record_change(change, Inherited::default(), views)?;
         Ok(is_recorded.then_some(attributes))
     }
 
@@ -264,12 +264,16 @@ impl Vfs {
         {
             return Ok(When::Now);
         }
-        let (base, domains) = match replaced {
+        let (base, inherited) = match replaced {
             (_, Some(file)) if file.needs_server() || file.is_copied() || file.is_hidden() => {
                 return Ok(When::Now);
             }
-            (_, Some(file)) => (file.base(), self.names.forget_store(file.ino(), to)),
-            (there, None) => (there.map(Version::from), BTreeSet::new()),
+            (_, Some(file)) => {
+                let mut inherited = self.names.forget_store(file.ino(), to);
+                inherited.needs_look |= file.is_unconfirmed();
+                (file.base(), inherited)
+            }
+            (there, None) => (there.map(Version::from), Inherited::default()),
         };
         let change = NameChange {
             action: NameAction::Rename {
@@ -280,7 +284,7 @@ impl Vfs {
             base: NameBase::File(Version::from(moved)),
         };
         let views = vec![(from.clone(), None), (to.clone(), Some(moved.clone()))];
-        let is_recorded = self.record_change(change, domains, views)?;
+        let is_recorded = self.record_change(change, inherited, views)?;
         Ok(if is_recorded { When::Later } else { When::Now })
     }
 
@@ -324,7 +328,7 @@ impl Vfs {
             },
         };
         let views = vec![(path, Some(attributes))];
-        let is_recorded = self.record_change(change, BTreeSet::new(), views)?;
+        let is_recorded = self.record_change(change, Inherited::default(), views)?;
         Ok(if is_recorded { When::Later } else { When::Now })
     }
 
@@ -348,13 +352,13 @@ impl Vfs {
         }
     }
 
-    /// Moves the store of `file`, at or below the first path, below the second. It stands in the
-    /// order of `domains`, too.
+    /// Moves the store of `file`, at or below the first path, below the second. It has what it
+    /// `inherited`.
     pub(super) fn move_store(
         &self,
         file: &Arc<OpenFile>,
         (from, to): (&RemotePath, &RemotePath),
-        domains: Option<BTreeSet<Domain>>,
+        inherited: Option<Inherited>,
     ) {
         if !self.options.names && self.names.is_empty() {
             return;
@@ -362,13 +366,13 @@ impl Vfs {
         let Ok(path) = self.inodes.path(file.ino()) else {
             return;
         };
-        let mut domains = domains.unwrap_or_default();
+        let mut inherited = inherited.unwrap_or_default();
         if let Some(before) = path.rebased(to, from) {
-            domains.extend(self.names.forget_store(file.ino(), &before));
+            inherited.merge(self.names.forget_store(file.ino(), &before));
         }
         if file.has_sealed() {
             self.record_store(file);
-            self.names.add_domains(file.ino(), &path, domains);
+            self.names.inherit(file.ino(), &path, inherited);
         }
     }
 
@@ -383,12 +387,12 @@ impl Vfs {
     fn record_change(
         &self,
         change: NameChange,
-        domains: BTreeSet<Domain>,
+        inherited: Inherited,
         views: Vec<NameView>,
     ) -> Result<bool, Errno> {
         let root = self.inodes.path(Ino::ROOT)?;
         let paths: Vec<_> = change.paths().cloned().collect();
-        let recorded = self.names.record(&root, change, domains, views);
+        let recorded = self.names.record(&root, change, inherited, views);
         if let Err(error) = &recorded {
             log::warn!("cannot record a change, so it is made now: {error}");
         }

@@ -211,9 +211,16 @@ impl Vfs {
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
-        let domains = replaced_file
+        let inherited = replaced_file
             .as_ref()
             .map(|file| self.names.forget_store(file.ino(), &to.path));
+        if self.options.names
+            && let Some(file) = &moved_file
+            && replaced_file.as_ref().is_some_and(|it| it.is_unconfirmed())
+        {
+            // It replaces what the server has only if that is what programs saw.
+            file.set_offline();
+        }
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
@@ -223,7 +230,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
             file.record_new_path(pass);
-            self.move_store(file, (&from.path, &to.path), domains.clone());
+            self.move_store(file, (&from.path, &to.path), inherited.clone());
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {

@@ -132,6 +132,7 @@ fn take_over(
     let root = vfs.inodes.root();
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
+    vfs.names.set_loading(!changes.is_empty());
     let mut outside = Vec::new();
     let mut shown = BTreeMap::new();
     for file in waiting {
@@ -153,7 +154,7 @@ fn take_over(
         };
         match ino {
             Some(ino) => {
-                shown.insert(file.number, ino.0);
+                shown.insert(file.number, (ino, target.clone()));
             }
             None => store(&journal, &remote, place, &file, claims),
         }
@@ -161,9 +162,9 @@ fn take_over(
     if let Some(root) = root.filter(|_| !changes.is_empty()) {
         let count = changes.len();
         log::info!("{count} changes of names, made before ftpfs was killed, are being made");
-        let inode_of = |number| shown.get(&number).copied();
-        vfs.names.take_over(&root, &journal, changes, inode_of);
+        vfs.names.take_over(&root, &journal, changes, &shown);
     }
+    vfs.names.set_loading(false);
     for path in &in_place {
         if claims.versions.contains_key(path) {
             if claims.stored.contains(path) {

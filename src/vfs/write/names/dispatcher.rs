@@ -44,6 +44,8 @@ enum NamesNext {
 #[derive(Debug)]
 enum ChangeResult {
     Done,
+    /// The server does not set the attribute.
+    Unset,
     /// It was not made, and will be sent again.
     Undone,
     /// It will not be made.
@@ -259,7 +261,17 @@ impl Vfs {
                     let is_behind = undone.iter().any(|it| related(it, &entry.change));
                     self.after_silence(&remote, &entry.change, is_behind)
                 }
-                (None, Some(BatchAnswer::Refused) | None) => self.make_alone(&remote, &entry.change),
+                // A server may refuse a rename and make it.
+                (None, Some(BatchAnswer::Refused))
+                    if matches!(entry.change.action, NameAction::Rename { .. })
+                        && judge(&entry.change, |path| look(&remote, path))
+                            .is_ok_and(|verdict| verdict == ChangeVerdict::Done) =>
+                {
+                    ChangeResult::Done
+                }
+                (None, Some(BatchAnswer::Refused) | None) => {
+                    self.make_alone(&remote, &entry.change)
+                }
             };
             if let ChangeResult::Undone = result {
                 undone.push(&entry.change);
@@ -294,6 +306,10 @@ impl Vfs {
                 self.names.pause(&error);
                 ChangeResult::Undone
             }
+            Err(error) if matches!(change.action, NameAction::SetAttributes { .. }) => {
+                ::log::warn!(path = error.path, reply = error.reply; "{error}");
+                ChangeResult::Unset
+            }
             Err(error) => ChangeResult::Refused(error),
         }
     }
@@ -307,6 +323,13 @@ impl Vfs {
                 ChangeResult::Done => {
                     has_made_one = true;
                     self.name_done(*place);
+                }
+                ChangeResult::Unset => {
+                    self.name_done(*place);
+                    let path = &entry.change.path;
+                    if let Some(directory) = path.parent() {
+                        self.invalidate(&directory, path.name());
+                    }
                 }
                 ChangeResult::Undone => {
                     RecordedChange::undo(&entry.records);

@@ -20,7 +20,7 @@ use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
 
 /// A top-level name of the mount, or nothing for what is directly in its root.
-pub(in crate::vfs) type Domain = Box<[u8]>;
+pub(super) type Domain = Box<[u8]>;
 
 /// All changes that are not made yet, by their place in the order.
 #[derive(Debug)]
@@ -253,11 +253,13 @@ impl<R: Clone> NamesLog<R> {
         while let Some(directory) = above {
             if self.by_path.contains_key(directory.as_bytes()) {
                 let places = self.by_path.get(directory.as_bytes());
-                let attributes = |place: &u64| {
-                    let action = self.entries.get(place).map(|it| &it.change.action);
-                    matches!(action, Some(NameAction::SetAttributes { .. }))
+                let is_in_the_way = |place: &u64| {
+                    self.entries.get(place).is_some_and(|entry| {
+                        entry.step != Step::Parked
+                            && !matches!(entry.change.action, NameAction::SetAttributes { .. })
+                    })
                 };
-                if places.is_some_and(|places| !places.iter().all(attributes)) {
+                if places.is_some_and(|places| places.iter().any(is_in_the_way)) {
                     return true;
                 }
             }
@@ -288,10 +290,12 @@ impl<R: Clone> NamesLog<R> {
         }
     }
 
-    /// Puts the change at `place` into the order of `domains`, too.
-    pub(super) fn add_domains(&mut self, place: u64, domains: BTreeSet<Domain>) {
+    /// Puts the change at `place` into the order of `domains`, too, and lets it be compared with the
+    /// server if that is needed.
+    pub(super) fn inherit(&mut self, place: u64, domains: BTreeSet<Domain>, needs_look: bool) {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.domains.extend(domains);
+            entry.needs_look |= needs_look;
             let step = entry.step;
             self.set_step(place, step);
         }
@@ -474,13 +478,18 @@ impl<R: Clone> NamesLog<R> {
         })
     }
 
-    /// Returns the places of the changes before `place` that are related to it.
+    /// Returns the places of the changes before `place` that are related to it, without those that
+    /// are parked.
     fn related_before(&self, place: u64) -> BTreeSet<u64> {
         let Some(entry) = self.entries.get(&place) else {
             return BTreeSet::new();
         };
         let places = entry.change.paths().map(|path| self.places_about(path));
-        places.flatten().filter(|it| *it < place).collect()
+        let is_open = |it: &u64| {
+            let entry = self.entries.get(it);
+            *it < place && entry.is_some_and(|entry| entry.step != Step::Parked)
+        };
+        places.flatten().filter(is_open).collect()
     }
 
     /// Returns the places of the changes at `path`, above it and below it.

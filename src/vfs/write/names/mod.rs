@@ -41,8 +41,7 @@ use crate::journal::{Journal, NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
-pub(in crate::vfs) use log::Domain;
-use log::{Effect, LogEntry, NamesLog, NewChange, Step};
+use log::{Domain, Effect, LogEntry, NamesLog, NewChange, Step};
 use rules::Rules;
 
 /// Maximum number of changes that wait. Further ones wait for room.
@@ -68,6 +67,8 @@ pub(in crate::vfs) struct Names {
     count: AtomicUsize,
     /// Whether there is a dispatcher.
     is_on: AtomicBool,
+    /// Whether the changes of a killed mount are being read, so that no store may begin.
+    is_loading: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,31 @@ pub(in crate::vfs) struct NameFailure {
     is_reported: bool,
 }
 
+/// What a change takes over from the one that it replaces.
+#[derive(Debug, Clone, Default)]
+pub(in crate::vfs) struct Inherited {
+    domains: BTreeSet<Domain>,
+    /// Whether the server may have something else than programs saw.
+    pub(in crate::vfs) needs_look: bool,
+}
+
+impl From<&LogEntry<RecordedChange>> for Inherited {
+    fn from(entry: &LogEntry<RecordedChange>) -> Self {
+        Self {
+            domains: entry.domains.clone(),
+            needs_look: entry.needs_look,
+        }
+    }
+}
+
+impl Inherited {
+    /// Adds what another change leaves.
+    pub(in crate::vfs) fn merge(&mut self, other: Self) {
+        self.domains.extend(other.domains);
+        self.needs_look |= other.needs_look;
+    }
+}
+
 /// What programs see of a name after a change: its attributes, or nothing.
 pub(in crate::vfs) type NameView = (RemotePath, Option<Attributes>);
 
@@ -139,6 +165,7 @@ impl Names {
             changed: Condvar::new(),
             count: AtomicUsize::new(0),
             is_on: AtomicBool::new(false),
+            is_loading: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +177,15 @@ impl Names {
     /// Number of changes that wait, including stores.
     pub(in crate::vfs) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Number of stores among them.
+    pub(in crate::vfs) fn stores(&self) -> usize {
+        let state = self.lock();
+        let is_store = |entry: &LogEntry<RecordedChange>| {
+            matches!(entry.change.action, NameAction::Store { .. })
+        };
+        state.log.iter().filter(|(_, entry)| is_store(entry)).count()
     }
 
     /// Whether no change waits.
@@ -168,8 +204,7 @@ impl Names {
         self.wait_until(cancel, |state| state.log.len() < MOST_CHANGES)
     }
 
-    /// Records `change`, and shows `views`. It stands in the order of its own domains and of
-    /// `domains`.
+    /// Records `change`, and shows `views`. What it replaces was `inherited`.
     ///
     /// # Errors
     /// It cannot be recorded, so it must be made now.
@@ -177,12 +212,12 @@ impl Names {
         &self,
         root: &RemotePath,
         change: NameChange,
-        domains: BTreeSet<Domain>,
+        inherited: Inherited,
         views: Vec<NameView>,
     ) -> io::Result<()> {
         let mut state = self.lock();
         let record = self.journal.record_change(&change)?;
-        self.add(&mut state, root, change, record, domains);
+        self.add(&mut state, root, change, record, inherited);
         for (path, known) in views {
             self.show(&state, &path, known);
         }
@@ -211,8 +246,8 @@ impl Names {
         };
         let recorded = record(&change)?;
         let before = state.log.take_store(ino.0, path);
-        let domains = before.as_ref().map(|it| it.domains.clone());
-        self.add(&mut state, root, change, recorded, domains.unwrap_or_default());
+        let inherited = before.as_ref().map(Inherited::from).unwrap_or_default();
+        self.add(&mut state, root, change, recorded, inherited);
         if let Some(before) = before {
             RecordedChange::end(&before.records);
         }
@@ -221,30 +256,33 @@ impl Names {
     }
 
     /// Removes the store of `ino` to `path`, which is not needed any more or was made, unless it is
-    /// under way. Returns its domains.
-    pub(in crate::vfs) fn forget_store(&self, ino: Ino, path: &RemotePath) -> BTreeSet<Domain> {
+    /// under way. Returns what its successor inherits.
+    pub(in crate::vfs) fn forget_store(&self, ino: Ino, path: &RemotePath) -> Inherited {
         if self.is_empty() {
-            return BTreeSet::new();
+            return Inherited::default();
         }
         let mut state = self.lock();
         let Some(entry) = state.log.take_store(ino.0, path) else {
-            return BTreeSet::new();
+            return Inherited::default();
         };
         RecordedChange::end(&entry.records);
         self.note(&state);
-        entry.domains
+        Inherited::from(&entry)
     }
 
-    /// Puts the store of `ino` to `path` into the order of `domains`, too.
-    pub(in crate::vfs) fn add_domains(&self, ino: Ino, path: &RemotePath, domains: BTreeSet<Domain>) {
+    /// Lets the store of `ino` to `path` have what it `inherited`.
+    pub(in crate::vfs) fn inherit(&self, ino: Ino, path: &RemotePath, inherited: Inherited) {
         let mut state = self.lock();
         if let Some(place) = state.log.store_at(ino.0, path) {
-            state.log.add_domains(place, domains);
+            state.log.inherit(place, inherited.domains, inherited.needs_look);
         }
     }
 
     /// Whether nothing can be uploaded to `path` yet, because the directory is not there.
     pub(in crate::vfs) fn is_held(&self, path: &RemotePath) -> bool {
+        if self.is_loading.load(Ordering::Relaxed) {
+            return true;
+        }
         if self.is_empty() {
             return false;
         }
@@ -554,14 +592,14 @@ impl Names {
         root: &RemotePath,
         change: NameChange,
         record: RecordedChange,
-        domains: BTreeSet<Domain>,
+        inherited: Inherited,
     ) {
         state.log.set_root(root);
         let effects = state.log.append(NewChange {
             change,
             records: vec![record],
-            domains,
-            needs_look: false,
+            domains: inherited.domains,
+            needs_look: inherited.needs_look,
         });
         self.carry_out(state, effects);
         let now = Instant::now();

@@ -96,8 +96,9 @@ struct World {
     spool: BTreeSet<u64>,
     garbage: Vec<(usize, u64)>,
     next: u64,
-    /// The tree of the programs after each change.
-    history: Vec<(u64, Tree)>,
+    /// The tree of the programs after each change, and the lengths of the journal before and after
+    /// its records.
+    history: Vec<(usize, usize, Tree)>,
     /// Contents that a program removed or replaced.
     meant: BTreeSet<u64>,
     all: BTreeSet<u64>,
@@ -234,7 +235,7 @@ impl World {
             mode,
             log: NamesLog::new(RemotePath::root(), rules.log),
             local: server.clone(),
-            history: vec![(0, server.clone())],
+            history: vec![(0, 0, server.clone())],
             server,
             journal: Vec::new(),
             synced: 0,
@@ -324,7 +325,7 @@ impl World {
         };
         let before = self.local.clone();
         let mut after = before.clone();
-        if !apply(&mut after, &change) || self.is_begun_store(&before, &change) {
+        if !apply(&mut after, &change) || self.must_wait(&before, &change) {
             return Ok(());
         }
         self.local = after;
@@ -347,7 +348,10 @@ impl World {
                 self.refs.insert(id, reference);
             }
         }
+        let start = self.journal.len();
         self.record(change);
+        let end = self.journal.len();
+        self.history.push((start, end, self.local.clone()));
         if let NameAction::Store { .. } = written {
             self.sync();
         }
@@ -356,7 +360,6 @@ impl World {
             local.get(name) != Some(&Node::File(*id))
         });
         self.free.extend(changed.map(|(id, _)| *id));
-        self.history.push((self.next, self.local.clone()));
         if self.is_old && self.mode.has_others {
             self.rebuild()?;
         }
@@ -366,13 +369,18 @@ impl World {
         Ok(())
     }
 
-    /// Whether the change is about contents that are being given their name. Programs wait then.
-    fn is_begun_store(&self, before: &Tree, change: &NameChange) -> bool {
+    /// Whether the program has to wait: the change is about contents that are being given their
+    /// name, or moves contents that replace what the server has.
+    fn must_wait(&self, before: &Tree, change: &NameChange) -> bool {
+        let moves = matches!(change.action, NameAction::Rename { .. });
         change.paths().any(|path| match before.get(&text(path)) {
             Some(Node::File(id)) => {
                 let place = self.log.store_at(*id, path);
                 let entry = place.and_then(|place| self.log.get(place));
-                entry.is_some_and(|it| it.step == Step::Begun)
+                entry.is_some_and(|it| {
+                    let is_moved = moves && *path == change.path;
+                    it.step == Step::Begun || is_moved && it.change.base != NameBase::Absent
+                })
             }
             Some(Node::Directory) | None => false,
         })
@@ -383,6 +391,7 @@ impl World {
     fn record(&mut self, change: NameChange) {
         let number = self.number();
         let mut domains = BTreeSet::new();
+        let mut needs_look = false;
         let mut ended = Vec::new();
         let mut change = change;
         // What is replaced or removed need not be stored.
@@ -402,6 +411,7 @@ impl World {
             && let Some(old) = self.log.take_store(id, &target)
         {
             domains.extend(old.domains);
+            needs_look |= old.needs_look;
             new_base = Some(old.change.base);
             ended.push((old.records, old.change.clone()));
         }
@@ -410,7 +420,6 @@ impl World {
             _ => None,
         };
         let moved = moved.and_then(|id| self.log.take_store(id, &change.path));
-        let was_on_server = moved.as_ref().is_some_and(|old| old.change.base != NameBase::Absent);
         if let Some(base) = new_base {
             match &mut change.action {
                 NameAction::Rename { replaced, .. } => *replaced = base,
@@ -418,8 +427,8 @@ impl World {
             }
         }
         if let Some(old) = moved {
-            // The old file stays below the old name until it is removed.
-            domains.extend(old.domains.clone());
+            domains.extend(old.domains);
+            needs_look |= old.needs_look;
             let NameAction::Rename { replaced, .. } = change.action else {
                 unreachable!()
             };
@@ -428,34 +437,30 @@ impl World {
                 path: target,
                 base: replaced,
             };
-            self.put(number, store, domains.clone());
+            self.put(number, store, (domains, needs_look));
             self.journal.push(Noted::Ended(old.records));
-            if was_on_server {
-                let number = self.number();
-                let unlink = NameChange {
-                    action: NameAction::Unlink,
-                    path: old.change.path.clone(),
-                    base: old.change.base,
-                };
-                self.put(number, unlink, domains);
-            }
         } else if change.action == NameAction::Unlink && change.base == NameBase::Absent {
             // It was never there.
         } else {
-            self.put(number, change, domains);
+            self.put(number, change, (domains, needs_look));
         }
         for (records, change) in ended {
             self.end(records, &change);
         }
     }
 
-    fn put(&mut self, number: u64, change: NameChange, domains: BTreeSet<Box<[u8]>>) {
+    fn put(
+        &mut self,
+        number: u64,
+        change: NameChange,
+        (domains, needs_look): (BTreeSet<Box<[u8]>>, bool),
+    ) {
         self.journal.push(Noted::Change(number, change.clone()));
         let effects = self.log.append(NewChange {
             change,
             records: vec![number],
             domains,
-            needs_look: false,
+            needs_look,
         });
         self.carry_out(effects);
     }
@@ -688,7 +693,12 @@ impl World {
         self.garbage.clear();
         if self.mode.cuts_power {
             let left = self.synced + self.random.below(self.journal.len() - self.synced + 1);
+            // The records of a change that are not all there are those of a call that did not
+            // return.
+            let is_inside = |(start, end, _): &&(usize, usize, Tree)| *start < left && left < *end;
+            let left = self.history.iter().find(is_inside).map_or(left, |it| it.0);
             self.journal.truncate(left);
+            self.history.retain(|(_, end, _)| *end <= left);
         }
         if self.mode.has_others {
             for _ in 0..self.random.below(4) {
@@ -717,7 +727,6 @@ impl World {
             if last < self.floor {
                 return Err("a record that was on the disk is gone".to_owned());
             }
-            self.history.retain(|(at, _)| *at <= last);
         }
         self.is_old = true;
         self.log = NamesLog::new(RemotePath::root(), self.rules.log);
@@ -825,7 +834,7 @@ impl World {
         if self.log.len() > 0 {
             return Err(format!("it never ends: {:?}", self.log));
         }
-        let expected = &self.history.last().unwrap().1;
+        let expected = &self.history.last().unwrap().2;
         if is_alone && self.server != *expected {
             return Err(format!("{:?} is not {expected:?}", self.server));
         }

@@ -74,11 +74,8 @@ fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> bool {
 impl Vfs {
     /// Whether `ino` cannot be uploaded yet.
     fn is_held(&self, ino: Ino) -> bool {
-        !self.names.is_empty()
-            && self
-                .inodes
-                .path(ino)
-                .is_ok_and(|path| self.names.is_held(&path))
+        let path = self.inodes.path(ino);
+        path.is_ok_and(|path| self.names.is_held(&path))
     }
 
     /// Whether `ino` can get its name now.
@@ -202,8 +199,14 @@ impl Vfs {
         files
     }
 
+    /// Puts `file`, which was closed, into the queue, and into the order of the changes.
     pub(in crate::vfs) fn store_later(&self, file: &Arc<OpenFile>) {
         self.record_store(file);
+        self.queue_store(file);
+    }
+
+    /// Puts `file` into the queue.
+    pub(in crate::vfs) fn queue_store(&self, file: &Arc<OpenFile>) {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
