@@ -86,7 +86,7 @@ pub use profile::{Capability, Finding, ServerProfile};
 pub use proxy::{Proxy, ProxyKind};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;
-pub use session::changes::ChangeCommand;
+pub use session::changes::{ChangeCommand, Placing, PlacingAnswer};
 pub use session::certificate::server_certificate;
 pub use session::facts::SizeAndModified;
 #[cfg(feature = "mount")]

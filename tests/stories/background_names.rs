@@ -30,11 +30,11 @@ fn local_tree() -> TempDir {
     tree
 }
 
-fn embedded(options: &[&str]) -> (TestServer, Mount) {
+/// Starts a server with what `prepare` makes, and mounts it.
+fn embedded(prepare: impl FnOnce(&TestServer)) -> (TestServer, Mount) {
     let server = TestServer::start(Kind::Embedded);
-    let options = [&["writeback=names", "dir_ttl=600"], options].concat();
-    let mount = Mount::with_options(&server, &options);
-    shell(mount.path(), "ls");
+    prepare(&server);
+    let mount = Mount::with_options(&server, &["writeback=names", "dir_ttl=600"]);
     (server, mount)
 }
 
@@ -109,7 +109,7 @@ stories! {
             std::thread::sleep(Duration::from_millis(60 * round));
             killed.kill_nine();
             let next = Mount::with_state(server, &["writeback=names"], state.path());
-            assert_eq!(lines(&shell(next.path(), "ls d; ls d/new; ls d/new/below | wc -l")), ["new", "below", "final", "three", "18"]);
+            assert_eq!(lines(&shell(next.path(), "ls d; ls d/new; ls d/new/below | wc -l")), ["18", "below", "final", "new", "three"]);
             shell(next.path(), "sync .");
             assert_eq!(names_in("d", server), ["new"]);
             assert_eq!(names_in("d/new", server), ["below", "final", "three"]);
@@ -125,11 +125,10 @@ stories! {
 
 #[test]
 fn a_tree_is_removed_in_few_flights() {
-    let (server, mount) = embedded(&[]);
-    shell(
-        server.root(),
-        "mkdir -p t/a t/b; for n in $(seq 100); do echo > t/a/$n; echo > t/b/$n; done",
-    );
+    let (server, mount) = embedded(|server| {
+        let tree = "mkdir -p t/a t/b; for n in $(seq 100); do echo > t/a/$n; echo > t/b/$n; done";
+        shell(server.root(), tree);
+    });
     shell(mount.path(), "ls -R > /dev/null");
     server.embedded().unwrap().clear_commands();
     shell(mount.path(), "rm -r t; test ! -e t; sync .");
@@ -148,24 +147,31 @@ fn mount_status(mount: &Mount) -> String {
 
 #[test]
 fn what_cancels_out_is_never_sent() {
-    let (server, mount) = embedded(&[]);
+    let (server, mount) = embedded(|_| {});
     shell(mount.path(), "mkdir d; sync .");
-    server.embedded().unwrap().clear_commands();
+    let faults = server.embedded().unwrap();
+    faults.clear_commands();
+    // What follows in the same directory waits for this file.
+    faults.faults().add(Fault::on("STOR", Misdeed::LateReply(Duration::from_secs(5))));
+    shell(mount.path(), "echo first > d/first");
+    assert!(wait_for(SOON, || count(&server, "STOR") == 1));
     shell(
         mount.path(),
-        "cd d; for n in $(seq 20); do echo > lock; mkdir dir; rm lock; rmdir dir; done; ls; cd ..; sync .",
+        "cd d; for n in 1 2 3; do echo > lock; mkdir dir; rm lock; rmdir dir; done; ls; cd ..; sync .",
     );
-    for verb in ["STOR", "DELE", "MKD", "RMD"] {
+    assert_eq!(count(&server, "STOR"), 1);
+    for verb in ["DELE", "MKD", "RMD"] {
         assert_eq!(count(&server, verb), 0, "{verb}");
     }
-    assert_eq!(names_in("d", &server), [""; 0]);
+    assert_eq!(names_in("d", &server), ["first"]);
 }
 
 #[test]
 fn a_refused_removal_is_taken_back_and_reported_once() {
-    let (server, mount) = embedded(&[]);
-    server.write("d/kept", "content");
-    server.write("d/gone", "content");
+    let (server, mount) = embedded(|server| {
+        server.write("d/kept", "content");
+        server.write("d/gone", "content");
+    });
     let text = "no way".to_owned();
     let refuse = Fault::on("DELE", Misdeed::Refuse { code: 550, text });
     let faults = server.embedded().unwrap();
@@ -183,8 +189,9 @@ fn a_refused_removal_is_taken_back_and_reported_once() {
 
 #[test]
 fn nothing_is_destroyed_on_the_strength_of_a_store_that_failed() {
-    let (server, mount) = embedded(&[]);
-    server.write("d/old", "content");
+    let (server, mount) = embedded(|server| {
+        server.write("d/old", "content");
+    });
     let full = Misdeed::BreakData { after: 0, code: 552 };
     let faults = server.embedded().unwrap();
     faults.faults().add(Fault::on("STOR", full).always());

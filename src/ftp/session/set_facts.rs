@@ -153,7 +153,13 @@ impl Session {
         Err(refused)
     }
 
-    fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
+    /// Receives the reply to the command of a setting.
+    pub(super) fn set_answer(&mut self, setting: Setting) -> Result<(), Error> {
+        let answer = self.completion(setting.verb());
+        check_done(setting.verb(), answer)
+    }
+
+    pub(super) fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
         let (before, after) = match setting {
             Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).parts()?,
             other => other.parts()?,

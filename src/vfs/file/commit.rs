@@ -91,8 +91,7 @@ impl OpenFile {
         // turn before the first byte.
         if priority == Priority::Background
             && self.needs_turn(spooled)
-            && let Ok(path) = self.services.inodes.path(self.ino)
-            && !self.services.names.try_begin_store(self.ino, &path)
+            && !self.services.names.try_begin_store(self.ino)
         {
             return Ok(None);
         }

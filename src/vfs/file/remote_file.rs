@@ -25,8 +25,8 @@ use crate::vfs::read::{
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::Inodes;
 use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
-use crate::vfs::write::names::Names;
-use crate::vfs::write::uploader::{CommitTurn, Priority, UploadStream, UploadTarget, Uploader};
+use crate::vfs::write::names::{Names, StoreTurn};
+use crate::vfs::write::uploader::{Priority, UploadStream, UploadTarget, Uploader};
 
 /// The server, the names, and the spool directory.
 #[derive(Debug)]
@@ -151,9 +151,6 @@ pub(in crate::vfs) enum KeepOutcome {
     Unsettled,
 }
 
-/// How long a complete upload waits for its turn before it gives its connection to others that wait
-/// for one.
-const GIVES_WAY: Duration = Duration::from_secs(2);
 /// Size in bytes of the pieces in which a file is downloaded into the persistent cache.
 const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
@@ -314,28 +311,29 @@ impl UploadTarget for RemoteFile {
         self.remote.retry_mode()
     }
 
-    fn wait_for_turn(
+    fn commit(
         &self,
+        upload: Box<dyn UploadStream>,
         target: &RemotePath,
+        commit: &CommitOptions,
         priority: Priority,
         is_over: &dyn Fn() -> bool,
-    ) -> CommitTurn {
-        let mut gives_way = false;
-        let is_urgent = priority == Priority::Foreground;
-        let is_turn = self
-            .names
-            .begin_store(self.ino, target, is_urgent, &mut |waited| {
-                // What is before it may need this connection.
-                gives_way = waited >= GIVES_WAY && self.remote.wait_until_contended(Duration::ZERO);
-                gives_way || is_over()
-            });
-        if is_turn {
-            CommitTurn::Now
-        } else if gives_way || is_over() {
-            CommitTurn::Over
-        } else {
-            CommitTurn::Never
+    ) -> Result<Option<StoredFacts>, remote::Error> {
+        if self.names.is_empty() {
+            return upload.commit(target, commit).map(Some);
         }
+        let Some(upload) = upload.into_remote() else {
+            return Ok(None);
+        };
+        let checked = upload.check(target, commit)?;
+        let turn = StoreTurn {
+            ino: self.ino,
+            path: target,
+            is_urgent: priority == Priority::Foreground,
+            is_over,
+        };
+        self.names
+            .place_in_turn(&self.remote.uncancelled(), checked, &turn)
     }
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
@@ -387,6 +385,10 @@ impl UploadStream for Metered<RemoteUpload> {
 
     fn arrive(&mut self, file: Option<&File>) -> Result<(), remote::Error> {
         self.transfer.arrive(file)
+    }
+
+    fn into_remote(self: Box<Self>) -> Option<RemoteUpload> {
+        Some(self.transfer)
     }
 
     fn commit(

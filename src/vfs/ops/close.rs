@@ -224,7 +224,7 @@ impl Vfs {
         if let Err(errno) = &committed
             && let Ok(path) = &path
         {
-            self.names.store_undone(file.ino(), path);
+            self.names.store_undone(file.ino());
             self.record_not_stored(path, file, *errno);
         }
         if committed.is_err()

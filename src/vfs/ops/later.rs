@@ -101,6 +101,12 @@ impl Vfs {
         self.settle(&path, may.cancel()?)
     }
 
+    /// Whether the server does not have yet what programs see at the path of `ino` and above it.
+    pub(super) fn is_awaited(&self, ino: Ino) -> bool {
+        let path = self.inodes.path(ino);
+        path.is_ok_and(|path| !self.names.places(&path, false).0.is_empty())
+    }
+
     /// Waits until everything below `directory` that was changed before is on the server. Returns
     /// the errno of what failed.
     pub(in crate::vfs) fn settle_below(
@@ -148,7 +154,7 @@ impl Vfs {
         };
         let mut inherited = Inherited::default();
         if let Some(file) = &open {
-            inherited = self.names.forget_store(file.ino(), path);
+            inherited = self.names.forget_store(file.ino());
             inherited.needs_look |= file.is_unconfirmed();
         }
         if let Some(base) = base {
@@ -269,7 +275,7 @@ impl Vfs {
                 return Ok(When::Now);
             }
             (_, Some(file)) => {
-                let mut inherited = self.names.forget_store(file.ino(), to);
+                let mut inherited = self.names.forget_store(file.ino());
                 inherited.needs_look |= file.is_unconfirmed();
                 (file.base(), inherited)
             }
@@ -352,27 +358,17 @@ impl Vfs {
         }
     }
 
-    /// Moves the store of `file`, at or below the first path, below the second. It has what it
-    /// `inherited`.
-    pub(super) fn move_store(
-        &self,
-        file: &Arc<OpenFile>,
-        (from, to): (&RemotePath, &RemotePath),
-        inherited: Option<Inherited>,
-    ) {
+    /// Puts the store of `file`, which has another name now, at the end of the order. It has what
+    /// it `inherited`.
+    pub(super) fn move_store(&self, file: &Arc<OpenFile>, inherited: Option<Inherited>) {
         if !self.options.names && self.names.is_empty() {
             return;
         }
-        let Ok(path) = self.inodes.path(file.ino()) else {
-            return;
-        };
         let mut inherited = inherited.unwrap_or_default();
-        if let Some(before) = path.rebased(to, from) {
-            inherited.merge(self.names.forget_store(file.ino(), &before));
-        }
+        inherited.merge(self.names.forget_store(file.ino()));
         if file.has_sealed() {
             self.record_store(file);
-            self.names.inherit(file.ino(), &path, inherited);
+            self.names.inherit(file.ino(), inherited);
         }
     }
 

@@ -213,7 +213,7 @@ impl Vfs {
         self.touch_directory(&to.directory);
         let inherited = replaced_file
             .as_ref()
-            .map(|file| self.names.forget_store(file.ino(), &to.path));
+            .map(|file| self.names.forget_store(file.ino()));
         if self.options.names
             && let Some(file) = &moved_file
             && replaced_file.as_ref().is_some_and(|it| it.is_unconfirmed())
@@ -230,7 +230,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
             file.record_new_path(pass);
-            self.move_store(file, (&from.path, &to.path), inherited.clone());
+            self.move_store(file, inherited.clone());
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {

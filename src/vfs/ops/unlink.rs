@@ -54,7 +54,7 @@ impl Vfs {
         }
         self.on_removed(&directory, name, &path);
         if let Some((file, _)) = &open {
-            self.names.forget_store(file.ino(), &path);
+            self.names.forget_store(file.ino());
         }
         // The inode of a hidden file already has another name.
         self.inodes.remove(parent, name);

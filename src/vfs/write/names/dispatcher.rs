@@ -12,7 +12,7 @@ use super::log::{LogEntry, Step, related};
 use super::{LOOK_UP, Names, NamesPhase, SYNC_AFTER};
 use crate::ftp::{ChangeCommand, Kind, RemotePath, Version};
 use crate::guarded::{self, OnDrop};
-use crate::journal::{NameAction, NameChange, RecordedChange};
+use crate::journal::{NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote::{self, BatchAnswer, ErrorKind, Remote};
 use crate::vfs::Vfs;
 
@@ -307,7 +307,13 @@ impl Vfs {
                 ChangeResult::Undone
             }
             Err(error) if matches!(change.action, NameAction::SetAttributes { .. }) => {
-                ::log::warn!(path = error.path, reply = error.reply; "{error}");
+                // Several servers set times only on files.
+                let is_usual = change.base == NameBase::Directory && error.operation == "set the time of";
+                if is_usual {
+                    ::log::debug!("{error}; the time stays the same");
+                } else {
+                    ::log::warn!(path = error.path, reply = error.reply; "{error}");
+                }
                 ChangeResult::Unset
             }
             Err(error) => ChangeResult::Refused(error),
@@ -390,7 +396,7 @@ fn make(remote: &Remote, change: &NameChange) -> Result<(), remote::Error> {
         NameAction::RemoveDirectory => gone(remote.remove_directory(path)),
         NameAction::Rename { to, .. } => remote.rename(path, to),
         NameAction::SetAttributes { mode, modified } => {
-            let is_directory = change.base == crate::journal::NameBase::Directory;
+            let is_directory = change.base == NameBase::Directory;
             let mode = mode.map(|mode| match is_directory {
                 true => remote.set_directory_mode(path, mode),
                 false => remote.set_mode(path, mode),

@@ -29,6 +29,8 @@ pub(super) struct NamesLog<R> {
     entries: BTreeMap<u64, LogEntry<R>>,
     /// Places of the entries by each of their paths.
     by_path: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    /// Places of the stores by the contents.
+    by_contents: BTreeMap<u64, BTreeSet<u64>>,
     /// Places of the entries that are not parked, by domain.
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
     last: u64,
@@ -99,6 +101,7 @@ impl<R: Clone> NamesLog<R> {
             root,
             entries: BTreeMap::new(),
             by_path: BTreeMap::new(),
+            by_contents: BTreeMap::new(),
             by_domain: BTreeMap::new(),
             last: 0,
             rules,
@@ -171,22 +174,16 @@ impl<R: Clone> NamesLog<R> {
         self.push(new, Step::Begun);
     }
 
-    /// Removes the store of the contents `id`, unless it may have been sent. Returns its records
-    /// and domains.
-    pub(super) fn take_store(&mut self, id: u64, path: &RemotePath) -> Option<LogEntry<R>> {
-        let place = self.store_at(id, path)?;
+    /// Removes the store of the contents `id`, unless it may have been sent.
+    pub(super) fn take_store(&mut self, id: u64) -> Option<LogEntry<R>> {
+        let place = self.store_at(id)?;
         let is_free = self.entries.get(&place)?.step != Step::Begun;
         is_free.then(|| self.remove(place)).flatten()
     }
 
-    /// Returns the place of the store of the contents `id` to `path`.
-    pub(super) fn store_at(&self, id: u64, path: &RemotePath) -> Option<u64> {
-        let places = self.by_path.get(path.as_bytes())?;
-        let is_it = |place: &&u64| {
-            let entry = self.entries.get(place);
-            entry.is_some_and(|it| it.change.action == NameAction::Store { id })
-        };
-        places.iter().find(is_it).copied()
+    /// Returns the place of the first store of the contents `id`.
+    pub(super) fn store_at(&self, id: u64) -> Option<u64> {
+        self.by_contents.get(&id)?.first().copied()
     }
 
     /// Returns the places of the changes to send together, in order. Stores are not among them: see
@@ -244,6 +241,38 @@ impl<R: Clone> NamesLog<R> {
         };
         let is_soft = self.rules.order && !is_urgent;
         (!is_soft || entry.domains.iter().all(is_first)) && self.related_before(place).is_empty()
+    }
+
+    /// Returns the store at `place`, whose turn it is, and the places of those behind it whose
+    /// turn it is then, and that `is_ready`: others see them in order. None is related to another.
+    pub(super) fn stores_from(
+        &self,
+        place: u64,
+        most: usize,
+        is_ready: &dyn Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        let mut batch = vec![place];
+        for (next, entry) in self.entries.range(place + 1..) {
+            if batch.len() >= most {
+                break;
+            }
+            let is_in = |domain: &Domain| {
+                let before = self.by_domain.get(domain).into_iter();
+                let mut before = before.flat_map(|places| places.range(..*next));
+                before.all(|it| batch.contains(it))
+            };
+            let is_store = matches!(entry.change.action, NameAction::Store { .. });
+            if !is_store || entry.step != Step::Waiting || !is_ready(*next) {
+                if entry.step == Step::Parked {
+                    continue;
+                }
+                break;
+            }
+            if entry.domains.iter().all(is_in) && self.related_before(*next).is_empty() {
+                batch.push(*next);
+            }
+        }
+        batch
     }
 
     /// Whether a directory above `path` is not as the program sees it, so that nothing can be
@@ -317,6 +346,14 @@ impl<R: Clone> NamesLog<R> {
                 if places.is_empty() {
                     self.by_path.remove(path.as_bytes());
                 }
+            }
+        }
+        if let NameAction::Store { id } = entry.change.action
+            && let Some(places) = self.by_contents.get_mut(&id)
+        {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_contents.remove(&id);
             }
         }
         for domain in &entry.domains {
@@ -405,6 +442,13 @@ impl<R: Clone> NamesLog<R> {
         places.flatten().copied().collect()
     }
 
+    /// Whether a change creates a directory at `path`.
+    pub(super) fn makes(&self, path: &RemotePath) -> bool {
+        let places = self.by_path.get(path.as_bytes()).into_iter().flatten();
+        let mut entries = places.filter_map(|it| self.entries.get(it));
+        entries.any(|it| matches!(it.change.action, NameAction::MakeDirectory { .. }))
+    }
+
     /// Returns the last change of exactly this name.
     pub(super) fn last_at(&self, path: &RemotePath) -> Option<&LogEntry<R>> {
         let places = self.by_path.get(path.as_bytes())?;
@@ -421,6 +465,9 @@ impl<R: Clone> NamesLog<R> {
         for path in new.change.paths() {
             let path = Box::from(path.as_bytes());
             self.by_path.entry(path).or_default().insert(place);
+        }
+        if let NameAction::Store { id } = new.change.action {
+            self.by_contents.entry(id).or_default().insert(place);
         }
         let NewChange {
             change,

@@ -12,6 +12,7 @@
 //! | `judge` | whether a change was made |
 //! | `dispatcher` | sending the changes |
 //! | `outcome` | what follows from the server's answers |
+//! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
 //! | `model` | random lives of the log, compared with a POSIX file system |
 //!
@@ -27,8 +28,9 @@ mod log;
 mod model;
 mod outcome;
 mod rules;
+mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,11 +40,12 @@ use crate::cache::{Attributes, Cache};
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, NameAction, NameBase, NameChange, RecordedChange};
-use crate::remote;
+use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use log::{Domain, Effect, LogEntry, NamesLog, NewChange, Step};
 use rules::Rules;
+pub(in crate::vfs) use turn::StoreTurn;
 
 /// Maximum number of changes that wait. Further ones wait for room.
 const MOST_CHANGES: usize = 65_536;
@@ -91,6 +94,10 @@ struct State {
     unsynced: Option<Instant>,
     /// Whether the log contains changes of an earlier mount that may have been sent.
     has_unjudged: bool,
+    /// Complete uploads that wait for their turn, by the places of their stores.
+    ready: BTreeMap<u64, CheckedUpload>,
+    /// What became of those that were placed with others.
+    placed: BTreeMap<u64, Result<StoredFacts, remote::Error>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +168,8 @@ impl Names {
                 trouble: Errno::IO,
                 unsynced: None,
                 has_unjudged: false,
+                ready: BTreeMap::new(),
+                placed: BTreeMap::new(),
             }),
             changed: Condvar::new(),
             count: AtomicUsize::new(0),
@@ -245,7 +254,7 @@ impl Names {
             base,
         };
         let recorded = record(&change)?;
-        let before = state.log.take_store(ino.0, path);
+        let before = state.log.take_store(ino.0);
         let inherited = before.as_ref().map(Inherited::from).unwrap_or_default();
         self.add(&mut state, root, change, recorded, inherited);
         if let Some(before) = before {
@@ -255,14 +264,15 @@ impl Names {
         Ok(())
     }
 
-    /// Removes the store of `ino` to `path`, which is not needed any more or was made, unless it is
-    /// under way. Returns what its successor inherits.
-    pub(in crate::vfs) fn forget_store(&self, ino: Ino, path: &RemotePath) -> Inherited {
+    /// Removes the store of `ino`, which is not needed any more. The caller holds the gate of the
+    /// file, so it is not under way. Returns what its successor inherits.
+    pub(in crate::vfs) fn forget_store(&self, ino: Ino) -> Inherited {
         if self.is_empty() {
             return Inherited::default();
         }
         let mut state = self.lock();
-        let Some(entry) = state.log.take_store(ino.0, path) else {
+        let place = state.log.store_at(ino.0);
+        let Some(entry) = place.and_then(|place| state.log.remove(place)) else {
             return Inherited::default();
         };
         RecordedChange::end(&entry.records);
@@ -270,10 +280,10 @@ impl Names {
         Inherited::from(&entry)
     }
 
-    /// Lets the store of `ino` to `path` have what it `inherited`.
-    pub(in crate::vfs) fn inherit(&self, ino: Ino, path: &RemotePath, inherited: Inherited) {
+    /// Lets the store of `ino` have what it `inherited`.
+    pub(in crate::vfs) fn inherit(&self, ino: Ino, inherited: Inherited) {
         let mut state = self.lock();
-        if let Some(place) = state.log.store_at(ino.0, path) {
+        if let Some(place) = state.log.store_at(ino.0) {
             state.log.inherit(place, inherited.domains, inherited.needs_look);
         }
     }
@@ -298,10 +308,7 @@ impl Names {
         let state = self.lock();
         let mut at = Some(directory.clone());
         while let Some(path) = at {
-            let last = state.log.last_at(&path);
-            if last.is_some_and(|it| {
-                matches!(it.change.action, NameAction::MakeDirectory { .. })
-            }) {
+            if state.log.makes(&path) {
                 return true;
             }
             at = path.parent();
@@ -309,60 +316,13 @@ impl Names {
         false
     }
 
-    /// Waits until the store of `ino` to `path` may give the contents their name, and begins it.
-    /// With `is_urgent`, it overtakes what it does not depend on. Returns false if `is_over`
-    /// returned true, or nothing is sent any more.
-    pub(in crate::vfs) fn begin_store(
-        &self,
-        ino: Ino,
-        path: &RemotePath,
-        is_urgent: bool,
-        is_over: &mut dyn FnMut(Duration) -> bool,
-    ) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let began = Instant::now();
-        let mut state = self.lock();
-        loop {
-            let Some(place) = state.log.store_at(ino.0, path) else {
-                return true;
-            };
-            let overtakes = is_urgent || state.urgent.contains(&place);
-            if state.log.may_store(place, overtakes) {
-                state.log.set_step(place, Step::Begun);
-                return true;
-            }
-            if state.phase == NamesPhase::Stopped {
-                return false;
-            }
-            drop(state);
-            if is_over(began.elapsed()) {
-                return false;
-            }
-            state = self.wait(self.lock(), Some(LOOK_UP));
-        }
-    }
-
-    /// Whether the store of `ino` to `path` may give the contents their name.
-    pub(in crate::vfs) fn is_turn(&self, ino: Ino, path: &RemotePath) -> bool {
-        let state = self.lock();
-        let place = state.log.store_at(ino.0, path);
-        place.is_none_or(|it| state.log.may_store(it, state.urgent.contains(&it)))
-    }
-
-    /// Begins the store of `ino` to `path` if it is its turn. Returns whether it is.
-    pub(in crate::vfs) fn try_begin_store(&self, ino: Ino, path: &RemotePath) -> bool {
-        self.begin_store(ino, path, false, &mut |_| true)
-    }
-
-    /// Records that the store of `ino` to `path` was not made. It will be tried again.
-    pub(in crate::vfs) fn store_undone(&self, ino: Ino, path: &RemotePath) {
+    /// Records that the store of `ino` was not made. It will be tried again.
+    pub(in crate::vfs) fn store_undone(&self, ino: Ino) {
         if self.is_empty() {
             return;
         }
         let mut state = self.lock();
-        if let Some(place) = state.log.store_at(ino.0, path)
+        if let Some(place) = state.log.store_at(ino.0)
             && state.log.get(place).is_some_and(|it| it.step == Step::Begun)
         {
             state.log.set_step(place, Step::Waiting);
@@ -370,13 +330,13 @@ impl Names {
         self.note(&state);
     }
 
-    /// Records that the store of `ino` to `path` was made.
-    pub(in crate::vfs) fn store_done(&self, ino: Ino, path: &RemotePath) {
+    /// Records that the store of `ino` was made.
+    pub(in crate::vfs) fn store_done(&self, ino: Ino) {
         if self.is_empty() {
             return;
         }
         let mut state = self.lock();
-        if let Some(place) = state.log.store_at(ino.0, path)
+        if let Some(place) = state.log.store_at(ino.0)
             && let Some(entry) = state.log.remove(place)
         {
             RecordedChange::end(&entry.records);
@@ -603,7 +563,9 @@ impl Names {
         });
         self.carry_out(state, effects);
         let now = Instant::now();
-        state.due = now + DEBOUNCE;
+        if state.due <= now {
+            state.due = now + DEBOUNCE;
+        }
         state.unsynced.get_or_insert(now);
     }
 

@@ -375,7 +375,7 @@ impl World {
         let moves = matches!(change.action, NameAction::Rename { .. });
         change.paths().any(|path| match before.get(&text(path)) {
             Some(Node::File(id)) => {
-                let place = self.log.store_at(*id, path);
+                let place = self.log.store_at(*id);
                 let entry = place.and_then(|place| self.log.get(place));
                 entry.is_some_and(|it| {
                     let is_moved = moves && *path == change.path;
@@ -396,9 +396,9 @@ impl World {
         let mut change = change;
         // What is replaced or removed need not be stored.
         let target = change.paths().last().cloned().unwrap();
-        let waiting = |world: &Self, base: &NameBase, path: &RemotePath| match base {
+        let waiting = |world: &Self, base: &NameBase| match base {
             NameBase::File(Version { size: Some(id), .. }) => {
-                world.log.store_at(*id, path).map(|_| *id)
+                world.log.store_at(*id).map(|_| *id)
             }
             _ => None,
         };
@@ -407,8 +407,8 @@ impl World {
             _ => change.base,
         };
         let mut new_base = None;
-        if let Some(id) = waiting(self, &replaced, &target)
-            && let Some(old) = self.log.take_store(id, &target)
+        if let Some(id) = waiting(self, &replaced)
+            && let Some(old) = self.log.take_store(id)
         {
             domains.extend(old.domains);
             needs_look |= old.needs_look;
@@ -416,10 +416,10 @@ impl World {
             ended.push((old.records, old.change.clone()));
         }
         let moved = match &change.action {
-            NameAction::Rename { .. } => waiting(self, &change.base, &change.path),
+            NameAction::Rename { .. } => waiting(self, &change.base),
             _ => None,
         };
-        let moved = moved.and_then(|id| self.log.take_store(id, &change.path));
+        let moved = moved.and_then(|id| self.log.take_store(id));
         if let Some(base) = new_base {
             match &mut change.action {
                 NameAction::Rename { replaced, .. } => *replaced = base,
@@ -533,7 +533,16 @@ impl World {
         if let Some(store) = stores.first()
             && (flight.is_empty() || self.random.chance(50))
         {
-            flight = vec![*store];
+            let ready: BTreeSet<_> = self
+                .log
+                .iter()
+                .map(|(place, _)| place)
+                .filter(|_| self.random.chance(70))
+                .collect();
+            flight = match only {
+                Some(_) => vec![*store],
+                None => self.log.stores_from(*store, 6, &|it| ready.contains(&it)),
+            };
         }
         let flight: Vec<_> = flight
             .iter()

@@ -92,9 +92,9 @@ impl Names {
         refusal.dropped
     }
 
-    /// Takes the place of the store of `ino` to `path`.
-    fn store_place(&self, ino: Ino, path: &RemotePath) -> Option<u64> {
-        self.lock().log.store_at(ino.0, path)
+    /// Returns the place of the store of `ino`.
+    fn store_place(&self, ino: Ino) -> Option<u64> {
+        self.lock().log.store_at(ino.0)
     }
 }
 
@@ -125,9 +125,7 @@ impl Vfs {
         if self.names.is_empty() {
             return;
         }
-        if let Ok(path) = self.inodes.path(ino)
-            && let Some(place) = self.names.store_place(ino, &path)
-        {
+        if let Some(place) = self.names.store_place(ino) {
             self.take_back(place, error.kind.into(), &error.to_string());
         }
     }

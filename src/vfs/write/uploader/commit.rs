@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::room::Room;
 use super::{
-    CommitState, CommitTurn, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
+    CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
     WHOLE,
 };
 use crate::ftp::RemotePath;
@@ -211,17 +211,16 @@ impl UploaderShared {
             CommitState::Running(priority) => priority,
             CommitState::Idle | CommitState::Interrupted => Priority::Background,
         };
-        let is_over = || self.lock().is_called_off();
-        match self.destination.wait_for_turn(target, priority, &is_over) {
-            CommitTurn::Now => {}
-            CommitTurn::Over => return Ok(CommitPass::Cancelled),
-            CommitTurn::Never => return Err(behind(target)),
-        }
-        // The claim above was before the wait.
-        if !ignore_changes && self.has_changed(&self.lock(), &snapshot) {
-            return Ok(CommitPass::Changed);
-        }
-        let stored = upload.commit(target, &commit)?;
+        let has_changed = || !ignore_changes && self.has_changed(&self.lock(), &snapshot);
+        let is_over = || self.lock().is_called_off() || has_changed();
+        let destination = &self.destination;
+        let Some(stored) = destination.commit(upload, target, &commit, priority, &is_over)? else {
+            return Ok(if has_changed() {
+                CommitPass::Changed
+            } else {
+                CommitPass::Cancelled
+            });
+        };
         let mut state = self.lock();
         state.stored = snapshot.generation;
         state.is_persisted = false;
@@ -326,16 +325,6 @@ impl UploaderShared {
             || state.upload.spoiled
             || self.spool.len() < snapshot.length
             || snapshot.length < state.upload.taken
-    }
-}
-
-fn behind(target: &RemotePath) -> Error {
-    Error {
-        kind: ErrorKind::Busy,
-        operation: "store",
-        path: target.clone(),
-        reason: "changes before it were not made".to_owned(),
-        reply: None,
     }
 }
 

@@ -29,7 +29,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
-use crate::remote::{CommitOptions, Error, RetryMode, StoredFacts};
+use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use room::Room;
 pub(crate) use room::{KeptWhole, SentPart, Unchangeable};
@@ -54,15 +54,20 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
-    /// Waits until a complete upload may become the file at `target`, behind the changes before it.
-    /// `is_over` says whether it is not wanted any more.
-    fn wait_for_turn(
+    /// Makes `upload` the file at `target`, as `commit` describes, behind the changes before it.
+    /// Returns `None` if `is_over` returned true while it waited for its turn.
+    ///
+    /// # Errors
+    /// Those of [`UploadStream::commit`].
+    fn commit(
         &self,
-        _target: &RemotePath,
+        upload: Box<dyn UploadStream>,
+        target: &RemotePath,
+        commit: &CommitOptions,
         _priority: Priority,
         _is_over: &dyn Fn() -> bool,
-    ) -> CommitTurn {
-        CommitTurn::Now
+    ) -> Result<Option<StoredFacts>, Error> {
+        upload.commit(target, commit).map(Some)
     }
 
     /// Returns how long uploads wait for a server that is away.
@@ -73,17 +78,6 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
     /// `file`. They may be sent with the command.
     fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn UploadStream>, Error>;
-}
-
-/// Whether a complete upload may become the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CommitTurn {
-    /// Now.
-    Now,
-    /// It is not wanted any more, or must make room. The file is stored later.
-    Over,
-    /// Changes before it cannot be made.
-    Never,
 }
 
 /// An upload in progress. Dropping it aborts it and removes its remains.
@@ -109,6 +103,11 @@ pub(crate) trait UploadStream: Send {
     /// Waits until the server has everything that was sent. Sends lost bytes again from `file`,
     /// which is `None` if it has changed since.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error>;
+
+    /// Returns the upload itself, if it is one to a server.
+    fn into_remote(self: Box<Self>) -> Option<RemoteUpload> {
+        None
+    }
 
     /// Makes the upload the file at `target`, as `commit` describes. After an error, the old file
     /// is intact.

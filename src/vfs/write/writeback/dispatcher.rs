@@ -15,6 +15,9 @@ use crate::vfs::file::{LeftContents, OpenFile};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::uploader::Priority;
 
+/// Maximum number of uploads, including those that are complete and wait for their turn.
+const MOST_RUNNING: usize = 128;
+
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
 const LOOK_UP: Duration = Duration::from_millis(200);
@@ -60,14 +63,19 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used. Uploads that wait for their turn may wait for this one, which is always started
-/// then.
+/// one is used. The upload that all others wait for may use it, too.
 fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> bool {
     let limit = vfs.remote.pool_stats().limit;
-    if !vfs.names.is_empty() && (running == 0 || running + 1 == limit) {
-        // The only connection is not given to an upload that waits for changes.
-        return limit > 1 && running == 0 || vfs.is_turn(ino);
+    if !vfs.names.is_empty() {
+        // Those that wait for their turn have no connection.
+        let sending = running.saturating_sub(vfs.names.waiting_uploads());
+        return vfs.is_turn(ino) && sending < limit
+            || running < MOST_RUNNING && has_connection(vfs, sending, limit);
     }
+    has_connection(vfs, running, limit)
+}
+
+fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
     running == 0 || (running + 1 < limit && !vfs.remote.wait_until_contended(Duration::ZERO))
 }
 
@@ -80,8 +88,7 @@ impl Vfs {
 
     /// Whether `ino` can get its name now.
     fn is_turn(&self, ino: Ino) -> bool {
-        let path = self.inodes.path(ino);
-        path.is_ok_and(|path| self.names.is_turn(ino, &path))
+        self.names.is_turn(ino)
     }
 
     /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
@@ -90,9 +97,7 @@ impl Vfs {
         if file.has_sealed() {
             return;
         }
-        if let Ok(path) = self.inodes.path(file.ino()) {
-            self.names.store_done(file.ino(), &path);
-        }
+        self.names.store_done(file.ino());
         if self.writeback.remove(file.ino()) {
             self.inodes.forget(file.ino(), 1);
         }
@@ -125,13 +130,12 @@ impl Vfs {
         file: &Arc<OpenFile>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
-        let path = self.inodes.path(file.ino());
-        if let Ok(path) = &path {
-            self.settle(path, cancel)?;
+        if let Ok(path) = self.inodes.path(file.ino()) {
+            self.settle(&path, cancel)?;
         }
         let stored = file.store_sealed(Priority::Foreground, cancel);
-        if let (Err(_), Ok(path)) = (&stored, &path) {
-            self.names.store_undone(file.ino(), path);
+        if stored.is_err() {
+            self.names.store_undone(file.ino());
         }
         if let Some(stored) = stored? {
             self.on_stored(file, stored);
@@ -222,12 +226,10 @@ impl Vfs {
         });
         let was_left = file.is_left();
         let stored = file.store_sealed(Priority::Background, &Cancel::never());
-        if let Ok(path) = self.inodes.path(ino) {
-            match &stored {
-                Ok(Some(_)) => self.names.store_done(ino, &path),
-                Ok(None) if !file.has_sealed() => self.names.store_done(ino, &path),
-                Ok(None) | Err(_) => self.names.store_undone(ino, &path),
-            }
+        match &stored {
+            Ok(Some(_)) => self.names.store_done(ino),
+            Ok(None) if !file.has_sealed() => self.names.store_done(ino),
+            Ok(None) | Err(_) => self.names.store_undone(ino),
         }
         let outcome = match stored {
             Ok(stored) => {
