@@ -69,8 +69,14 @@ impl Pins {
     /// Records that others may be in the directories at `path` and below it.
     pub(super) fn set_tree_shared(&mut self, path: &RemotePath) {
         let is_near = |it: &&RemotePath| it.as_bytes().starts_with(path.as_bytes());
-        let below = self.private.range::<RemotePath, _>(path..).take_while(is_near);
-        let below: Vec<_> = below.filter(|it| it.below(path).is_some()).cloned().collect();
+        let below = self
+            .private
+            .range::<RemotePath, _>(path..)
+            .take_while(is_near);
+        let below: Vec<_> = below
+            .filter(|it| it.below(path).is_some())
+            .cloned()
+            .collect();
         for directory in below {
             self.private.remove(&directory);
         }

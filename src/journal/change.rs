@@ -74,9 +74,9 @@ impl NameChange {
             NameAction::MakeDirectory { .. }
             | NameAction::Store { .. }
             | NameAction::Rename { .. } => true,
-            NameAction::Unlink
-            | NameAction::RemoveDirectory
-            | NameAction::SetAttributes { .. } => false,
+            NameAction::Unlink | NameAction::RemoveDirectory | NameAction::SetAttributes { .. } => {
+                false
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A change of names as fields of a record.
 
 use super::change::{NameAction, NameBase, NameChange};
-use super::record::{moment, option, put, to_moment, to_number, to_option, to_path};
+use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path};
 use crate::ftp::{RemotePath, Version};
 
 /// Formats the word, the numbers, the kind of the change, its path, what was there, and the

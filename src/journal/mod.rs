@@ -22,6 +22,7 @@
 mod abandoned;
 mod change;
 mod change_fields;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod log;

@@ -71,26 +71,26 @@ impl<'a> Finalizer<'a> {
         commit: &CommitOptions,
         found: Option<&'a Entry>,
     ) -> Self {
-    let told_mode = found.and_then(|found| found.mode);
-    Self {
-        remote,
-        path: target,
-        mode: commit
-            .mode
-            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
-        modified: commit.modified,
-        stored: StoredFacts {
-            modified: found
-                .and_then(|found| found.modified)
-                .map(|reported| reported.seconds),
-            mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
-            unique: found
-                .and_then(|found| found.unique.as_deref())
-                .map_or(0, unique_hash),
-        },
-        found,
-        size: commit.size,
-    }
+        let told_mode = found.and_then(|found| found.mode);
+        Self {
+            remote,
+            path: target,
+            mode: commit
+                .mode
+                .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
+            modified: commit.modified,
+            stored: StoredFacts {
+                modified: found
+                    .and_then(|found| found.modified)
+                    .map(|reported| reported.seconds),
+                mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
+                unique: found
+                    .and_then(|found| found.unique.as_deref())
+                    .map_or(0, unique_hash),
+            },
+            found,
+            size: commit.size,
+        }
     }
 
     /// Returns the facts of the stored file.

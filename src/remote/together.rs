@@ -81,7 +81,10 @@ impl Remote {
         };
         let mut answers = Vec::with_capacity(changes.len());
         if let Err(fault) = lease.change_batch(changes, &mut answers) {
-            log::debug!("not all of {} changes were answered: {fault}", changes.len());
+            log::debug!(
+                "not all of {} changes were answered: {fault}",
+                changes.len()
+            );
         }
         let answers = answers.iter().map(|answer| match answer {
             Ok(()) => BatchAnswer::Done,

@@ -6,6 +6,7 @@
 //! within [`upload_start::upload`](super::upload_start::upload) if STOR is refused, in a second
 //! upload ([`ErrorKind::OtherWay`]) if the refusal comes after the data.
 
+mod arrival;
 mod copied;
 mod placing;
 
@@ -24,13 +25,13 @@ use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::transience::is_lost;
 use super::{CommitOptions, Error, ErrorKind, Remote, StoredFacts, change, finalize, listed_size};
-use crate::ftp::{
-    self, Capability, Cause, Entry, Finding, Modified, Precision, RemotePath, Session,
-};
+use crate::ftp::{self, Capability, Cause, Entry, Finding, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
 pub(crate) use copied::RemoteCopy;
 pub(crate) use placing::CheckedUpload;
+
+use arrival::size_and_time;
 
 /// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
 #[derive(Debug)]
@@ -107,33 +108,6 @@ fn is_malformed(fault: &pool::Error) -> bool {
         | pool::Error::Closed
         | pool::Error::Cancelled => false,
     }
-}
-
-/// Requests SIZE and, if the server has it, MDTM of a file.
-fn size_and_time(
-    session: &mut Session,
-    path: &RemotePath,
-    has_mdtm: bool,
-) -> Result<Entry, ftp::Error> {
-    let (size, modified) = if has_mdtm {
-        let (size, modified) = session.size_and_modified(path)?;
-        (size, modified.ok())
-    } else {
-        (session.size(path), None)
-    };
-    let size = match size {
-        // A reply without a number, as npm ftp-srv sends for an empty file.
-        Err(ftp::Error::Malformed { .. }) if session.is_usable() => None,
-        size => Some(size?),
-    };
-    let mut entry = Entry::new(path.name(), ftp::Kind::File);
-    entry.size = size;
-    entry.modified = modified.map(|seconds| Modified {
-        seconds,
-        precision: Precision::Second,
-        utc: true,
-    });
-    Ok(entry)
 }
 
 impl RemoteUpload {

@@ -45,7 +45,10 @@ fn names_in(directory: &str, server: &TestServer) -> Vec<String> {
 
 fn count(server: &TestServer, verb: &str) -> usize {
     let commands = server.commands();
-    commands.iter().filter(|line| line.starts_with(verb)).count()
+    commands
+        .iter()
+        .filter(|line| line.starts_with(verb))
+        .count()
 }
 
 stories! {
@@ -152,7 +155,10 @@ fn what_cancels_out_is_never_sent() {
     let faults = server.embedded().unwrap();
     faults.clear_commands();
     // What follows in the same directory waits for this file.
-    faults.faults().add(Fault::on("STOR", Misdeed::LateReply(Duration::from_secs(5))));
+    faults.faults().add(Fault::on(
+        "STOR",
+        Misdeed::LateReply(Duration::from_secs(5)),
+    ));
     shell(mount.path(), "echo first > d/first");
     assert!(wait_for(SOON, || count(&server, "STOR") == 1));
     shell(
@@ -179,7 +185,11 @@ fn a_refused_removal_is_taken_back_and_reported_once() {
     shell(mount.path(), "ls -l d; rm d/kept");
     let is_back = || fs::read(mount.join("d/kept")).is_ok_and(|content| content == b"content");
     assert!(wait_for(SOON, is_back));
-    assert!(mount_status(&mount).contains("kept"), "{}", mount_status(&mount));
+    assert!(
+        mount_status(&mount).contains("kept"),
+        "{}",
+        mount_status(&mount)
+    );
     assert_errno(fs::remove_file(mount.join("d/kept")), libc::EACCES);
     faults.faults().clear();
     fs::remove_file(mount.join("d/kept")).unwrap();
@@ -192,10 +202,16 @@ fn nothing_is_destroyed_on_the_strength_of_a_store_that_failed() {
     let (server, mount) = embedded(|server| {
         server.write("d/old", "content");
     });
-    let full = Misdeed::BreakData { after: 0, code: 552 };
+    let full = Misdeed::BreakData {
+        after: 0,
+        code: 552,
+    };
     let faults = server.embedded().unwrap();
     faults.faults().add(Fault::on("STOR", full).always());
-    shell(mount.path(), "ls -l d; cp d/old d/new; rm d/old; test ! -e d/old");
+    shell(
+        mount.path(),
+        "ls -l d; cp d/old d/new; rm d/old; test ! -e d/old",
+    );
     let is_back = || mount.join("d/old").exists();
     assert!(wait_for(SOON, is_back), "{}", mount.log());
     assert_eq!(server.read("d/old"), b"content");

@@ -2,8 +2,8 @@
 //! control connection do not compile.
 
 pub(super) mod batch;
-pub(super) mod changes;
 pub(super) mod certificate;
+pub(super) mod changes;
 mod copy;
 pub(super) mod facts;
 mod heard_read;

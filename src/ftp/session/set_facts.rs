@@ -159,7 +159,11 @@ impl Session {
         check_done(setting.verb(), answer)
     }
 
-    pub(super) fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
+    pub(super) fn setting_line(
+        &self,
+        path: &RemotePath,
+        setting: Setting,
+    ) -> Result<Vec<u8>, Error> {
         let (before, after) = match setting {
             Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).parts()?,
             other => other.parts()?,

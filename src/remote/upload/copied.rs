@@ -179,9 +179,9 @@ impl RemoteCopy {
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
         let found = self.upload.verify(&mut exchange, target, commit)?;
-        let stored =
-            self.upload
-                .place_verified(&mut exchange, target, commit, found.as_ref())?;
+        let stored = self
+            .upload
+            .place_verified(&mut exchange, target, commit, found.as_ref())?;
         self.upload.state = State::Ended;
         self.upload.leave_place();
         Ok(stored)

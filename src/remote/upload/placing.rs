@@ -156,7 +156,10 @@ impl Remote {
             && let Some(mut lease) = exchange.into_lease()
             && let Err(fault) = lease.place_batch(&placings, &mut answers)
         {
-            log::debug!("not all of {} uploads got an answer: {fault}", uploads.len());
+            log::debug!(
+                "not all of {} uploads got an answer: {fault}",
+                uploads.len()
+            );
         }
         sent.into_iter().zip(answers).collect()
     }

@@ -133,7 +133,8 @@ impl OpenFile {
 
     /// Whether the server may have another file of this name than this mount knows.
     pub(in crate::vfs) fn is_unconfirmed(&self) -> bool {
-        self.sealed().is_some_and(|sealed| self.is_unchecked(&sealed))
+        self.sealed()
+            .is_some_and(|sealed| self.is_unchecked(&sealed))
     }
 
     /// Whether the server's file must be compared before `spooled` is uploaded.

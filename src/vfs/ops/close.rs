@@ -101,7 +101,9 @@ impl Vfs {
         let failure = file.take_failure();
         if file.is_partial()
             || file.is_copied()
-            || !self.writeback.has_capacity_for(file, self.is_offline(), self.options.names)
+            || !self
+                .writeback
+                .has_capacity_for(file, self.is_offline(), self.options.names)
         {
             if let Ok(path) = self.inodes.path(file.ino()) {
                 self.settle_order(&path, cancel)?;

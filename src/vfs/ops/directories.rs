@@ -8,7 +8,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
-use super::later::When;
+use super::later::ChangeTime;
 use super::lookup::node_kind;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
@@ -113,7 +113,9 @@ impl Vfs {
             });
             let is_momentary = local.is_some()
                 || self.lacks_size(&attributes)
-                || path.as_ref().is_some_and(|it| self.cache.is_pinned(it, name));
+                || path
+                    .as_ref()
+                    .is_some_and(|it| self.cache.is_pinned(it, name));
             let ttl = if is_momentary { Duration::ZERO } else { ttl };
             let attributes = local.unwrap_or(attributes);
             let ino = self
@@ -225,7 +227,7 @@ impl Vfs {
         let path = directory.join(name)?;
         self.begin_change(&path, cancel)?;
         let later = self.remove_directory_later((parent, name), &directory, &path, cancel)?;
-        if later == When::Later {
+        if later == ChangeTime::Later {
             return Ok(());
         }
         self.settle_order(&path, cancel)?;

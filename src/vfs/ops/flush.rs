@@ -74,9 +74,6 @@ impl Vfs {
         let stored = inos.len().saturating_sub(failures.len());
         let failed = self.names.failures_below(path);
         failures.extend(failed.into_iter().map(|it| (Some(it.path), it.reason)));
-        FlushOutcome {
-            stored,
-            failures,
-        }
+        FlushOutcome { stored, failures }
     }
 }

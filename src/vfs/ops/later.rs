@@ -18,7 +18,7 @@ use crate::vfs::write::names::{Inherited, NameView};
 
 /// Whether a change is made in the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
+pub(super) enum ChangeTime {
     /// It is recorded, and shown.
     Later,
     /// It must be made now.
@@ -127,9 +127,9 @@ impl Vfs {
         directory: &RemotePath,
         path: &RemotePath,
         cancel: &Cancel,
-    ) -> Result<When, Errno> {
+    ) -> Result<ChangeTime, Errno> {
         if !self.changes_later() {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let open = self.open_file_at(parent, name);
         if let Some(file) = &open {
@@ -141,13 +141,13 @@ impl Vfs {
         };
         let base = match &open {
             Some(file) if file.needs_server() || file.is_copied() || file.is_hidden() => {
-                return Ok(When::Now);
+                return Ok(ChangeTime::Now);
             }
             Some(file) => file.base(),
             None => {
                 let known = self.attributes_of(directory, name, Blocking::Yes(cancel))?;
                 if known.value.kind == Kind::Directory {
-                    return Ok(When::Now);
+                    return Ok(ChangeTime::Now);
                 }
                 Some(Version::from(&known.value))
             }
@@ -164,7 +164,7 @@ impl Vfs {
                 base: NameBase::File(base),
             };
             if !self.record_change(change, inherited, vec![(path.clone(), None)])? {
-                return Ok(When::Now);
+                return Ok(ChangeTime::Now);
             }
         }
         self.on_removed(directory, name, path);
@@ -173,7 +173,7 @@ impl Vfs {
             file.unlink(&pass);
             self.forget_sealed(file);
         }
-        Ok(When::Later)
+        Ok(ChangeTime::Later)
     }
 
     /// Removes the directory `name` of `parent` later, if it is known to be empty.
@@ -186,9 +186,9 @@ impl Vfs {
         directory: &RemotePath,
         path: &RemotePath,
         cancel: &Cancel,
-    ) -> Result<When, Errno> {
+    ) -> Result<ChangeTime, Errno> {
         if !self.changes_later() {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let ino = self.inodes.known(parent, name);
         if let Some(ino) = ino {
@@ -197,7 +197,7 @@ impl Vfs {
                 return Err(Errno::NOTEMPTY);
             }
             if !open.is_empty() {
-                return Ok(When::Now);
+                return Ok(ChangeTime::Now);
             }
         }
         let listing = self.listing(path, cancel)?;
@@ -209,7 +209,7 @@ impl Vfs {
             Completeness::Blank
             | Completeness::Incomplete
             | Completeness::Unreadable
-            | Completeness::Unlistable => return Ok(When::Now),
+            | Completeness::Unlistable => return Ok(ChangeTime::Now),
         }
         let change = NameChange {
             action: NameAction::RemoveDirectory,
@@ -217,11 +217,11 @@ impl Vfs {
             base: NameBase::Directory,
         };
         if !self.record_change(change, Inherited::default(), vec![(path.clone(), None)])? {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         self.on_removed(directory, name, path);
         self.inodes.remove(parent, name);
-        Ok(When::Later)
+        Ok(ChangeTime::Later)
     }
 
     /// Creates the directory `name` of `directory` later, if this mount made `directory`, so that
@@ -260,7 +260,7 @@ impl Vfs {
         to: &RemotePath,
         moved: &Attributes,
         replaced: (Option<&Attributes>, Option<&Arc<OpenFile>>),
-    ) -> Result<When, Errno> {
+    ) -> Result<ChangeTime, Errno> {
         let is_directory = |of: &Attributes| of.kind == Kind::Directory;
         if !self.changes_later()
             || moved.kind != Kind::File
@@ -268,11 +268,11 @@ impl Vfs {
             || replaced.0.is_some_and(is_directory)
             || !self.remote.is_plain_name(to)
         {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let (base, inherited) = match replaced {
             (_, Some(file)) if file.needs_server() || file.is_copied() || file.is_hidden() => {
-                return Ok(When::Now);
+                return Ok(ChangeTime::Now);
             }
             (_, Some(file)) => {
                 let mut inherited = self.names.forget_store(file.ino());
@@ -291,17 +291,21 @@ impl Vfs {
         };
         let views = vec![(from.clone(), None), (to.clone(), Some(moved.clone()))];
         let is_recorded = self.record_change(change, inherited, views)?;
-        Ok(if is_recorded { When::Later } else { When::Now })
+        Ok(if is_recorded {
+            ChangeTime::Later
+        } else {
+            ChangeTime::Now
+        })
     }
 
     /// Sets an attribute of `ino`, which is not open, later.
-    pub(super) fn set_later(&self, ino: Ino, new: NewAttribute) -> Result<When, Errno> {
+    pub(super) fn set_later(&self, ino: Ino, new: NewAttribute) -> Result<ChangeTime, Errno> {
         if !self.changes_later() || ino == Ino::ROOT || self.inodes.open_file(ino).is_some() {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let (directory, name) = self.location(ino)?;
         let Answer::Present(known, _) = self.cache.lookup(&directory, &name) else {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         };
         let is_directory = known.kind == Kind::Directory;
         let is_possible = match new {
@@ -309,7 +313,7 @@ impl Vfs {
             NewAttribute::Modified(_) => self.remote.sets_times(is_directory),
         };
         if !is_possible {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let mut attributes = known.clone();
         let (mode, modified) = match new {
@@ -335,7 +339,11 @@ impl Vfs {
         };
         let views = vec![(path, Some(attributes))];
         let is_recorded = self.record_change(change, Inherited::default(), views)?;
-        Ok(if is_recorded { When::Later } else { When::Now })
+        Ok(if is_recorded {
+            ChangeTime::Later
+        } else {
+            ChangeTime::Now
+        })
     }
 
     /// Puts the closed contents of `file` into the order of the changes.
@@ -374,9 +382,7 @@ impl Vfs {
 
     /// Whether changes are made in the background, where names are what they seem.
     fn changes_later(&self) -> bool {
-        self.options.names
-            && self.names.is_on()
-            && self.remote.case_rule() != CaseRule::Insensitive
+        self.options.names && self.names.is_on() && self.remote.case_rule() != CaseRule::Insensitive
     }
 
     /// Records a change. Returns false if that is not possible.

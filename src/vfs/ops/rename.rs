@@ -7,7 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
-use super::later::When;
+use super::later::ChangeTime;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -67,7 +67,8 @@ impl Vfs {
             check_replaceable(moved.kind, replaced.kind)?;
         }
         if !self.is_case_only(&from, &to)
-            && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)? == When::Later
+            && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)?
+                == ChangeTime::Later
         {
             return Ok(());
         }
@@ -92,9 +93,9 @@ impl Vfs {
         moved: &Attributes,
         replaced: Option<&Attributes>,
         cancel: &Cancel,
-    ) -> Result<When, Errno> {
+    ) -> Result<ChangeTime, Errno> {
         if !self.options.names || self.open_at(from).is_some() {
-            return Ok(When::Now);
+            return Ok(ChangeTime::Now);
         }
         let replaced_file = self.open_at(to);
         if let Some(file) = &replaced_file {
@@ -105,8 +106,8 @@ impl Vfs {
             None => None,
         };
         let there = (replaced, replaced_file.as_ref());
-        if self.rename_later(&from.path, &to.path, moved, there)? == When::Now {
-            return Ok(When::Now);
+        if self.rename_later(&from.path, &to.path, moved, there)? == ChangeTime::Now {
+            return Ok(ChangeTime::Now);
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
@@ -116,7 +117,7 @@ impl Vfs {
             file.unlink(&pass);
             self.forget_sealed(file);
         }
-        Ok(When::Later)
+        Ok(ChangeTime::Later)
     }
 
     fn rename_checked(

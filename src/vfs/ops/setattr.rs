@@ -7,7 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
 use crate::remote::{self, ErrorKind};
 
-use super::later::{NewAttribute, When};
+use super::later::{ChangeTime, NewAttribute};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
@@ -155,7 +155,7 @@ impl Vfs {
         }
         let path = self.inodes.path(ino)?;
         self.begin_change(&path, cancel)?;
-        if self.set_later(ino, NewAttribute::Mode(mode))? == When::Later {
+        if self.set_later(ino, NewAttribute::Mode(mode))? == ChangeTime::Later {
             self.refusals.changed(&path);
             return Ok(());
         }
@@ -220,7 +220,7 @@ impl Vfs {
         let path = self.inodes.path(ino)?;
         let is_directory = self.inodes.kind(ino)?.is_directory();
         self.begin_change(&path, cancel)?;
-        if self.set_later(ino, NewAttribute::Modified(seconds))? == When::Later {
+        if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());
         }
         self.settle_order(&path, cancel)?;

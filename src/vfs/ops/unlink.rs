@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
 
-use super::later::When;
+use super::later::ChangeTime;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
@@ -20,7 +20,7 @@ impl Vfs {
         let path = directory.join(name)?;
         self.begin_change(&path, cancel)?;
         let later = self.unlink_later((parent, name), &directory, &path, cancel)?;
-        if later == When::Later {
+        if later == ChangeTime::Later {
             return Ok(());
         }
         self.settle_order(&path, cancel)?;

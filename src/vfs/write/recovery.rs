@@ -187,12 +187,7 @@ fn take_over(
 }
 
 /// Shows a waiting file and puts it into the writeback queue. Returns its inode if that worked.
-fn show(
-    vfs: &Arc<Vfs>,
-    place: &StateDir,
-    journal: &Journal,
-    file: &WaitingFile,
-) -> Option<Ino> {
+fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> Option<Ino> {
     let target = &file.pending.target;
     let spool = vfs.services.spools.left(journal, file);
     let adopted = spool

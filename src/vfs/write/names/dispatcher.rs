@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::judge::{ChangeVerdict, Seen, judge};
+use super::judge::{ChangeVerdict, ServerNode, judge};
 use super::log::{LogEntry, Step, related};
 use super::{LOOK_UP, Names, NamesPhase, SYNC_AFTER};
 use crate::ftp::{ChangeCommand, Kind, RemotePath, Version};
@@ -155,7 +155,9 @@ fn is_unjudged(entry: &LogEntry<RecordedChange>) -> bool {
 
 fn dispatch(names: &Names, house: &Weak<Vfs>) {
     loop {
-        let queues = house.upgrade().is_some_and(|vfs| vfs.remote.queues_changes());
+        let queues = house
+            .upgrade()
+            .is_some_and(|vfs| vfs.remote.queues_changes());
         let next = names.next(if queues { MOST_TOGETHER } else { 1 });
         let Some(vfs) = house.upgrade() else { return };
         match next {
@@ -308,7 +310,8 @@ impl Vfs {
             }
             Err(error) if matches!(change.action, NameAction::SetAttributes { .. }) => {
                 // Several servers set times only on files.
-                let is_usual = change.base == NameBase::Directory && error.operation == "set the time of";
+                let is_usual =
+                    change.base == NameBase::Directory && error.operation == "set the time of";
                 if is_usual {
                     ::log::debug!("{error}; the time stays the same");
                 } else {
@@ -413,16 +416,16 @@ fn make(remote: &Remote, change: &NameChange) -> Result<(), remote::Error> {
 }
 
 /// Returns what the server has at `path`.
-fn look(remote: &Remote, path: &RemotePath) -> Result<Seen, remote::Error> {
+fn look(remote: &Remote, path: &RemotePath) -> Result<ServerNode, remote::Error> {
     match remote.stat(path) {
         Ok(found) if found.kind == Kind::Directory => {
             let listing = remote.list(path)?;
-            Ok(Seen::Directory {
+            Ok(ServerNode::Directory {
                 is_filled: !listing.entries.is_empty(),
             })
         }
-        Ok(found) => Ok(Seen::File(Version::from(&found))),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(Seen::Absent),
+        Ok(found) => Ok(ServerNode::File(Version::from(&found))),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(ServerNode::Absent),
         Err(error) => Err(error),
     }
 }

@@ -22,9 +22,7 @@ pub(super) fn fold(
     is_untouched: &dyn Fn(&RemotePath) -> bool,
 ) -> Fold {
     match (&old.action, &new.action) {
-        (NameAction::MakeDirectory { .. }, NameAction::RemoveDirectory)
-            if old.path == new.path =>
-        {
+        (NameAction::MakeDirectory { .. }, NameAction::RemoveDirectory) if old.path == new.path => {
             Fold::Vanish
         }
         (

@@ -6,7 +6,7 @@ use crate::journal::{NameAction, NameBase, NameChange};
 
 /// What the server has at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ServerNode {
     /// Nothing.
     Absent,
     /// A directory; with whether something is in it.
@@ -35,30 +35,33 @@ pub(super) enum ChangeVerdict {
 /// Those of `look`.
 pub(super) fn judge<E>(
     change: &NameChange,
-    mut look: impl FnMut(&RemotePath) -> Result<Seen, E>,
+    mut look: impl FnMut(&RemotePath) -> Result<ServerNode, E>,
 ) -> Result<ChangeVerdict, E> {
     let found = look(&change.path)?;
     Ok(match &change.action {
         NameAction::MakeDirectory { .. } => match found {
-            Seen::Directory { .. } => ChangeVerdict::Done,
-            Seen::Absent => ChangeVerdict::Send,
-            Seen::File(_) => ChangeVerdict::Conflict,
+            ServerNode::Directory { .. } => ChangeVerdict::Done,
+            ServerNode::Absent => ChangeVerdict::Send,
+            ServerNode::File(_) => ChangeVerdict::Conflict,
         },
         NameAction::Unlink => match found {
-            Seen::Absent => ChangeVerdict::Done,
+            ServerNode::Absent => ChangeVerdict::Done,
             found if is_base(found, &change.base) => ChangeVerdict::Send,
-            Seen::File(_) | Seen::Directory { .. } => ChangeVerdict::Conflict,
+            ServerNode::File(_) | ServerNode::Directory { .. } => ChangeVerdict::Conflict,
         },
         NameAction::RemoveDirectory => match found {
-            Seen::Absent => ChangeVerdict::Done,
-            Seen::Directory { is_filled: false } => ChangeVerdict::Send,
-            Seen::Directory { is_filled: true } | Seen::File(_) => ChangeVerdict::Conflict,
+            ServerNode::Absent => ChangeVerdict::Done,
+            ServerNode::Directory { is_filled: false } => ChangeVerdict::Send,
+            ServerNode::Directory { is_filled: true } | ServerNode::File(_) => {
+                ChangeVerdict::Conflict
+            }
         },
         NameAction::Rename { to, replaced } => {
             let there = look(to)?;
             if is_base(found, &change.base) && is_base(there, replaced) {
                 ChangeVerdict::Send
-            } else if is_base(there, &change.base) && !matches!(found, Seen::Directory { .. }) {
+            } else if is_base(there, &change.base) && !matches!(found, ServerNode::Directory { .. })
+            {
                 ChangeVerdict::Done
             } else {
                 ChangeVerdict::Conflict
@@ -67,18 +70,18 @@ pub(super) fn judge<E>(
         // The upload compares the contents.
         NameAction::Store { .. } => ChangeVerdict::Send,
         NameAction::SetAttributes { .. } => match found {
-            Seen::Absent => ChangeVerdict::Conflict,
-            Seen::File(_) | Seen::Directory { .. } => ChangeVerdict::Send,
+            ServerNode::Absent => ChangeVerdict::Conflict,
+            ServerNode::File(_) | ServerNode::Directory { .. } => ChangeVerdict::Send,
         },
     })
 }
 
-fn is_base(found: Seen, base: &NameBase) -> bool {
+fn is_base(found: ServerNode, base: &NameBase) -> bool {
     match (found, base) {
-        (Seen::Absent, NameBase::Absent)
-        | (Seen::Directory { is_filled: false }, NameBase::Directory) => true,
-        (Seen::File(found), NameBase::File(base)) => base.agrees(&found),
-        (Seen::Absent | Seen::Directory { .. } | Seen::File(_), _) => false,
+        (ServerNode::Absent, NameBase::Absent)
+        | (ServerNode::Directory { is_filled: false }, NameBase::Directory) => true,
+        (ServerNode::File(found), NameBase::File(base)) => base.agrees(&found),
+        (ServerNode::Absent | ServerNode::Directory { .. } | ServerNode::File(_), _) => false,
     }
 }
 
@@ -89,8 +92,8 @@ mod tests {
     use super::*;
     use crate::ftp::Precision;
 
-    const EMPTY: Seen = Seen::Directory { is_filled: false };
-    const FILLED: Seen = Seen::Directory { is_filled: true };
+    const EMPTY: ServerNode = ServerNode::Directory { is_filled: false };
+    const FILLED: ServerNode = ServerNode::Directory { is_filled: true };
 
     fn version(size: u64) -> Version {
         Version {
@@ -100,15 +103,19 @@ mod tests {
         }
     }
 
-    fn file(size: u64) -> Seen {
-        Seen::File(version(size))
+    fn file(size: u64) -> ServerNode {
+        ServerNode::File(version(size))
     }
 
-    fn verdict(action: NameAction, base: NameBase, seen: [Seen; 2]) -> ChangeVerdict {
+    fn verdict(action: NameAction, base: NameBase, seen: [ServerNode; 2]) -> ChangeVerdict {
         let path = RemotePath::new(b"/a").unwrap();
         let change = NameChange { action, path, base };
         let look = |path: &RemotePath| {
-            Ok::<_, Infallible>(if path.as_bytes() == b"/a" { seen[0] } else { seen[1] })
+            Ok::<_, Infallible>(if path.as_bytes() == b"/a" {
+                seen[0]
+            } else {
+                seen[1]
+            })
         };
         let Ok(verdict) = judge(&change, look);
         verdict
@@ -120,18 +127,33 @@ mod tests {
         let made = NameAction::MakeDirectory { mode: None };
         let base = NameBase::File(version(1));
         for (action, base, seen, expected) in [
-            (made.clone(), NameBase::Absent, Seen::Absent, Send),
+            (made.clone(), NameBase::Absent, ServerNode::Absent, Send),
             (made.clone(), NameBase::Absent, FILLED, Done),
             (made, NameBase::Absent, file(1), Conflict),
-            (NameAction::Unlink, base, Seen::Absent, Done),
+            (NameAction::Unlink, base, ServerNode::Absent, Done),
             (NameAction::Unlink, base, file(1), Send),
             (NameAction::Unlink, base, file(2), Conflict),
             (NameAction::Unlink, base, EMPTY, Conflict),
-            (NameAction::RemoveDirectory, NameBase::Directory, Seen::Absent, Done),
-            (NameAction::RemoveDirectory, NameBase::Directory, EMPTY, Send),
-            (NameAction::RemoveDirectory, NameBase::Directory, FILLED, Conflict),
+            (
+                NameAction::RemoveDirectory,
+                NameBase::Directory,
+                ServerNode::Absent,
+                Done,
+            ),
+            (
+                NameAction::RemoveDirectory,
+                NameBase::Directory,
+                EMPTY,
+                Send,
+            ),
+            (
+                NameAction::RemoveDirectory,
+                NameBase::Directory,
+                FILLED,
+                Conflict,
+            ),
         ] {
-            let found = verdict(action.clone(), base, [seen, Seen::Absent]);
+            let found = verdict(action.clone(), base, [seen, ServerNode::Absent]);
             assert_eq!(found, expected, "{action:?} {seen:?}");
         }
     }
@@ -140,14 +162,22 @@ mod tests {
     fn a_rename_is_done_if_the_file_has_the_new_name_and_the_old_one_is_free_or_taken() {
         use ChangeVerdict::{Conflict, Done, Send};
         for (replaced, seen, expected) in [
-            (NameBase::Absent, [file(1), Seen::Absent], Send),
-            (NameBase::Absent, [Seen::Absent, file(1)], Done),
+            (NameBase::Absent, [file(1), ServerNode::Absent], Send),
+            (NameBase::Absent, [ServerNode::Absent, file(1)], Done),
             (NameBase::Absent, [file(3), file(1)], Done),
             (NameBase::Absent, [file(1), file(2)], Conflict),
-            (NameBase::Absent, [Seen::Absent, Seen::Absent], Conflict),
+            (
+                NameBase::Absent,
+                [ServerNode::Absent, ServerNode::Absent],
+                Conflict,
+            ),
             (NameBase::File(version(2)), [file(1), file(2)], Send),
             (NameBase::File(version(2)), [file(1), file(4)], Conflict),
-            (NameBase::File(version(2)), [Seen::Absent, file(1)], Done),
+            (
+                NameBase::File(version(2)),
+                [ServerNode::Absent, file(1)],
+                Done,
+            ),
         ] {
             let to = RemotePath::new(b"/b").unwrap();
             let action = NameAction::Rename { to, replaced };

@@ -28,7 +28,9 @@ impl Names {
         let mut turns = BTreeMap::new();
         for left in &left {
             if let NameAction::Store { id } = left.change.action
-                && shown.get(&id).is_some_and(|(_, path)| *path == left.change.path)
+                && shown
+                    .get(&id)
+                    .is_some_and(|(_, path)| *path == left.change.path)
             {
                 turns.insert(id, left.numbers.clone());
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::fold::{Fold, fold};
-use super::rules::Rules;
+use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
 
@@ -34,7 +34,7 @@ pub(super) struct NamesLog<R> {
     /// Places of the entries that are not parked, by domain.
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
     last: u64,
-    rules: Rules,
+    rules: LogRules,
 }
 
 /// A change that is not made yet.
@@ -89,14 +89,14 @@ pub(super) struct NewChange<R> {
 
 /// What becomes of the changes behind one that the server refused.
 #[derive(Debug)]
-pub(super) struct Refusal<R> {
+pub(super) struct TakenBack<R> {
     /// The changes that are given up, in their order; also the refused one unless it is parked.
     pub(super) dropped: Vec<LogEntry<R>>,
 }
 
 impl<R: Clone> NamesLog<R> {
     /// Creates an empty log of the mount of `root`.
-    pub(super) fn new(root: RemotePath, rules: Rules) -> Self {
+    pub(super) fn new(root: RemotePath, rules: LogRules) -> Self {
         Self {
             root,
             entries: BTreeMap::new(),
@@ -237,7 +237,9 @@ impl<R: Clone> NamesLog<R> {
         };
         let is_first = |domain| {
             let places = self.by_domain.get(domain);
-            places.and_then(BTreeSet::first).is_none_or(|first| *first >= place)
+            places
+                .and_then(BTreeSet::first)
+                .is_none_or(|first| *first >= place)
         };
         let is_soft = self.rules.order && !is_urgent;
         (!is_soft || entry.domains.iter().all(is_first)) && self.related_before(place).is_empty()
@@ -319,8 +321,8 @@ impl<R: Clone> NamesLog<R> {
         }
     }
 
-    /// Puts the change at `place` into the order of `domains`, too, and lets it be compared with the
-    /// server if that is needed.
+    /// Puts the change at `place` into the order of `domains`, too. It is compared with the server
+    /// before it is sent if it `needs_look`.
     pub(super) fn inherit(&mut self, place: u64, domains: BTreeSet<Domain>, needs_look: bool) {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.domains.extend(domains);
@@ -369,10 +371,10 @@ impl<R: Clone> NamesLog<R> {
     ///   the strength of an add that failed.
     ///
     /// New directories and stores exist nowhere else and are parked.
-    pub(super) fn refuse(&mut self, place: u64) -> Refusal<R> {
+    pub(super) fn refuse(&mut self, place: u64) -> TakenBack<R> {
         let mut dropped = Vec::new();
         let Some(refused) = self.entries.get(&place).cloned() else {
-            return Refusal { dropped };
+            return TakenBack { dropped };
         };
         let mut gone = vec![refused.change.clone()];
         dropped.extend(self.park_or_remove(place));
@@ -391,7 +393,7 @@ impl<R: Clone> NamesLog<R> {
                 dropped.extend(self.park_or_remove(place));
             }
         }
-        Refusal { dropped }
+        TakenBack { dropped }
     }
 
     fn park_or_remove(&mut self, place: u64) -> Option<LogEntry<R>> {
@@ -452,9 +454,8 @@ impl<R: Clone> NamesLog<R> {
     /// Returns the last change of exactly this name.
     pub(super) fn last_at(&self, path: &RemotePath) -> Option<&LogEntry<R>> {
         let places = self.by_path.get(path.as_bytes())?;
-        let is_name = |entry: &&LogEntry<R>| {
-            !matches!(entry.change.action, NameAction::Store { .. })
-        };
+        let is_name =
+            |entry: &&LogEntry<R>| !matches!(entry.change.action, NameAction::Store { .. });
         let entries = places.iter().rev().filter_map(|it| self.entries.get(it));
         entries.filter(is_name).next()
     }
@@ -560,7 +561,9 @@ impl<R: Clone> NamesLog<R> {
 
     fn domains_of(&self, change: &NameChange) -> BTreeSet<Domain> {
         let paths = change.paths();
-        paths.flat_map(|path| domains_of_path(&self.root, path)).collect()
+        paths
+            .flat_map(|path| domains_of_path(&self.root, path))
+            .collect()
     }
 }
 
@@ -573,12 +576,13 @@ pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
 /// Whether two related changes can be sent together: a new directory and what is in it, or a
 /// removal and that of the directory above. If the first is refused, so is the second.
 fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
-    let is_below = |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
+    let is_below =
+        |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
     let mut paths = second.paths();
     match first.action {
-        NameAction::MakeDirectory { .. } => paths.all(|path| {
-            is_below(path, &first.path) || first.path.below(path).is_none()
-        }),
+        NameAction::MakeDirectory { .. } => {
+            paths.all(|path| is_below(path, &first.path) || first.path.below(path).is_none())
+        }
         NameAction::Unlink | NameAction::RemoveDirectory => {
             second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
         }

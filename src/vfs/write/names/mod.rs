@@ -11,6 +11,7 @@
 //! | `fold` | two changes of which the server sees only the result |
 //! | `judge` | whether a change was made |
 //! | `dispatcher` | sending the changes |
+//! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
 //! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
@@ -20,6 +21,7 @@
 //! neither the disk nor the network.
 
 mod dispatcher;
+mod failures;
 mod fold;
 mod judge;
 mod left;
@@ -43,14 +45,13 @@ use crate::journal::{Journal, NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
+use failures::NameFailure;
 use log::{Domain, Effect, LogEntry, NamesLog, NewChange, Step};
-use rules::Rules;
+use rules::LogRules;
 pub(in crate::vfs) use turn::StoreTurn;
 
 /// Maximum number of changes that wait. Further ones wait for room.
 const MOST_CHANGES: usize = 65_536;
-/// Maximum number of failures that are remembered.
-const MOST_FAILURES: usize = 1_000;
 /// Delay before a change is sent, because the next ones may go with it or undo it.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Maximum time for which a record may not be on the disk.
@@ -110,18 +111,6 @@ enum NamesPhase {
     Stopped,
 }
 
-/// A change that was not made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::vfs) struct NameFailure {
-    /// The name.
-    pub(in crate::vfs) path: RemotePath,
-    /// The errno that a program receives.
-    pub(in crate::vfs) errno: Errno,
-    /// The cause as text.
-    pub(in crate::vfs) reason: String,
-    is_reported: bool,
-}
-
 /// What a change takes over from the one that it replaces.
 #[derive(Debug, Clone, Default)]
 pub(in crate::vfs) struct Inherited {
@@ -157,7 +146,7 @@ impl Names {
             journal,
             cache,
             state: Mutex::new(State {
-                log: NamesLog::new(RemotePath::root(), Rules::ALL),
+                log: NamesLog::new(RemotePath::root(), LogRules::ALL),
                 urgent: BTreeSet::new(),
                 failures: Vec::new(),
                 phase: NamesPhase::Running,
@@ -194,7 +183,11 @@ impl Names {
         let is_store = |entry: &LogEntry<RecordedChange>| {
             matches!(entry.change.action, NameAction::Store { .. })
         };
-        state.log.iter().filter(|(_, entry)| is_store(entry)).count()
+        state
+            .log
+            .iter()
+            .filter(|(_, entry)| is_store(entry))
+            .count()
     }
 
     /// Whether no change waits.
@@ -284,7 +277,9 @@ impl Names {
     pub(in crate::vfs) fn inherit(&self, ino: Ino, inherited: Inherited) {
         let mut state = self.lock();
         if let Some(place) = state.log.store_at(ino.0) {
-            state.log.inherit(place, inherited.domains, inherited.needs_look);
+            state
+                .log
+                .inherit(place, inherited.domains, inherited.needs_look);
         }
     }
 
@@ -323,7 +318,10 @@ impl Names {
         }
         let mut state = self.lock();
         if let Some(place) = state.log.store_at(ino.0)
-            && state.log.get(place).is_some_and(|it| it.step == Step::Begun)
+            && state
+                .log
+                .get(place)
+                .is_some_and(|it| it.step == Step::Begun)
         {
             state.log.set_step(place, Step::Waiting);
         }
@@ -352,44 +350,6 @@ impl Names {
         self.note(&state);
     }
 
-    /// Returns the errno of a change of `path` that was not made; only once.
-    pub(in crate::vfs) fn take_failure(&self, path: &RemotePath) -> Option<Errno> {
-        self.take_failure_of(|failed| failed == path)
-    }
-
-    /// Returns the errno of the first change below `directory` that was not made; only once.
-    pub(in crate::vfs) fn take_failure_below(&self, directory: &RemotePath) -> Option<Errno> {
-        self.take_failure_of(|failed| failed.below(directory).is_some())
-    }
-
-    fn take_failure_of(&self, is_it: impl Fn(&RemotePath) -> bool) -> Option<Errno> {
-        let mut state = self.lock();
-        let failures = state.failures.iter_mut();
-        let mut found = None;
-        for failure in failures.filter(|it| !it.is_reported && is_it(&it.path)) {
-            found = found.or(Some(failure.errno));
-            failure.is_reported = true;
-        }
-        found
-    }
-
-    /// Returns the changes below `directory` that were not made and not reported; only once.
-    pub(in crate::vfs) fn failures_below(&self, directory: &RemotePath) -> Vec<NameFailure> {
-        let mut state = self.lock();
-        let failures = state.failures.iter_mut();
-        let failures = failures.filter(|it| !it.is_reported && it.path.below(directory).is_some());
-        let report = |failure: &mut NameFailure| {
-            failure.is_reported = true;
-            failure.clone()
-        };
-        failures.map(report).collect()
-    }
-
-    /// Returns the changes that were not made, the oldest first.
-    pub(in crate::vfs) fn failures(&self) -> Vec<NameFailure> {
-        self.lock().failures.clone()
-    }
-
     /// Returns the places of the changes that concern `path`, and the inodes whose stores are among
     /// them. With `in_order`, these are all changes in the domains of `path`.
     pub(in crate::vfs) fn places(
@@ -405,12 +365,12 @@ impl Names {
         if in_order {
             places.extend(state.log.in_domains_of(path));
         }
-        let stores = places.iter().filter_map(|place| {
-            match state.log.get(*place)?.change.action {
+        let stores = places
+            .iter()
+            .filter_map(|place| match state.log.get(*place)?.change.action {
                 NameAction::Store { id } => Some(Ino(id)),
                 _ => None,
-            }
-        });
+            });
         let stores = stores.collect();
         (places, stores)
     }
@@ -454,8 +414,8 @@ impl Names {
         settled
     }
 
-    /// Lets the changes at `places` be sent without a delay. Returns the number of failures that may
-    /// be temporary so far.
+    /// Lets the changes at `places` be sent without a delay. Returns how many failures that may be
+    /// temporary there were so far.
     pub(in crate::vfs) fn hurry(&self, places: &BTreeSet<u64>) -> u64 {
         let mut state = self.lock();
         for place in places {

@@ -1,7 +1,8 @@
 //! What follows from the server's answers: names that it has, and changes that are taken back.
 
+use super::failures::{MOST_FAILURES, NameFailure};
 use super::log::{LogEntry, Step};
-use super::{MOST_FAILURES, NameFailure, Names, State};
+use super::{Names, State};
 use crate::cache::Attributes;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, RecordedChange};
@@ -14,7 +15,11 @@ impl Names {
     /// Records that the change at `place` was not made. It will be sent again.
     pub(super) fn undone(&self, place: u64) {
         let mut state = self.lock();
-        if state.log.get(place).is_some_and(|it| it.step == Step::Begun) {
+        if state
+            .log
+            .get(place)
+            .is_some_and(|it| it.step == Step::Begun)
+        {
             state.log.set_step(place, Step::Waiting);
         }
         self.note(&state);
@@ -49,12 +54,7 @@ impl Names {
     }
 
     /// Gives up the change at `place` and what depends on it. Returns what is given up.
-    fn refuse(
-        &self,
-        place: u64,
-        errno: Errno,
-        reason: &str,
-    ) -> Vec<LogEntry<RecordedChange>> {
+    fn refuse(&self, place: u64, errno: Errno, reason: &str) -> Vec<LogEntry<RecordedChange>> {
         let mut state = self.lock();
         let refused = state.log.get(place).map(|entry| entry.change.clone());
         let refusal = state.log.refuse(place);
@@ -65,7 +65,9 @@ impl Names {
             let is_it = |entry: &LogEntry<RecordedChange>| entry.change == **refused;
             !refusal.dropped.iter().any(is_it)
         });
-        let changes = first.into_iter().chain(refusal.dropped.iter().map(|it| &it.change));
+        let changes = first
+            .into_iter()
+            .chain(refusal.dropped.iter().map(|it| &it.change));
         for change in changes {
             if matches!(change.action, NameAction::Store { .. }) {
                 continue;

@@ -6,7 +6,7 @@
     clippy::struct_excessive_bools,
     reason = "each rule can be switched off alone"
 )]
-pub(super) struct Rules {
+pub(super) struct LogRules {
     /// Nothing is combined with a change that may have been sent.
     pub(super) frozen: bool,
     /// Changes are combined only if none between them is about a path of theirs.
@@ -21,7 +21,7 @@ pub(super) struct Rules {
     pub(super) tail: bool,
 }
 
-impl Rules {
+impl LogRules {
     /// All rules.
     pub(super) const ALL: Self = Self {
         frozen: true,

@@ -139,12 +139,19 @@ impl Names {
 impl State {
     fn may_store(&self, place: u64, is_urgent: bool) -> bool {
         let overtakes = is_urgent || self.urgent.contains(&place);
-        let is_parked = self.log.get(place).is_some_and(|it| it.step == Step::Parked);
+        let is_parked = self
+            .log
+            .get(place)
+            .is_some_and(|it| it.step == Step::Parked);
         is_parked || self.log.may_store(place, overtakes)
     }
 
     fn begin_store(&mut self, place: u64) {
-        if self.log.get(place).is_some_and(|it| it.step != Step::Parked) {
+        if self
+            .log
+            .get(place)
+            .is_some_and(|it| it.step != Step::Parked)
+        {
             self.log.set_step(place, Step::Begun);
         }
     }

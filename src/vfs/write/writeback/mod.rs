@@ -141,7 +141,9 @@ impl Writeback {
                 Ok(first) => {
                     let (running, others) = (queue.running(), queue.due_files(Instant::now()));
                     drop(queue);
-                    let next = std::iter::once(first).chain(others).find(|ino| !is_held(*ino));
+                    let next = std::iter::once(first)
+                        .chain(others)
+                        .find(|ino| !is_held(*ino));
                     let next = next.filter(|ino| may_start(*ino, running));
                     queue = self.lock();
                     if let Some(ino) = next
