@@ -65,8 +65,9 @@ impl Snapshot {
             ttl,
             perm: None,
         };
-        for (name, attributes) in &entries {
-            snapshot.push(name, attributes);
+        // Each entry is freed when it is copied.
+        for (name, attributes) in entries {
+            snapshot.push(&name, &attributes);
         }
         snapshot
     }

@@ -65,11 +65,13 @@ fn trim(cache: &CacheDir, size: Option<u64>) -> Result<String, Failure> {
 }
 
 fn described(contents: CacheContents) -> String {
-    let files = match contents.files {
-        1 => "1 file".to_owned(),
-        more => format!("{more} files"),
+    let counted = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        more => format!("{more} {one}s"),
     };
-    format!("{files}, {}", size(contents.bytes))
+    let (files, listings) = (contents.files, contents.listings);
+    let (files, listings) = (counted(files, "file"), counted(listings, "listing"));
+    format!("{files}, {listings}, {}", size(contents.bytes))
 }
 
 /// Whether the cache is of `server`, which is a part of `user@host:port`.

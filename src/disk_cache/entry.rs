@@ -105,27 +105,41 @@ impl EntryName {
         }
     }
 
-    fn whole(&self) -> PathBuf {
+    /// The folder that the files of the entry are in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of an entry of at most one block.
+    pub(super) fn whole(&self) -> PathBuf {
         self.folder.join(&self.rest)
     }
 
+    /// The file with header and slots of a larger entry.
     pub(super) fn slots(&self) -> PathBuf {
         self.folder.join(format!("{}{SLOTS_SUFFIX}", self.rest))
     }
 
-    fn data(&self, nonce: u64) -> PathBuf {
+    /// The file with the data of a larger entry.
+    pub(super) fn data(&self, nonce: u64) -> PathBuf {
         self.folder
             .join(format!("{}.{}", self.rest, data_suffix(nonce)))
     }
 
-    /// Removes the entry.
-    #[cfg(test)]
+    /// Removes the entry, if there is one.
     pub(super) fn remove(&self) {
-        if let Ok(Some((header, _, _))) = read_header(&self.slots()) {
+        let large = read_header(&self.slots()).ok().flatten();
+        // Slots go before the data, so that no entry without data is opened.
+        for path in [self.slots(), self.whole()] {
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                log::debug!("cannot remove {}: {error}", path.display());
+            }
+        }
+        if let Some((header, _, _)) = large {
             let _ = fs::remove_file(self.data(header.nonce));
         }
-        let _ = fs::remove_file(self.slots());
-        let _ = fs::remove_file(self.whole());
     }
 }
 
@@ -253,6 +267,11 @@ impl CachedFile {
         })
     }
 
+    /// Whether it has the contents of `version` of the file `path`.
+    pub(crate) fn serves(&self, path: &RemotePath, version: &Version) -> bool {
+        self.header.serves(path, version)
+    }
+
     /// Returns the size of the remote file in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.header.size
@@ -288,6 +307,12 @@ impl CachedFile {
         let mut slot = [0; SLOT as usize];
         self.read_slots(index, &mut slot)?;
         Ok(BlockSlot::decode(self.header.nonce, index, &slot).is_some())
+    }
+
+    /// Whether all bytes are there. Their checksums are not compared yet.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_all = |present: Vec<Range<u64>>| present.first() == Some(&(0..self.header.size));
+        self.present().is_ok_and(is_all)
     }
 
     /// Reads the bytes at `offset` into `buffer`, all of which must be there. Checks every block.
@@ -360,8 +385,7 @@ impl CachedFile {
         };
         let is_known = |verified: &VerifiedFiles| verified.is_whole(self.header.nonce, stamp);
         // Another mount may have found damage.
-        let is_whole = |present: Vec<Range<u64>>| present.first() == Some(&(0..self.header.size));
-        self.with_verified(is_known).unwrap_or_default() && self.present().is_ok_and(is_whole)
+        self.with_verified(is_known).unwrap_or_default() && self.is_whole()
     }
 
     /// Whether some block was read and verified.

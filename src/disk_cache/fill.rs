@@ -7,13 +7,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::DiskCache;
 use super::block::{self, BLOCK, BlockAssembler, BlockSlot};
 use super::entry::{CachedFile, new_nonce};
 use super::header::EntryHeader;
+use crate::ftp::RemotePath;
 
 /// Called when blocks are present: with the entry and their bytes.
 pub(crate) type OnKept = Arc<dyn Fn(&Arc<CachedFile>, &[Range<u64>]) + Send + Sync>;
@@ -30,12 +31,16 @@ pub(crate) trait FillPiece: Send + 'static {
     fn read(&self, take: &mut dyn FnMut(&[u8])) -> io::Result<()>;
 }
 
+/// The fills that may still add something.
+#[derive(Debug, Default)]
+pub(super) struct LiveFills(Mutex<Vec<Weak<FillShared>>>);
+
 /// What one transfer brings of a file.
 pub(crate) struct CacheFill {
     shared: Arc<FillShared>,
 }
 
-struct FillShared {
+pub(super) struct FillShared {
     cache: Arc<DiskCache>,
     header: EntryHeader,
     on_kept: OnKept,
@@ -65,14 +70,14 @@ impl CacheFill {
             stored: 0,
             is_over: false,
         };
-        Self {
-            shared: Arc::new(FillShared {
-                cache: Arc::clone(cache),
-                header,
-                on_kept,
-                state: Mutex::new(state),
-            }),
-        }
+        let shared = Arc::new(FillShared {
+            cache: Arc::clone(cache),
+            header,
+            on_kept,
+            state: Mutex::new(state),
+        });
+        cache.fills.add(&shared);
+        Self { shared }
     }
 
     /// Offers the bytes from `offset` on. They are skipped if the thread of the cache is behind and
@@ -99,12 +104,44 @@ impl CacheFill {
     /// Records that all bytes offered so far belong to the version: the server has confirmed the
     /// transfer and still has that version.
     pub(crate) fn confirm(&self) {
+        self.confirm_if(|| true);
+    }
+
+    /// Like [`Self::confirm`], if `is_valid` says so once all of them were taken.
+    pub(crate) fn confirm_if(&self, is_valid: impl FnOnce() -> bool + Send + 'static) {
         let shared = Arc::clone(&self.shared);
-        let confirm = move || shared.confirm();
+        let confirm = move || {
+            if is_valid() {
+                shared.confirm();
+            }
+        };
         self.shared
             .cache
             .queue
             .offer(0, Duration::ZERO, Box::new(confirm));
+    }
+}
+
+impl LiveFills {
+    fn add(&self, fill: &Arc<FillShared>) {
+        let mut fills = self.lock();
+        fills.retain(|fill| fill.strong_count() > 0);
+        fills.push(Arc::downgrade(fill));
+    }
+
+    /// Ends those of files whose path `is_other` now. Afterwards they add nothing.
+    pub(super) fn end(&self, is_other: impl Fn(&RemotePath) -> bool) {
+        let live: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        for fill in live.iter().filter(|fill| is_other(&fill.header.path)) {
+            let mut state = fill.lock();
+            state.is_over = true;
+            state.small = None;
+            state.pending.clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<FillShared>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,5 +256,13 @@ impl FillShared {
 
     fn lock(&self) -> MutexGuard<'_, FillState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for FillShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FillShared")
+            .field("path", &self.header.path)
+            .finish_non_exhaustive()
     }
 }

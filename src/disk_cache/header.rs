@@ -75,6 +75,14 @@ impl EntryHeader {
         self.path == *path && is_known && own.refines(version)
     }
 
+    /// Returns the header of the same contents under the name `path`. `None` if it is too long.
+    pub(super) fn renamed(self, path: &RemotePath) -> Option<Self> {
+        (path.as_bytes().len() <= MOST_PATH).then(|| Self {
+            path: path.clone(),
+            ..self
+        })
+    }
+
     /// Returns the version of the contents.
     pub(super) fn version(&self) -> Version {
         Version {

@@ -82,10 +82,14 @@ impl CacheDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let used = file.try_clone();
         let found = read_all(file)?.and_then(|whole| parse(&whole, path));
         if found.is_none() {
             log::debug!("the stored listing of {path} is damaged");
             let _ = fs::remove_file(&place);
+        } else if let Ok(file) = used {
+            // What was used least recently is removed first.
+            let _ = file.set_modified(SystemTime::now());
         }
         Ok(found)
     }

@@ -12,6 +12,8 @@
 //! | `listing_file` | the listing of a directory |
 //! | `numbers` | inode numbers for file handles that survive the mount |
 //! | `verified` | which blocks were read and matched in this mount |
+//! | `renamed` | entries of files that are renamed, replaced or removed |
+//! | `server` | which server the cache was filled from |
 //! | `room`, `trim` | how much may be written, and what is removed |
 //!
 //! Nothing here asks the server. A file in the cache belongs to a version; who opens it says which
@@ -25,7 +27,9 @@ mod listing_file;
 mod numbers;
 mod place;
 mod queue;
+mod renamed;
 mod room;
+mod server;
 mod settled;
 #[cfg(test)]
 mod tests;
@@ -35,10 +39,10 @@ mod verified;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::ftp::{RemotePath, Version};
+use crate::ftp::{HostIdentity, RemotePath, ServerProfile, Version};
 use crate::guarded::{self, OnDrop};
 
 pub(crate) use block::BLOCK;
@@ -47,9 +51,11 @@ pub(crate) use fill::{CacheFill, FillPiece, OnKept};
 pub(crate) use listing_file::StoredListing;
 pub(crate) use numbers::{InodeNumbers, NumbersError};
 pub(crate) use place::{CacheDir, CachePlace, cache_home};
+pub(crate) use renamed::{RenamedEntries, RenamedKind};
 pub(crate) use trim::CacheContents;
 
 use crate::sys::private_files::PrivateFileError;
+use fill::LiveFills;
 use header::EntryHeader;
 use queue::WriterQueue;
 use room::{CacheRoom, RoomAdvice};
@@ -97,8 +103,16 @@ pub(crate) struct DiskCache {
     limits: DiskCacheLimits,
     queue: WriterQueue,
     room: Mutex<CacheRoom>,
+    /// What transfers are bringing.
+    fills: LiveFills,
     /// What was read and matched.
     verified: Arc<Mutex<VerifiedFiles>>,
+    /// The server, once there is a mount.
+    profile: OnceLock<ServerProfile>,
+    /// The server that was compared with the one that the cache was filled from.
+    recognised: Mutex<Option<HostIdentity>>,
+    /// Whether a warning said that it is another one.
+    has_warned: Mutex<bool>,
     /// Whether a thread counts or trims.
     is_trimming: AtomicBool,
 }
@@ -128,16 +142,16 @@ impl DiskCache {
             limits: options.limits,
             queue,
             room: Mutex::default(),
+            fills: LiveFills::default(),
             verified: Arc::default(),
+            profile: OnceLock::new(),
+            recognised: Mutex::default(),
+            has_warned: Mutex::default(),
             is_trimming: AtomicBool::new(false),
         })
     }
 
     /// The directory of the cache.
-    #[allow(
-        dead_code,
-        reason = "who stores something else beside the files needs it"
-    )]
     pub(crate) fn directory(&self) -> &CacheDir {
         &self.directory
     }
@@ -145,6 +159,7 @@ impl DiskCache {
     /// Returns what the cache has of the file `path`, if it is of `version`. Asks the local disk
     /// only.
     pub(crate) fn find(&self, path: &RemotePath, version: &Version) -> Option<CachedFile> {
+        self.recognise();
         match CachedFile::open(&self.directory, path, version) {
             Ok(found) => found.map(|file| file.verifying(&self.verified)),
             Err(error) => {
@@ -185,12 +200,46 @@ impl DiskCache {
         began: SystemTime,
         on_kept: OnKept,
     ) -> Option<CacheFill> {
+        self.recognise();
         let began = began.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs() as i64;
         if version.size? == 0 || !settled::is_settled(version, began) {
             return None;
         }
         let header = EntryHeader::new(path, version, began, entry::new_nonce())?;
         Some(CacheFill::new(self, header, on_kept))
+    }
+
+    /// Whether a file of `size` bytes is too large to be kept whole.
+    pub(crate) fn exceeds_one(&self, size: u64) -> bool {
+        size > self.most_of_one()
+    }
+
+    /// Stops keeping what transfers bring of files whose path `is_other` now.
+    fn end_fills(&self, is_other: impl Fn(&RemotePath) -> bool) {
+        self.fills.end(is_other);
+    }
+
+    /// Stores the listing of the directory `path`, in place of an older one. Returns false if there
+    /// is no room now.
+    ///
+    /// # Errors
+    /// Those of the local disk. The older one is still there, or none is.
+    pub(crate) fn write_listing(
+        self: &Arc<Self>,
+        path: &RemotePath,
+        listing: &StoredListing,
+    ) -> io::Result<bool> {
+        // They are small, and the last one of a mount could not be stored later.
+        if matches!(self.advice(), RoomAdvice::MakeSpace | RoomAdvice::Pause) {
+            return Ok(false);
+        }
+        let written = self.directory.write_listing(path, listing);
+        match &written {
+            // An older one is counted twice, until the cache is counted again.
+            Ok(()) => self.wrote(listing.bytes.len() as u64),
+            Err(error) => self.failed(error),
+        }
+        written.map(|()| true)
     }
 
     /// Waits until everything that was confirmed is written, at most `patience`.
@@ -220,14 +269,10 @@ impl DiskCache {
         let (contents, histogram) = trim::count(directory)?;
         let excess = limits.excess(contents.bytes, room::space_of(directory.path()));
         let removed = trim::remove(directory, &histogram, excess)?;
-        let left = CacheContents {
-            files: contents.files.saturating_sub(removed.files),
-            bytes: contents.bytes.saturating_sub(removed.bytes),
-        };
-        Ok((removed, left))
+        Ok((removed, contents.without(removed)))
     }
 
-    /// Removes all contents of files. Returns what was removed.
+    /// Removes all contents of files and all listings. Returns what was removed.
     ///
     /// # Errors
     /// The local disk failed.
@@ -235,14 +280,22 @@ impl DiskCache {
         trim::clear(directory)
     }
 
-    /// Whether something may be written now. Starts to remove what is too much.
+    /// Whether something may be written now.
     fn has_room(self: &Arc<Self>) -> bool {
+        matches!(self.advice(), RoomAdvice::Write | RoomAdvice::WriteAndCount)
+    }
+
+    /// Returns what to do next. Starts to remove what is too much.
+    fn advice(self: &Arc<Self>) -> RoomAdvice {
         let space = || room::space_of(self.directory.path());
         let advice = self.room().advice(&self.limits, Instant::now(), space);
-        if matches!(advice, RoomAdvice::Trim | RoomAdvice::WriteAndCount) {
-            self.start_trimming();
+        match advice {
+            RoomAdvice::Trim | RoomAdvice::MakeSpace | RoomAdvice::WriteAndCount => {
+                self.start_trimming();
+            }
+            RoomAdvice::Write | RoomAdvice::Pause => {}
         }
-        matches!(advice, RoomAdvice::Write | RoomAdvice::WriteAndCount)
+        advice
     }
 
     /// Returns the maximum size in bytes of one file in the cache: the rest is for the others.
@@ -299,6 +352,12 @@ impl DiskCache {
             log::debug!("no thread to trim the cache: {error}");
             self.is_trimming.store(false, Ordering::Release);
         }
+    }
+
+    fn has_warned(&self) -> MutexGuard<'_, bool> {
+        self.has_warned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room(&self) -> MutexGuard<'_, CacheRoom> {

@@ -45,8 +45,10 @@ pub(super) enum RoomAdvice {
     Write,
     /// Write, and count what is there.
     WriteAndCount,
-    /// Write nothing until something was removed.
+    /// Write nothing large until something was removed.
     Trim,
+    /// Write nothing until there is more free space.
+    MakeSpace,
     /// Write nothing for a while.
     Pause,
 }
@@ -71,7 +73,7 @@ impl CacheRoom {
             }
         };
         match self.used {
-            _ if !has_space => RoomAdvice::Trim,
+            _ if !has_space => RoomAdvice::MakeSpace,
             None => RoomAdvice::WriteAndCount,
             Some(used) if used.saturating_add(self.written) > limits.disk => RoomAdvice::Trim,
             Some(_) => RoomAdvice::Write,
@@ -173,10 +175,10 @@ mod tests {
         room.wrote(1);
         assert_eq!(advice(&mut room, now, 100), RoomAdvice::Trim);
         room.counted(500);
-        assert_eq!(advice(&mut room, now, 99), RoomAdvice::Trim);
+        assert_eq!(advice(&mut room, now, 99), RoomAdvice::MakeSpace);
         assert_eq!(
             advice(&mut room, now, 5000),
-            RoomAdvice::Trim,
+            RoomAdvice::MakeSpace,
             "it just looked"
         );
         assert_eq!(advice(&mut room, now + LOOKED, 5000), RoomAdvice::Write);

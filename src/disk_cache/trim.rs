@@ -1,4 +1,4 @@
-//! Counts what is in a cache, and removes what was used least recently.
+//! Counts what is in a cache, files and listings, and removes what was used least recently.
 //!
 //! One walk counts the bytes by age, in a histogram of a few hundred numbers for any size of
 //! the cache. A second walk removes what is older than the cut. Only whole files are removed, by
@@ -10,10 +10,11 @@ use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::entry::SLOTS_SUFFIX;
+use super::entry::{SLOTS_SUFFIX, read_header};
+use super::header::EntryHeader;
 use super::place::CacheDir;
 
 /// Number of ages that a histogram tells apart. Each is a quarter longer than the one before, up to
@@ -30,6 +31,8 @@ const LEFTOVER: Duration = Duration::from_secs(3600);
 pub(crate) struct CacheContents {
     /// Number of remote files.
     pub(crate) files: u64,
+    /// Number of listings of directories.
+    pub(crate) listings: u64,
     /// Bytes on the local disk.
     pub(crate) bytes: u64,
 }
@@ -38,12 +41,39 @@ pub(crate) struct CacheContents {
 #[derive(Debug)]
 pub(super) struct AgeHistogram([u64; AGES]);
 
-/// An entry as the walk finds it.
+/// What the walk finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FoundKind {
+    File,
+    Listing,
+    /// A part of an entry that a killed process has left.
+    Leftover,
+}
+
+/// An entry or a listing as the walk finds it.
 struct FoundEntry {
+    kind: FoundKind,
     paths: Vec<PathBuf>,
     bytes: u64,
-    /// Time since its last use. `None` for leftovers of an entry.
-    age: Option<Duration>,
+    /// Time since its last use.
+    age: Duration,
+}
+
+impl CacheContents {
+    fn add(&mut self, entry: &FoundEntry) {
+        self.bytes += entry.bytes;
+        self.files += u64::from(entry.kind == FoundKind::File);
+        self.listings += u64::from(entry.kind == FoundKind::Listing);
+    }
+
+    /// Returns what is left after `removed` was removed.
+    pub(super) fn without(self, removed: Self) -> Self {
+        Self {
+            files: self.files.saturating_sub(removed.files),
+            listings: self.listings.saturating_sub(removed.listings),
+            bytes: self.bytes.saturating_sub(removed.bytes),
+        }
+    }
 }
 
 impl AgeHistogram {
@@ -83,10 +113,9 @@ pub(super) fn count(directory: &CacheDir) -> io::Result<(CacheContents, AgeHisto
     let now = SystemTime::now();
     let (mut contents, mut histogram) = (CacheContents::default(), AgeHistogram::new());
     walk(directory, now, &mut |entry| {
-        contents.bytes += entry.bytes;
-        if let Some(age) = entry.age {
-            contents.files += 1;
-            histogram.add(age, entry.bytes);
+        contents.add(&entry);
+        if entry.kind != FoundKind::Leftover {
+            histogram.add(entry.age, entry.bytes);
         }
         true
     })?;
@@ -110,14 +139,13 @@ pub(super) fn remove(
     // The youngest step may hold much more than must go. What is clearly older goes first.
     for at_cut in [false, true] {
         walk(directory, now, &mut |entry| {
-            let is_chosen = match entry.age {
-                Some(age) if at_cut => step_of(age) == cut,
-                Some(age) => step_of(age) > cut,
-                None => true,
+            let is_chosen = match entry.kind {
+                FoundKind::Leftover => true,
+                _ if at_cut => step_of(entry.age) == cut,
+                _ => step_of(entry.age) > cut,
             };
             if is_chosen && (!at_cut || removed.bytes < bytes) {
-                removed.bytes += entry.bytes;
-                removed.files += u64::from(entry.age.is_some());
+                removed.add(&entry);
                 unlink(&entry);
             }
             !at_cut || removed.bytes < bytes
@@ -129,30 +157,53 @@ pub(super) fn remove(
     Ok(removed)
 }
 
-/// Removes everything, listings as well. Counts the files.
+/// Removes everything. Returns what was removed.
 ///
 /// # Errors
 /// The local disk failed.
 pub(super) fn clear(directory: &CacheDir) -> io::Result<CacheContents> {
     let mut removed = CacheContents::default();
     walk(directory, SystemTime::now(), &mut |entry| {
-        removed.bytes += entry.bytes;
-        removed.files += u64::from(entry.age.is_some());
+        removed.add(&entry);
         unlink(&entry);
         true
     })?;
-    for listing in fs::read_dir(directory.listings())?.flatten() {
-        let path = listing.path();
-        let gone = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        if let Err(error) = gone {
-            log::debug!("cannot remove {}: {error}", path.display());
-        }
-    }
     Ok(removed)
+}
+
+/// Removes all listings.
+///
+/// # Errors
+/// The local disk failed.
+pub(super) fn clear_listings(directory: &CacheDir) -> io::Result<()> {
+    let now = SystemTime::now();
+    let mut remove = |listing: FoundEntry| {
+        unlink(&listing);
+        true
+    };
+    walk_folders(&directory.listings(), &mut remove, |files| {
+        listings_of(files, now)
+    })?;
+    Ok(())
+}
+
+/// Calls `visit` with the header of each entry.
+///
+/// # Errors
+/// The local disk failed.
+pub(super) fn visit_headers(
+    directory: &CacheDir,
+    visit: &mut dyn FnMut(EntryHeader),
+) -> io::Result<()> {
+    walk_files(directory, SystemTime::now(), &mut |entry| {
+        // The first file has the header, unless it is a leftover.
+        let header = entry.paths.first().map(|path| read_header(path));
+        if let Some(Ok(Some((header, _, _)))) = header {
+            visit(header);
+        }
+        true
+    })?;
+    Ok(())
 }
 
 fn unlink(entry: &FoundEntry) {
@@ -177,29 +228,64 @@ fn remove_leftovers(directory: &CacheDir, now: SystemTime) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls `visit` with every entry, until it returns false. Entries come and go meanwhile.
+/// Calls `visit` with every entry and every listing, until it returns false. They come and go
+/// meanwhile.
 fn walk(
     directory: &CacheDir,
     now: SystemTime,
     visit: &mut dyn FnMut(FoundEntry) -> bool,
 ) -> io::Result<()> {
-    for folder in fs::read_dir(directory.files())?.flatten() {
+    if walk_files(directory, now, visit)? {
+        walk_folders(&directory.listings(), visit, |files| {
+            listings_of(files, now)
+        })?;
+    }
+    Ok(())
+}
+
+/// Like [`walk`], with entries only. Returns false if `visit` did.
+fn walk_files(
+    directory: &CacheDir,
+    now: SystemTime,
+    visit: &mut dyn FnMut(FoundEntry) -> bool,
+) -> io::Result<bool> {
+    walk_folders(&directory.files(), visit, |files| entries_of(files, now))
+}
+
+fn walk_folders(
+    above: &Path,
+    visit: &mut dyn FnMut(FoundEntry) -> bool,
+    found: impl Fn(&mut dyn Iterator<Item = DirEntry>) -> Vec<FoundEntry>,
+) -> io::Result<bool> {
+    for folder in fs::read_dir(above)?.flatten() {
         let files = match fs::read_dir(folder.path()) {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        for entry in entries_of(files.flatten(), now) {
-            if !visit(entry) {
-                return Ok(());
-            }
+        if !found(&mut files.flatten()).into_iter().all(&mut *visit) {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Returns the listings in the files `files`.
+fn listings_of(files: &mut dyn Iterator<Item = DirEntry>, now: SystemTime) -> Vec<FoundEntry> {
+    let listing = |file: DirEntry| {
+        let about = file.metadata().ok()?;
+        Some(FoundEntry {
+            kind: FoundKind::Listing,
+            paths: vec![file.path()],
+            bytes: about.blocks() * 512,
+            age: age_of(&about, now),
+        })
+    };
+    files.filter_map(listing).collect()
 }
 
 /// Returns the entries whose files are `files`, all of one folder.
-fn entries_of(files: impl Iterator<Item = DirEntry>, now: SystemTime) -> Vec<FoundEntry> {
+fn entries_of(files: &mut dyn Iterator<Item = DirEntry>, now: SystemTime) -> Vec<FoundEntry> {
     let mut found: HashMap<OsString, FoundEntry> = HashMap::new();
     for file in files {
         let Ok(about) = file.metadata() else {
@@ -212,13 +298,15 @@ fn entries_of(files: impl Iterator<Item = DirEntry>, now: SystemTime) -> Vec<Fou
         let entry = found
             .entry(std::ffi::OsStr::from_bytes(rest).to_owned())
             .or_insert_with(|| FoundEntry {
+                kind: FoundKind::Leftover,
                 paths: Vec::new(),
                 bytes: 0,
-                age: None,
+                age: Duration::MAX,
             });
         let is_data = !suffix.is_empty() && suffix != SLOTS_SUFFIX.as_bytes();
         if !is_data {
-            entry.age = Some(age_of(&about, now));
+            entry.kind = FoundKind::File;
+            entry.age = age_of(&about, now);
         }
         // Slots go before the data, so that no entry without data is opened.
         let at = if is_data { entry.paths.len() } else { 0 };
@@ -228,7 +316,7 @@ fn entries_of(files: impl Iterator<Item = DirEntry>, now: SystemTime) -> Vec<Fou
     let is_old = |entry: &FoundEntry| {
         // Data without slots may be of an entry that is being created.
         let newest = entry.paths.iter().filter_map(|path| path.metadata().ok());
-        entry.age.is_some()
+        entry.kind == FoundKind::File
             || newest
                 .map(|about| age_of(&about, now))
                 .all(|age| age > LEFTOVER)

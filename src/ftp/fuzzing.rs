@@ -200,13 +200,13 @@ fn replies(input: &[u8]) -> Vec<Reply> {
 fn is_bounded(entry: &Entry) {
     assert_eq!(check_name(&entry.name), Ok(()));
     is_safe(RemotePath::root().join(&entry.name).ok().as_ref());
-    let is_within = |bytes: &Option<Vec<u8>>, most: usize| {
-        bytes
-            .as_ref()
-            .is_none_or(|bytes| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0))
+    let is_within = |bytes: Option<&[u8]>, most: usize| {
+        bytes.is_none_or(|bytes| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0))
     };
-    assert!(is_within(&entry.owner, NAME_MAX) && is_within(&entry.group, NAME_MAX));
-    assert!(is_within(&entry.unique, NAME_MAX) && is_within(&entry.target, TARGET_MAX));
+    for value in [&entry.owner, &entry.group, &entry.unique] {
+        assert!(is_within(value.as_deref(), NAME_MAX));
+    }
+    assert!(is_within(entry.target.as_deref(), TARGET_MAX));
     assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
     assert!(entry.size.is_none_or(|size| i64::try_from(size).is_ok()));
     assert!(entry.kind != Kind::Directory || entry.size.is_none());

@@ -82,7 +82,7 @@ pub use open_sockets::OpenSockets;
 pub use options::ConnectOptions;
 pub use password::Password;
 pub use path::{PathError, RemotePath};
-pub use profile::{Capability, Finding, ServerProfile};
+pub use profile::{Capability, Finding, HostIdentity, ServerProfile};
 pub use proxy::{Proxy, ProxyKind};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;

@@ -232,7 +232,7 @@ mod tests {
             precision: Precision::Minute,
             utc: false,
         });
-        entry.unique = Some(b"801U1".to_vec());
+        entry.unique = Some(b"801U1".as_slice().into());
         let version = Version::from(&entry);
         assert_eq!(version.modified, None);
         assert_eq!(version.unique, unique_hash(b"801U1"));

@@ -5,12 +5,28 @@
 use super::change::Owner;
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::{CommitOptions, Error, Remote, StoredFacts, change, rename};
+use super::{CommitOptions, Error, Remote, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting, Version};
 
 /// The mode that servers give new files under the usual umask 022.
 const USUAL_MODE: u32 = 0o644;
+
+/// Facts that the server reports for a file that it has just stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoredFacts {
+    /// Modification time in UTC seconds since the epoch, if the server reports it.
+    pub modified: Option<i64>,
+    /// Permission bits: those that were set, otherwise those that the server reports, otherwise the
+    /// default that servers give new files.
+    pub mode: Option<u32>,
+    /// The `unique` fact (RFC 3659 §7.5.2) as shortened by [`crate::ftp::listing::unique_hash`]; 0
+    /// if there is none.
+    pub unique: u64,
+    /// Whether the file had this time before it had its name, and a file that another client
+    /// stores later has another time.
+    pub is_exact: bool,
+}
 
 /// Sets the time and mode of the file at `from` to those in `commit` if `found` shows that they
 /// differ, and renames it to `target` if that is another name. Returns the resulting time and mode;
@@ -87,6 +103,7 @@ impl<'a> Finalizer<'a> {
                 unique: found
                     .and_then(|found| found.unique.as_deref())
                     .map_or(0, unique_hash),
+                is_exact: false,
             },
             found,
             size: commit.size,
@@ -122,6 +139,7 @@ impl<'a> Finalizer<'a> {
                 profile.works(way.capability());
                 let set = self.modified.take();
                 self.stored.modified = set.map(|seconds| self.remote.zone().round_trip(seconds));
+                self.stored.is_exact = self.is_over(self.stored.modified);
             }
         }
     }
@@ -133,6 +151,13 @@ impl<'a> Finalizer<'a> {
             rename::set_and_rename(self.remote, exchange, &settings, from, self.path, &versions)?;
         self.are_set(&sent, &kept);
         Ok(())
+    }
+
+    /// Whether the server's clock has passed the second `time`, as far as it is known: the server
+    /// has just received the file.
+    fn is_over(&self, time: Option<i64>) -> bool {
+        let received = self.found.and_then(|found| found.modified);
+        time.is_some_and(|time| received.is_none_or(|received| time + 1 < received.seconds))
     }
 
     /// Returns the versions that the file may have, depending on whether its time was set to
@@ -162,7 +187,10 @@ impl<'a> Finalizer<'a> {
         }
         if let Some(seconds) = self.modified {
             match change::set_modified(remote, exchange, path, seconds, Owner::File) {
-                Ok(reported) => self.stored.modified = Some(reported),
+                Ok(reported) => {
+                    self.stored.modified = Some(reported);
+                    self.stored.is_exact = false;
+                }
                 Err(error) => remote.warn_unset(&error),
             }
         }

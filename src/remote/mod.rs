@@ -81,6 +81,7 @@ pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
 pub use error::Error;
 pub use error_kind::ErrorKind;
+pub(crate) use finalize::StoredFacts;
 pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
@@ -142,19 +143,6 @@ pub enum Atomic {
     Auto,
     /// Atomically or not at all.
     Require,
-}
-
-/// Facts that the server reports for a file that it has just stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoredFacts {
-    /// Modification time in UTC seconds since the epoch, if the server reports it.
-    pub modified: Option<i64>,
-    /// Permission bits: those that were set, otherwise those that the server reports, otherwise the
-    /// default that servers give new files.
-    pub mode: Option<u32>,
-    /// The `unique` fact (RFC 3659 §7.5.2) as shortened by [`crate::ftp::listing::unique_hash`]; 0
-    /// if there is none.
-    pub unique: u64,
 }
 
 /// Space on the server for this user.

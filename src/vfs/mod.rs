@@ -68,7 +68,7 @@ pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
-use local::spool::SpoolDir;
+use local::spool_dir::SpoolDir;
 use ops::{RecentDigests, ReplacedNames, StatfsCache};
 use passthrough::KernelReads;
 use prefetch::Prefetcher;
@@ -213,10 +213,13 @@ impl Vfs {
             locks_uploads: AtomicBool::new(false),
             disk,
         });
+        if let Some(disk) = &services.disk {
+            disk.set_server(remote.profile());
+        }
         let stored_listings = services
             .disk
             .as_ref()
-            .map(|disk| StoredListings::start(disk.directory().clone(), &cache));
+            .map(|disk| StoredListings::start(Arc::clone(disk), &cache));
         let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,
@@ -271,15 +274,15 @@ impl Vfs {
             stored.end();
         }
         self.services.spools.ending();
-        if let Some(disk) = &self.services.disk {
-            disk.finish(CACHE_PATIENCE);
-        }
         if !self.writeback.files().is_empty() || !self.names.is_empty() {
             self.remote.look_for_server(ops::LOOK);
         }
         self.names.end();
         self.writeback.drain();
         self.names.drain();
+        if let Some(disk) = &self.services.disk {
+            disk.finish(CACHE_PATIENCE);
+        }
         for handle in self.files.all() {
             if handle.stores && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino()).ok();

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, Snapshot};
-use crate::disk_cache::{CacheDir, StoredListing};
+use crate::disk_cache::{DiskCache, StoredListing};
 use crate::ftp::RemotePath;
 use crate::guarded;
 use crate::remote;
@@ -25,7 +25,7 @@ const MOST: usize = 100_000;
 /// The stored listings of a mount.
 #[derive(Debug)]
 pub(super) struct StoredListings {
-    directory: CacheDir,
+    disk: Arc<DiskCache>,
     listings: Arc<Cache<remote::Error>>,
     schedule: Arc<ListingSchedule>,
     /// The thread.
@@ -87,8 +87,8 @@ impl WaitingListings {
 }
 
 impl StoredListings {
-    /// Begins to store what `listings` learns in `directory`.
-    pub(super) fn start(directory: CacheDir, listings: &Arc<Cache<remote::Error>>) -> Self {
+    /// Begins to store what `listings` learns in `disk`.
+    pub(super) fn start(disk: Arc<DiskCache>, listings: &Arc<Cache<remote::Error>>) -> Self {
         let schedule = Arc::new(ListingSchedule::default());
         let for_observer = Arc::clone(&schedule);
         listings.observe(move |path| {
@@ -97,13 +97,13 @@ impl StoredListings {
             }
         });
         let stored = Self {
-            directory,
+            disk,
             listings: Arc::clone(listings),
             schedule,
             writer: Mutex::default(),
         };
         let writer = Self {
-            directory: stored.directory.clone(),
+            disk: Arc::clone(&stored.disk),
             listings: Arc::clone(listings),
             schedule: Arc::clone(&stored.schedule),
             writer: Mutex::default(),
@@ -121,7 +121,7 @@ impl StoredListings {
 
     /// Returns the stored listing of `path`, however old.
     pub(super) fn read(&self, path: &RemotePath) -> Option<Snapshot> {
-        match self.directory.read_listing(path) {
+        match self.disk.directory().read_listing(path) {
             Ok(stored) => Snapshot::decode(&stored?.bytes),
             Err(error) => {
                 log::debug!(path; "cannot read the stored listing of {path}: {error}");
@@ -186,8 +186,11 @@ impl StoredListings {
             listed: now.checked_sub(age.age).unwrap_or(now),
             bytes: listing.encode(),
         };
-        if let Err(error) = self.directory.write_listing(path, &stored) {
-            log::debug!(path; "cannot store the listing of {path}: {error}");
+        match self.disk.write_listing(path, &stored) {
+            Ok(true) => {}
+            // There may be room later.
+            Ok(false) => drop(self.schedule.lock().add(path, Instant::now())),
+            Err(error) => log::debug!(path; "cannot store the listing of {path}: {error}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Kills ftpfs with SIGKILL at random moments while it fills and trims a persistent cache, and
-//! while files change on the server. Every byte that the next mount shows is compared.
+//! while files change on the server or through the mount. Every byte that the next mount shows is
+//! compared.
 //!
 //! A large cache costs little memory, and no time at the mount.
 
@@ -74,6 +75,82 @@ fn a_killed_mount_leaves_no_wrong_byte_in_the_cache() {
         }
         compared += bytes;
         cached += bytes.saturating_sub(received(&mount) - before);
+    }
+    println!("{kills} kills, {compared} bytes compared, {cached} of them from the cache, 0 wrong");
+    assert!(kills < 5 || cached > 0, "the cache was never used");
+}
+
+/// Sizes of the files that programs change.
+const CHANGED: [usize; 2] = [5_000, 400_000];
+
+/// Programs copy, rename and remove files of the same sizes and times until the mount is killed.
+/// The server tells nothing else of them, so only the mount knows which contents a name has.
+#[test]
+fn a_killed_mount_leaves_no_old_bytes_of_what_it_changed() {
+    let kills = amount("FTPFS_SOAK_CACHE_KILLS", 6);
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.disabled.extend(["MLSD", "MLST"].map(str::to_owned));
+    });
+    let (cache, sources) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let option = format!("cache_dir={}", cache.path().display());
+    let mut random = Random::new();
+    let time = SystemTime::now() - Duration::from_secs(100 * 24 * 3600);
+    for (letter, size) in CHANGED.iter().enumerate() {
+        for number in 0..4 {
+            let path = sources.path().join(format!("{letter}{number}"));
+            fs::write(&path, random.bytes(*size)).unwrap();
+            set_time(&path, time);
+        }
+    }
+    let (mut compared, mut cached) = (0_u64, 0_u64);
+    for kill in 0..kills {
+        let mount = Mount::with_options(&server, &[&option, "timeout=10"]);
+        let script = format!(
+            "cd {} || exit; mkdir -p a/deep; while :; do
+                 for letter in 0 1; do
+                     from={}/$letter$((RANDOM % 4))
+                     to=$letter$((RANDOM % 3))
+                     case $((RANDOM % 7)) in
+                         0 | 1) cp -p $from $to ;;
+                         2) cp -p $from a/deep/$to ;;
+                         3) mv $to $letter$((RANDOM % 3)) ;;
+                         4) mv a/deep/$to $to ;;
+                         5) mv a b && cat b/deep/* && mv b a ;;
+                         6) rm $to ;;
+                     esac
+                     cat $to
+                 done
+                 [ -d . ] || exit
+             done",
+            mount.path().display(),
+            sources.path().display()
+        );
+        let mut changer = Command::new("bash");
+        let quiet = changer.args(["-c", &script]).stdout(Stdio::null());
+        let mut changer = quiet.stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(random.below(3 * LATEST) as u64));
+        mount.kill_nine();
+        let _ = changer.kill();
+        changer.wait().unwrap();
+        for _ in 0..2 {
+            let mount = Mount::with_options(&server, &[&option, "timeout=10"]);
+            let before = received(&mount);
+            let mut bytes = 0;
+            for path in entries(server.root()) {
+                let below = path.strip_prefix(server.root()).unwrap();
+                let name = below.file_name().unwrap().to_str().unwrap();
+                // Those of killed uploads have other names.
+                if name.len() == 2 {
+                    let found = fs::read(mount.join(below)).unwrap();
+                    let expected = fs::read(&path).unwrap();
+                    assert!(found == expected, "{} after kill {kill}", below.display());
+                    bytes += found.len() as u64;
+                }
+            }
+            compared += bytes;
+            cached += bytes.saturating_sub(received(&mount) - before);
+            mount.unmount();
+        }
     }
     println!("{kills} kills, {compared} bytes compared, {cached} of them from the cache, 0 wrong");
     assert!(kills < 5 || cached > 0, "the cache was never used");

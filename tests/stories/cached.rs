@@ -14,33 +14,33 @@ use crate::support::{
 };
 
 /// Longest that a test waits for what must happen.
-const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// Sizes of files of one block, of exactly one, and of many.
-const SIZES: [usize; 5] = [1, 3_000, 65_536, 65_537, 5_000_000];
+pub(crate) const SIZES: [usize; 5] = [1, 3_000, 65_536, 65_537, 5_000_000];
 
 /// Writes a file that was changed long ago, so that its time tells it from every later one.
-fn write_old(server: &TestServer, name: &str, bytes: &[u8], age: Duration) {
+pub(crate) fn write_old(server: &TestServer, name: &str, bytes: &[u8], age: Duration) {
     let path = server.write(name, bytes);
     let file = File::options().write(true).open(&path).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn option(cache: &Path) -> String {
     format!("cache_dir={}", cache.display())
 }
 
 /// Mounts with `cache`, and what else.
-fn mount(server: &TestServer, cache: &Path, options: &[&str]) -> Mount {
+pub(crate) fn mount(server: &TestServer, cache: &Path, options: &[&str]) -> Mount {
     let cache = option(cache);
     let options: Vec<&str> = options.iter().copied().chain([cache.as_str()]).collect();
     Mount::with_options(server, &options)
 }
 
 /// The files with the contents of remote files.
-fn stored(cache: &Path) -> Vec<PathBuf> {
+pub(crate) fn stored(cache: &Path) -> Vec<PathBuf> {
     let found = shell(cache, "find $PWD -path '*/files/*/*' -type f");
     lines(&found).into_iter().map(PathBuf::from).collect()
 }
@@ -325,7 +325,7 @@ fn a_part_that_was_read_is_kept() {
 }
 
 /// Runs `ftpfs` with these arguments, and returns what it prints.
-fn ftpfs(arguments: &[&str]) -> String {
+pub(crate) fn ftpfs(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
         .args(arguments)
         .output()

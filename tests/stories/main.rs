@@ -17,6 +17,7 @@ mod append_later;
 mod background_names;
 mod browse;
 mod cached;
+mod cached_changes;
 mod claims;
 mod concurrent;
 mod counted;

@@ -33,7 +33,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     }
     let kind = kind(word);
     let mut entry = Entry::new(name, kind);
-    entry.owner = Some(owner.to_vec());
+    entry.owner = Some(owner.into());
     let Some((size, when)) = described else {
         return Some(Row::Entry(entry));
     };

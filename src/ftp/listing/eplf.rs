@@ -15,7 +15,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
             b"r" => entry.kind = Kind::File,
             [b's', digits @ ..] => entry.size = number(digits),
             [b'm', digits @ ..] => entry.modified = modified(digits),
-            [b'i', id @ ..] => entry.unique = Some(id.to_vec()),
+            [b'i', id @ ..] => entry.unique = Some(id.into()),
             [b'u', b'p', digits @ ..] => entry.mode = octal_mode(digits),
             _ => {}
         }

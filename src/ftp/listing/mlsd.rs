@@ -89,7 +89,7 @@ fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
         } else if key.eq_ignore_ascii_case(b"perm") {
             entry.perm = Some(Perm::parse(value));
         } else if key.eq_ignore_ascii_case(b"unique") {
-            entry.unique = Some(value.to_vec());
+            entry.unique = Some(value.into());
         } else if let Some((b"unix.", key)) = key.to_ascii_lowercase().split_at_checked(5) {
             match key {
                 b"mode" => entry.mode = octal_mode(value),
@@ -184,8 +184,8 @@ impl<'a> Ranked<'a> {
         }
     }
 
-    fn value(&self) -> Option<Vec<u8>> {
-        (self.rank > 0).then(|| self.value.to_vec())
+    fn value(&self) -> Option<Box<[u8]>> {
+        (self.rank > 0).then(|| self.value.into())
     }
 }
 

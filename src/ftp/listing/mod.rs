@@ -129,13 +129,13 @@ pub struct Entry {
     /// Permission bits, at most 0o7777.
     pub mode: Option<u32>,
     /// Name or number of the owner, as listed.
-    pub owner: Option<Vec<u8>>,
+    pub owner: Option<Box<[u8]>>,
     /// Name or number of the group, as listed.
-    pub group: Option<Vec<u8>>,
+    pub group: Option<Box<[u8]>>,
     /// Target of a symlink, as listed.
     pub target: Option<Vec<u8>>,
     /// The `unique` fact of MLSD (RFC 3659 §7.5.2).
-    pub unique: Option<Vec<u8>>,
+    pub unique: Option<Box<[u8]>>,
     /// The `perm` fact of MLSD (RFC 3659 §7.5.5).
     pub perm: Option<Perm>,
 }
@@ -164,13 +164,16 @@ impl Entry {
     /// Memory of the entry in bytes, including the overhead of allocations and the spare capacity
     /// of a growing vector of entries.
     pub fn memory(&self) -> usize {
-        let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
+        let held = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() + 16);
+        let spare = |bytes: &Vec<u8>| bytes.capacity() - bytes.len();
         size_of::<Self>() * 3 / 2
             + held(Some(&self.name))
-            + held(self.owner.as_ref())
-            + held(self.group.as_ref())
-            + held(self.target.as_ref())
-            + held(self.unique.as_ref())
+            + spare(&self.name)
+            + held(self.owner.as_deref())
+            + held(self.group.as_deref())
+            + held(self.target.as_deref())
+            + self.target.as_ref().map_or(0, spare)
+            + held(self.unique.as_deref())
     }
 
     /// Creates an entry with only a name and a type.
@@ -281,13 +284,12 @@ fn bound(entry: &mut Entry) {
         entry.size = None;
     }
     entry.size = entry.size.filter(|size| *size <= SIZE_MAX);
-    let usable = |most: usize| {
-        move |bytes: &Vec<u8>| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0)
-    };
-    entry.target = entry.target.take().filter(usable(TARGET_MAX));
-    entry.owner = entry.owner.take().filter(usable(NAME_MAX));
-    entry.group = entry.group.take().filter(usable(NAME_MAX));
-    entry.unique = entry.unique.take().filter(usable(NAME_MAX));
+    let usable =
+        |bytes: &[u8], most: usize| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0);
+    entry.target = entry.target.take().filter(|it| usable(it, TARGET_MAX));
+    for value in [&mut entry.owner, &mut entry.group, &mut entry.unique] {
+        *value = value.take().filter(|it| usable(it, NAME_MAX));
+    }
 }
 
 #[cfg(test)]

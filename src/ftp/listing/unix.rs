@@ -199,8 +199,8 @@ impl<'a> Columns<'a> {
         let mut entry = Entry::new(name, permissions.kind);
         entry.size = self.size;
         entry.mode = permissions.mode;
-        entry.owner = owner.map(<[u8]>::to_vec);
-        entry.group = group.map(<[u8]>::to_vec);
+        entry.owner = owner.map(Box::from);
+        entry.group = group.map(Box::from);
         entry.target = target.map(<[u8]>::to_vec);
         Row::new(entry, self.when)
     }
@@ -240,7 +240,7 @@ fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
     let mut entry = Entry::new(name, permissions.kind);
     entry.size = size;
     entry.mode = permissions.mode;
-    let known = |word: &[u8]| (word != b"?").then(|| word.to_vec());
+    let known = |word: &[u8]| (word != b"?").then(|| word.into());
     (entry.owner, entry.group) = (known(owner), known(group));
     Some(Row::Entry(entry))
 }
@@ -325,8 +325,8 @@ pub(super) fn parse_numbers(line: &[u8], now: i64) -> Option<Row> {
     entry.size = size;
     entry.target = target.map(<[u8]>::to_vec);
     entry.modified = date::seconds_since_1970(time, now);
-    entry.owner = Some(owner.to_vec());
-    entry.group = Some(group.to_vec());
+    entry.owner = Some(owner.into());
+    entry.group = Some(group.into());
     Some(Row::Entry(entry))
 }
 
@@ -360,7 +360,8 @@ mod tests {
     fn owner_and_group_are_told_apart_where_they_can_be() {
         let pair = |line: &str| {
             let entry = entry(line);
-            let text = |bytes: Option<Vec<u8>>| bytes.map(|b| String::from_utf8(b).unwrap());
+            let text =
+                |bytes: Option<Box<[u8]>>| bytes.map(|b| String::from_utf8(b.into()).unwrap());
             (text(entry.owner), text(entry.group))
         };
         let both = (Some("u".to_owned()), Some("g".to_owned()));

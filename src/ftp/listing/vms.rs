@@ -102,7 +102,7 @@ fn file_name(line: &[u8]) -> Option<(FileName<'_>, &[u8])> {
 #[derive(Debug, Default)]
 struct VmsColumns {
     modified: Option<Modified>,
-    owner: Option<Vec<u8>>,
+    owner: Option<Box<[u8]>>,
 }
 
 impl VmsColumns {
@@ -148,11 +148,11 @@ fn day(word: &[u8]) -> Option<(i16, i8, i8)> {
 }
 
 /// Returns the text in brackets: `[OPS,ANNE]`.
-fn owner(bytes: &[u8]) -> Option<Vec<u8>> {
+fn owner(bytes: &[u8]) -> Option<Box<[u8]>> {
     let open = bytes.iter().position(|byte| *byte == b'[')?;
     let inner = bytes.get(open + 1..)?;
     let close = inner.iter().position(|byte| *byte == b']')?;
-    inner.get(..close).map(<[u8]>::to_vec)
+    inner.get(..close).map(Box::from)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod capability;
 mod family;
+mod host_identity;
 mod last_heard;
 mod record;
 
@@ -21,6 +22,7 @@ use super::path::NAME_MAX;
 use super::reply::Reply;
 
 pub use capability::Capability;
+pub use host_identity::HostIdentity;
 pub use record::{ProfileRecord, ServerIdentity};
 
 use family::Family;
@@ -118,6 +120,8 @@ struct LoginFacts {
     /// Findings of an earlier mount, until it is known whether this is the same server.
     remembered: Option<ProfileRecord>,
     identity: Option<ServerIdentity>,
+    /// The host of the last login.
+    host: Option<HostIdentity>,
     system: String,
 }
 
@@ -321,6 +325,16 @@ impl ServerProfile {
                 self.presume(capability, Finding::Works);
             }
         }
+    }
+
+    /// Records the host that a session was logged in to, before anything is asked there.
+    pub(super) fn record_host(&self, host: HostIdentity) {
+        self.known().host = Some(host);
+    }
+
+    /// Returns the host of the last login. `None` before the first one.
+    pub fn host(&self) -> Option<HostIdentity> {
+        self.known().host
     }
 
     /// Whether a login has succeeded since the program started.

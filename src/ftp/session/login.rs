@@ -11,7 +11,7 @@ use crate::ftp::error::{Error, Phase};
 use crate::ftp::features::Features;
 use crate::ftp::options::ConnectOptions;
 use crate::ftp::other_service;
-use crate::ftp::profile::Capability;
+use crate::ftp::profile::{Capability, HostIdentity};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::tls::{Connector, Tls};
 
@@ -76,6 +76,10 @@ pub(in crate::ftp) fn log_in(
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
+    let security = control.security(None);
+    let certificate = security.as_ref().and_then(|it| it.certificates.first());
+    let key = certificate.map(|it| it.key.octets());
+    profile.record_host(HostIdentity::of(key, &greeting));
     profile.record_login(&greeting, &features);
     if together {
         check_type(answer(control, "TYPE")?)?;

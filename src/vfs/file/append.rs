@@ -394,6 +394,7 @@ impl OpenFile {
             },
             mode: tail.mode(),
             unique: version.unique,
+            is_exact: false,
         };
         let set = LateAttributes {
             modified: pending.commit.modified,

@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError};
 
 use super::{OpenFile, Spooled, empty_spool, empty_spool_clean, fill};
 use crate::cancel::{Blocking, Cancel};
+use crate::disk_cache::CachedFile;
 use crate::ftp::Version;
 use crate::guarded::OnDrop;
+use crate::remote::ErrorKind;
 use crate::vfs::errno::Errno;
 use crate::vfs::local::spool::Spool;
 
@@ -223,7 +225,7 @@ impl OpenFile {
         }
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        let length = match self.fill_offline(&spooled.spool, &version)? {
+        let length = match self.fill_from_cache(&spooled.spool, &version, cancel)? {
             Some(length) => length,
             None => fill::fill(
                 &spooled.spool,
@@ -238,21 +240,33 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Fills `spool` from the persistent cache while the server cannot be reached.
-    fn fill_offline(&self, spool: &Spool, version: &Version) -> Result<Option<u64>, Errno> {
+    /// Fills `spool` from the persistent cache, if it has all of the server's version, or of
+    /// `version` while the server cannot be reached.
+    fn fill_from_cache(
+        &self,
+        spool: &Spool,
+        version: &Version,
+        cancel: &Cancel,
+    ) -> Result<Option<u64>, Errno> {
         let services = &self.services;
-        if !services.remote.is_offline() {
+        let Some(disk) = &services.disk else {
             return Ok(None);
-        }
+        };
         let path = services.inodes.path(self.ino)?;
-        let cached = services
-            .disk
-            .as_ref()
-            .and_then(|disk| disk.find(&path, version));
-        match cached {
-            Some(cached) => Ok(fill::fill_from_cache(spool, &cached)?),
-            None => Ok(None),
+        let cached = disk.find(&path, version).filter(CachedFile::is_whole);
+        let Some(cached) = cached else {
+            return Ok(None);
+        };
+        if !services.remote.is_offline() {
+            // The change is uploaded with the rest, which must not be older than the server's.
+            match services.source(self.ino).version(cancel) {
+                Ok(now) if cached.serves(&path, &now) => {}
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind == ErrorKind::Offline => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(fill::fill_from_cache(spool, &cached)?)
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.

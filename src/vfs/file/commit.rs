@@ -1,7 +1,7 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{OpenFile, Spooled, UploadFailure};
 use crate::cache::Attributes;
@@ -117,12 +117,24 @@ impl OpenFile {
             }
         }
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
+        let began = SystemTime::now();
+        self.forget_cached(&pending.target);
         let outcome = spooled
             .store
             .commit(&pending.target, &pending.commit, priority);
         panicked.disarm();
         match outcome {
-            Ok(Some(stored)) => Ok(Some(self.on_uploaded(spooled, &pending, stored))),
+            Ok(Some(stored)) => {
+                let attributes = self.on_uploaded(spooled, &pending, stored);
+                let version = version_after(&attributes, stored);
+                // What transfers of the old contents have added meanwhile.
+                self.forget_cached(&pending.target);
+                let is_as_sent = version.modified.map(|it| it.0) == stored.modified;
+                if stored.is_exact && is_as_sent {
+                    self.keep_uploaded(spooled, &pending.target, &version, began);
+                }
+                Ok(Some(attributes))
+            }
             Ok(None) => {
                 self.has_not_stored(spooled);
                 Ok(None)

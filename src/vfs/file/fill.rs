@@ -1,6 +1,5 @@
 //! The whole of a remote file into a spool, before a program changes it.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
@@ -109,9 +108,7 @@ pub(in crate::vfs) fn fill_from_cache(
     cached: &CachedFile,
 ) -> Result<Option<u64>, SpoolError> {
     let size = cached.size();
-    let whole = 0..size;
-    let has_all = |present: Vec<Range<u64>>| whole.is_empty() || present.contains(&whole);
-    if !cached.present().is_ok_and(has_all) {
+    if !cached.is_whole() {
         return Ok(None);
     }
     let mut buffer = vec![0; FILL_BUFFER];
@@ -167,7 +164,7 @@ mod tests {
     use super::*;
     use crate::ftp::RemotePath;
     use crate::journal::Journal;
-    use crate::vfs::local::spool::SpoolDir;
+    use crate::vfs::local::spool_dir::SpoolDir;
     use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
 
     fn spools(limit: Option<u64>) -> SpoolDir {

@@ -305,5 +305,6 @@ fn facts(found: &Entry) -> StoredFacts {
         },
         mode,
         unique,
+        is_exact: false,
     }
 }

@@ -17,6 +17,7 @@ mod commit;
 pub(super) mod fill;
 mod follow;
 pub(super) mod gate;
+mod kept;
 mod left;
 mod naming;
 mod partial;
@@ -69,7 +70,7 @@ pub(super) struct OpenFile {
     append: Mutex<()>,
     /// Shared by threads that change the spool, exclusive for replacing the spool; held only for
     /// local I/O.
-    changing: RwLock<()>,
+    changing: Arc<RwLock<()>>,
     /// Whether the server is copying another file to this one.
     copying: AtomicBool,
     state: Mutex<State>,
@@ -164,7 +165,7 @@ impl OpenFile {
             writers: AtomicU32::new(0),
             gate: Gate::default(),
             append: Mutex::new(()),
-            changing: RwLock::new(()),
+            changing: Arc::default(),
             copying: AtomicBool::new(false),
             state: Mutex::new(state),
         }

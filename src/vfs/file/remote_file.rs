@@ -15,7 +15,8 @@ use crate::remote::{
     StoredFacts,
 };
 
-use crate::vfs::local::spool::{Spool, SpoolDir};
+use crate::vfs::local::spool::Spool;
+use crate::vfs::local::spool_dir::SpoolDir;
 use crate::vfs::prefetch::Prefetcher;
 use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{

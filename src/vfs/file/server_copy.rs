@@ -271,6 +271,7 @@ impl OpenFile {
             modified: late.modified.or(now),
             mode: late.mode,
         };
+        self.forget_cached(&target);
         let mut attempts = Attempts::from(self.services.remote.retry_mode(), 0);
         let stored = loop {
             match remote_copy.commit(&target, &commit) {

@@ -3,3 +3,4 @@
 pub(in crate::vfs) mod error;
 pub(in crate::vfs) mod quota;
 pub(in crate::vfs) mod spool;
+pub(in crate::vfs) mod spool_dir;

@@ -1,8 +1,8 @@
-//! What the persistent cache has, without asking the server.
+//! What the persistent cache has, without asking the server, and what it loses.
 
 use crate::cache::Attributes;
-use crate::disk_cache::CachedShare;
-use crate::ftp::{RemotePath, Version};
+use crate::disk_cache::{CachedShare, RenamedEntries, RenamedKind};
+use crate::ftp::{Kind, RemotePath, Version};
 use crate::vfs::Vfs;
 
 impl Vfs {
@@ -17,5 +17,27 @@ impl Vfs {
             Some(disk) => disk.share_of(path, &Version::from(attributes)),
             None => CachedShare::None,
         }
+    }
+
+    /// Removes what the cache has of the file `path`, which is gone or has another time.
+    pub(super) fn forget_cached(&self, path: &RemotePath) {
+        if let Some(disk) = &self.services.disk {
+            disk.forget(path);
+        }
+    }
+
+    /// Prepares the cache for the rename of `from`, of this kind, to `to` on the server.
+    pub(super) fn begin_cached_rename(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        kind: Kind,
+    ) -> Option<RenamedEntries> {
+        let disk = self.services.disk.as_ref()?;
+        let kind = match kind {
+            Kind::Directory => RenamedKind::Directory,
+            Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => RenamedKind::File,
+        };
+        Some(disk.begin_rename(from, to, kind))
     }
 }

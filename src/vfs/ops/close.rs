@@ -195,10 +195,13 @@ impl Vfs {
         if last_writer {
             self.writeback.written(opened.file.ino());
         }
-        if opened.file.remove_handle()
-            && let Some(cancel) = cancel
-        {
-            self.discard_hidden(&opened.file, cancel);
+        if opened.file.remove_handle() {
+            if let Some(cancel) = cancel {
+                self.discard_hidden(&opened.file, cancel);
+            }
+            let ino = opened.file.ino();
+            drop(opened);
+            self.inodes.drop_closed(ino);
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ impl Vfs {
             return;
         };
         if let Some(hidden) = file.take_hidden(&pass) {
+            // Its readers may have added to it.
+            self.forget_cached(hidden.path());
             hidden.delete();
             self.inodes.detach(file.ino());
         }

@@ -191,12 +191,16 @@ impl Vfs {
             // Hiding the replaced file was the first step: the others follow.
             let never = Cancel::never();
             let cancel = hidden.as_ref().map_or(cancel, |_| &never);
+            let cached = self.begin_cached_rename(&from.path, &to.path, moved.kind);
             let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below, cancel);
             if let Err(errno) = renamed {
                 if let Some(hidden) = hidden {
                     self.unhide((to.parent, to.name), hidden);
                 }
                 return Err(errno);
+            }
+            if let Some(cached) = cached {
+                cached.finish();
             }
             self.cache.rename(&from.path, &to.path);
             self.forget_variants(&from.directory, from.name);

@@ -229,6 +229,8 @@ impl Vfs {
                 .with(cancel)
                 .set_directory_modified(&path, seconds)
         } else {
+            // Contents of that time may be there from before.
+            self.forget_cached(&path);
             self.remote.with(cancel).set_modified(&path, seconds)
         };
         match set {

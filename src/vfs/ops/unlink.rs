@@ -70,6 +70,7 @@ impl Vfs {
 
     /// Updates the cache after the server removed `name`, at `path`, from `directory`.
     pub(super) fn on_removed(&self, directory: &RemotePath, name: &[u8], path: &RemotePath) {
+        self.forget_cached(path);
         self.cache.remove(directory, name);
         self.forget_variants(directory, name);
         self.prefetcher.forget(path);

@@ -173,7 +173,7 @@ mod tests {
     use crate::ftp::{Precision, RemotePath, Version};
     use crate::journal::Journal;
     use crate::remote::ErrorKind;
-    use crate::vfs::local::spool::SpoolDir;
+    use crate::vfs::local::spool_dir::SpoolDir;
     use crate::vfs::read::fake::{FakeFile, FakeSource, PATIENCE, Plan, sample};
     use crate::vfs::read::parallel::ParallelReads;
     use crate::vfs::read::{PinnedVersion, ReadOptions, Reader};

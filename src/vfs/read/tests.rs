@@ -11,7 +11,7 @@ use super::stream::Stream;
 use super::*;
 use crate::ftp::{RemotePath, Version};
 use crate::journal::Journal;
-use crate::vfs::local::spool::SpoolDir;
+use crate::vfs::local::spool_dir::SpoolDir;
 
 const K: usize = 1 << 10;
 const M: usize = 1 << 20;

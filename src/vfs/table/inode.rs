@@ -6,10 +6,11 @@
 //! here waits, uses the network or reads a clock.
 
 mod by_path;
+mod children;
 mod exported;
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ino::Ino;
@@ -18,6 +19,7 @@ use crate::ftp::{RemotePath, Version};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::read::ReadEnd;
+use children::Children;
 use exported::ExportedNumbers;
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
@@ -59,22 +61,33 @@ pub(in crate::vfs) struct Inodes {
 struct InodeTable {
     /// The path of the root on the server, once it is known.
     root: Option<RemotePath>,
-    nodes: HashMap<Ino, Node>,
+    /// Boxed, so that a table of a million inodes grows without moving them.
+    nodes: HashMap<Ino, Box<Node>>,
+    hasher: RandomState,
     next: u64,
 }
 
+/// What is known of every inode. There is one for each file that the kernel has seen, so it is
+/// small.
 #[derive(Debug)]
 struct Node {
     /// Its directory and name; `None` for the root, and after removal while the kernel still holds
     /// it.
     place: Option<ParentAndName>,
-    shape: NodeKind,
-    /// Tells it from files that had its number before; 0 without `-o export` and for the root.
-    generation: u32,
     /// Number of lookups that the kernel has not forgotten yet.
     lookups: u64,
-    /// Known inodes below it, by name.
-    children: HashMap<Arc<[u8]>, Ino>,
+    /// Known inodes below it, if there are any.
+    children: Option<Box<Children>>,
+    /// What is known of its contents, after a program has opened it.
+    contents: Option<Box<NodeContents>>,
+    /// Tells it from files that had its number before; 0 without `-o export` and for the root.
+    generation: u32,
+    shape: NodeKind,
+}
+
+/// What is known of the contents of an inode.
+#[derive(Debug, Default)]
+struct NodeContents {
     /// Its contents, while a program has it open.
     open: Weak<OpenFile>,
     /// The version of the contents in the kernel's page cache.
@@ -87,30 +100,42 @@ struct Node {
 const LEAST_CAPACITY: usize = 256;
 
 impl Node {
-    fn new(place: Option<ParentAndName>, shape: NodeKind, generation: u32) -> Self {
-        let children = HashMap::new();
+    fn new(shape: NodeKind, generation: u32) -> Self {
         Self {
-            place,
-            shape,
-            generation,
+            place: None,
             lookups: 0,
-            children,
-            open: Weak::new(),
-            cached: None,
-            read_end: None,
+            children: None,
+            contents: None,
+            generation,
+            shape,
         }
+    }
+
+    /// Returns its contents, if a program has it open.
+    fn open_file(&self) -> Option<Arc<OpenFile>> {
+        self.contents.as_ref()?.open.upgrade()
+    }
+
+    fn cached(&self) -> Option<Version> {
+        self.contents.as_ref()?.cached
+    }
+
+    /// Returns the inodes below it.
+    fn children(&self) -> impl Iterator<Item = Ino> {
+        self.children.iter().flat_map(|children| children.iter())
     }
 }
 
 impl Inodes {
     /// Creates the table with only the root, which is `root` on the server if that is known.
     pub(in crate::vfs) fn new(root: Option<RemotePath>) -> Self {
-        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory, 0))]);
+        let nodes = HashMap::from([(Ino::ROOT, Box::new(Node::new(NodeKind::Directory, 0)))]);
         Self {
             numbers: None,
             table: Mutex::new(InodeTable {
                 root,
                 nodes,
+                hasher: RandomState::new(),
                 next: Ino::ROOT.0 + 1,
             }),
         }
@@ -211,8 +236,8 @@ impl Inodes {
             let Some(node) = table.nodes.get(&ino) else {
                 continue;
             };
-            stack.extend(node.children.values());
-            let is_unused = !node.shape.is_directory() && node.open.strong_count() == 0;
+            stack.extend(node.children());
+            let is_unused = !node.shape.is_directory() && node.open_file().is_none();
             nodes.push(CachedNode {
                 ino,
                 unused_file: node.place.clone().filter(|_| is_unused),
@@ -223,7 +248,7 @@ impl Inodes {
 
     /// Returns the contents of `ino` if it is open.
     pub(in crate::vfs) fn open_file(&self, ino: Ino) -> Option<Arc<OpenFile>> {
-        self.lock().nodes.get(&ino)?.open.upgrade()
+        self.lock().nodes.get(&ino)?.open_file()
     }
 
     /// Returns every open inode in `parent`, with its name.
@@ -232,10 +257,12 @@ impl Inodes {
         let Ok(directory) = table.node(parent) else {
             return Vec::new();
         };
-        let open = |(name, ino): (&Arc<[u8]>, &Ino)| {
-            Some((Arc::clone(name), table.nodes.get(ino)?.open.upgrade()?))
+        let open = |ino: Ino| {
+            let node = table.nodes.get(&ino)?;
+            let (_, name) = node.place.as_ref()?;
+            Some((Arc::clone(name), node.open_file()?))
         };
-        directory.children.iter().filter_map(open).collect()
+        directory.children().filter_map(open).collect()
     }
 
     /// Returns the open contents of `ino` if `serves` accepts them, otherwise those that `open`
@@ -248,20 +275,35 @@ impl Inodes {
     ) -> Result<Arc<OpenFile>, Errno> {
         let mut table = self.lock();
         let node = table.node_mut(ino)?;
-        if let Some(file) = node.open.upgrade().filter(|file| serves(file)) {
+        if let Some(file) = node.open_file().filter(|file| serves(file)) {
             return Ok(file);
         }
         let file = Arc::new(open());
-        node.open = Arc::downgrade(&file);
+        node.contents.get_or_insert_default().open = Arc::downgrade(&file);
         Ok(file)
     }
 
     /// Separates `ino` from its open contents, which have lost it. Handles keep them.
     pub(in crate::vfs) fn close_file(&self, ino: Ino) {
         if let Some(node) = self.lock().nodes.get_mut(&ino) {
-            node.open = Weak::new();
-            node.cached = None;
-            node.read_end = None;
+            node.contents = None;
+        }
+    }
+
+    /// Frees the memory of the contents of `ino` after its last close, unless something still uses
+    /// them.
+    pub(in crate::vfs) fn drop_closed(&self, ino: Ino) {
+        let mut table = self.lock();
+        let Some(node) = table.nodes.get_mut(&ino) else {
+            return;
+        };
+        if let Some(contents) = &mut node.contents
+            && contents.open.strong_count() == 0
+        {
+            contents.open = Weak::new();
+            if contents.cached.is_none() && contents.read_end.is_none() {
+                node.contents = None;
+            }
         }
     }
 
@@ -272,12 +314,17 @@ impl Inodes {
         let Some(node) = table.nodes.get_mut(&ino) else {
             return false;
         };
-        let before = std::mem::replace(&mut node.cached, version);
+        let before = node.cached();
+        if before.is_none() && version.is_none() {
+            return false;
+        }
+        let contents = node.contents.get_or_insert_default();
+        contents.cached = version;
         let is_same = before
             .zip(version)
             .is_some_and(|(before, now)| before.agrees(&now));
         if !is_same {
-            node.read_end = None;
+            contents.read_end = None;
         }
         is_same
     }
@@ -285,16 +332,19 @@ impl Inodes {
     /// Records that the kernel got the end of the file `ino` in `version`.
     pub(in crate::vfs) fn set_read_end(&self, ino: Ino, version: Version, end: ReadEnd) {
         let mut table = self.lock();
-        if let Some(node) = table.nodes.get_mut(&ino)
-            && node.cached.is_some_and(|cached| cached.agrees(&version))
+        let node = table.nodes.get_mut(&ino);
+        if let Some(contents) = node.and_then(|node| node.contents.as_mut())
+            && contents
+                .cached
+                .is_some_and(|cached| cached.agrees(&version))
         {
-            node.read_end = Some(end);
+            contents.read_end = Some(end);
         }
     }
 
     /// Returns the end of the file `ino` if it is in the kernel's pages.
     pub(in crate::vfs) fn read_end(&self, ino: Ino) -> Option<ReadEnd> {
-        self.lock().nodes.get(&ino)?.read_end
+        self.lock().nodes.get(&ino)?.contents.as_ref()?.read_end
     }
 
     /// Removes `name` in `parent`. Its inode lives on while the kernel holds it.
@@ -317,8 +367,9 @@ impl Inodes {
     pub(in crate::vfs) fn detach_file(&self, ino: Ino, file: &Arc<OpenFile>) -> bool {
         let mut numbers = self.change_numbers(|_| {});
         let mut table = self.lock();
-        let open = table.nodes.get(&ino).map(|node| &node.open);
-        let is_current = open.is_some_and(|open| open.as_ptr() == Arc::as_ptr(file));
+        let node = table.nodes.get(&ino);
+        let contents = node.and_then(|node| node.contents.as_ref());
+        let is_current = contents.is_some_and(|it| it.open.as_ptr() == Arc::as_ptr(file));
         if is_current {
             table.detach(ino);
         }
@@ -355,15 +406,50 @@ impl Inodes {
 
 impl InodeTable {
     fn node(&self, ino: Ino) -> Result<&Node, Errno> {
-        self.nodes.get(&ino).ok_or(Errno::STALE)
+        self.nodes.get(&ino).map(Box::as_ref).ok_or(Errno::STALE)
     }
 
     fn node_mut(&mut self, ino: Ino) -> Result<&mut Node, Errno> {
-        self.nodes.get_mut(&ino).ok_or(Errno::STALE)
+        self.nodes
+            .get_mut(&ino)
+            .map(Box::as_mut)
+            .ok_or(Errno::STALE)
     }
 
     fn child(&self, parent: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
-        Ok(self.node(parent)?.children.get(name).copied())
+        let Some(children) = &self.node(parent)?.children else {
+            return Ok(None);
+        };
+        let is_it = |ino| self.name(ino).is_some_and(|it| **it == *name);
+        Ok(children.find(self.hasher.hash_one(name), is_it))
+    }
+
+    fn name(&self, ino: Ino) -> Option<&Arc<[u8]>> {
+        let (_, name) = self.nodes.get(&ino)?.place.as_ref()?;
+        Some(name)
+    }
+
+    /// Changes the inodes below `directory` with `change`, which also gets the hash of each of
+    /// their names.
+    fn change_children(
+        &mut self,
+        directory: Ino,
+        change: impl FnOnce(&mut Children, &dyn Fn(Ino) -> u64),
+    ) {
+        let Some(node) = self.nodes.get_mut(&directory) else {
+            return;
+        };
+        let mut children = node.children.take().unwrap_or_default();
+        let hash = |ino| {
+            let name = self.name(ino).map(|name| &**name);
+            self.hasher.hash_one(name.unwrap_or_default())
+        };
+        change(&mut children, &hash);
+        if let Some(node) = self.nodes.get_mut(&directory)
+            && !children.is_empty()
+        {
+            node.children = Some(children);
+        }
     }
 
     fn at(&self, path: &RemotePath) -> Option<Ino> {
@@ -418,28 +504,24 @@ impl InodeTable {
         shape: NodeKind,
     ) -> Result<&mut Node, Errno> {
         self.node(parent)?;
-        self.nodes.insert(ino, Node::new(None, shape, generation));
+        self.nodes
+            .insert(ino, Box::new(Node::new(shape, generation)));
         self.link_to_parent(ino, parent, name);
         self.node_mut(ino)
     }
 
     fn link_to_parent(&mut self, ino: Ino, parent: Ino, name: &[u8]) {
-        let name: Arc<[u8]> = Arc::from(name);
-        if let Some(directory) = self.nodes.get_mut(&parent) {
-            directory.children.insert(Arc::clone(&name), ino);
-        }
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.place = Some((parent, name));
+            node.place = Some((parent, Arc::from(name)));
         }
+        self.change_children(parent, |children, hash| children.insert(ino, hash));
     }
 
     /// Removes `ino` from its directory, which is returned.
     fn unlink_from_parent(&mut self, ino: Ino) -> Option<Ino> {
-        let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
-        if let Some(directory) = self.nodes.get_mut(&parent) {
-            directory.children.remove(&name);
-            shrink(&mut directory.children);
-        }
+        let parent = self.nodes.get(&ino)?.place.as_ref()?.0;
+        self.change_children(parent, |children, hash| children.remove(ino, hash));
+        self.nodes.get_mut(&ino)?.place = None;
         Some(parent)
     }
 
@@ -460,23 +542,24 @@ impl InodeTable {
                 && self
                     .nodes
                     .get(&ino)
-                    .is_some_and(|node| node.lookups == 0 && node.children.is_empty());
+                    .is_some_and(|node| node.lookups == 0 && node.children.is_none());
             if !unused {
                 return;
             }
             at = self.unlink_from_parent(ino);
             self.nodes.remove(&ino);
-            shrink(&mut self.nodes);
+            let needed = least_capacity(self.nodes.len());
+            if self.nodes.capacity() > needed * 2 {
+                self.nodes.shrink_to(needed);
+            }
         }
     }
 }
 
-/// Gives back the space of what was removed, once most of it is unused.
-fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
-    let needed = map.len().max(LEAST_CAPACITY) * 2;
-    if map.capacity() > needed * 2 {
-        map.shrink_to(needed);
-    }
+/// Returns the capacity that a table of `count` inodes keeps. It gives back the space of what was
+/// removed once it has more than twice as much.
+fn least_capacity(count: usize) -> usize {
+    count.max(LEAST_CAPACITY) * 2
 }
 
 #[cfg(test)]

@@ -75,9 +75,9 @@ fn unescaped(text: &str) -> Vec<u8> {
     }
 }
 
-fn escaped(bytes: Option<&Vec<u8>>) -> String {
+fn escaped(bytes: Option<&[u8]>) -> String {
     let mut text = String::new();
-    for chunk in bytes.map_or(b"-".as_slice(), Vec::as_slice).utf8_chunks() {
+    for chunk in bytes.unwrap_or(b"-").utf8_chunks() {
         text.push_str(&chunk.valid().replace('\t', "\\t"));
         for byte in chunk.invalid() {
             write!(text, "\\x{byte:02x}").unwrap();
@@ -122,9 +122,9 @@ fn described(line: &ListingLine) -> String {
         entry
             .mode
             .map_or("-".to_owned(), |mode| format!("{mode:o}")),
-        escaped(entry.owner.as_ref()),
-        escaped(entry.group.as_ref()),
-        escaped(entry.target.as_ref()),
+        escaped(entry.owner.as_deref()),
+        escaped(entry.group.as_deref()),
+        escaped(entry.target.as_deref()),
     ]
     .join("|")
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::vfs::local::quota::QuotaFile;
-use crate::vfs::local::spool::SpoolDir;
+use crate::vfs::local::spool_dir::SpoolDir;
 pub(super) use part_queue::{
     ClaimedPart, PartBytes, PartOutcome, PartQueue, PartsFor, StreamPlace, WORTH_A_DETOUR,
 };

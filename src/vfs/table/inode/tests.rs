@@ -106,8 +106,39 @@ fn dropped_inodes_take_no_space() {
     assert_eq!(count(&inodes), 1);
     let table = inodes.lock();
     assert!(table.nodes.capacity() < 4 * LEAST_CAPACITY);
-    let names = table.nodes[&Ino::ROOT].children.capacity();
-    assert!(names < 4 * LEAST_CAPACITY, "{names}");
+    assert!(table.nodes[&Ino::ROOT].children.is_none());
+}
+
+#[test]
+fn a_directory_gives_back_the_space_of_most_of_its_inodes() {
+    let inodes = inodes();
+    let lookup = |number: u64| {
+        let name = number.to_string();
+        inodes
+            .lookup(Ino::ROOT, name.as_bytes(), NodeKind::Leaf)
+            .unwrap()
+    };
+    let inos: Vec<_> = (0..20_000).map(lookup).collect();
+    let (kept, dropped) = inos.split_at(300);
+    for ino in dropped {
+        inodes.forget(*ino, 1);
+    }
+    for (number, ino) in (0_u64..).zip(kept) {
+        let name = number.to_string();
+        assert_eq!(inodes.known(Ino::ROOT, name.as_bytes()), Some(*ino));
+    }
+    let table = inodes.lock();
+    let names = table.nodes[&Ino::ROOT]
+        .children
+        .as_ref()
+        .unwrap()
+        .capacity();
+    assert!(names < 8 * LEAST_CAPACITY, "{names}");
+}
+
+#[test]
+fn an_inode_that_was_only_looked_up_is_small() {
+    assert!(size_of::<Node>() <= 64, "{}", size_of::<Node>());
 }
 
 #[test]

@@ -61,7 +61,7 @@ mod tests {
     use crate::ftp::Version;
     use crate::journal::Journal;
     use crate::remote::ErrorKind;
-    use crate::vfs::local::spool::SpoolDir;
+    use crate::vfs::local::spool_dir::SpoolDir;
 
     fn tail() -> Uploader {
         let spools = SpoolDir::new(Journal::disabled(None), None);

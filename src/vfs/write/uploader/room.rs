@@ -321,7 +321,8 @@ mod tests {
     use super::*;
     use crate::journal::Journal;
     use crate::remote::CommitOptions;
-    use crate::vfs::local::spool::{Spool, SpoolDir};
+    use crate::vfs::local::spool::Spool;
+    use crate::vfs::local::spool_dir::SpoolDir;
     use crate::vfs::read::fake::{PATIENCE, sample};
     use crate::vfs::write::uploader::Priority;
     use crate::vfs::write::uploader::fake::{FakeDestination, FakeServer, Moment, Plan};

@@ -11,7 +11,7 @@ use super::fake::{FakeDestination, FakeServer, Moment, Plan};
 use super::*;
 use crate::journal::Journal;
 use crate::remote::ErrorKind;
-use crate::vfs::local::spool::SpoolDir;
+use crate::vfs::local::spool_dir::SpoolDir;
 use crate::vfs::read::fake::{PATIENCE, sample};
 
 const M: u64 = 1 << 20;
