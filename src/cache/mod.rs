@@ -543,6 +543,8 @@ impl<E: Clone> Drop for Fetch<'_, E> {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod pin_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trust_tests;

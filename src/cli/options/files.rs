@@ -42,9 +42,9 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     Spec {
         name: "writeback",
-        placeholder: "data",
+        placeholder: "HOW",
         default: "",
-        help: "Return from close when the local disk has the file, and store it in the background; with `names`, also create directories, rename, remove and set attributes in the background",
+        help: "Return from close when the local disk has the file, and store it in the background (data); also create directories, rename, remove and set attributes there (names)",
         group: Group::Files,
         set: Set::Optional(|to, value| {
             to.background_names = match value {
