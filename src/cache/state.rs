@@ -105,16 +105,13 @@ impl<T: Clone> State<T> {
         attributes: Option<Attributes>,
         now: Instant,
     ) {
-        match attributes {
-            Some(attributes) => {
-                let known = KnownName::Present(attributes.clone());
-                self.pins.pin(path, name, known);
-                self.insert(path, name, attributes, now);
-            }
-            None => {
-                self.pins.pin(path, name, KnownName::Absent);
-                self.remove(path, name, now);
-            }
+        if let Some(attributes) = attributes {
+            let known = KnownName::Present(attributes.clone());
+            self.pins.pin(path, name, known);
+            self.insert(path, name, attributes, now);
+        } else {
+            self.pins.pin(path, name, KnownName::Absent);
+            self.remove(path, name, now);
         }
     }
 

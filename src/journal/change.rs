@@ -68,6 +68,11 @@ impl NameChange {
         std::iter::once(&self.path).chain(to)
     }
 
+    /// Whether it gives closed contents their name.
+    pub(crate) fn is_store(&self) -> bool {
+        matches!(self.action, NameAction::Store { .. })
+    }
+
     /// Whether it adds a name.
     pub(crate) fn is_add(&self) -> bool {
         match self.action {

@@ -128,14 +128,14 @@ impl<'a> Finalizer<'a> {
         }
     }
 
-    /// Records that the server has set these of the `sent` settings.
-    pub(super) fn are_set(&mut self, sent: &RenameSettings, kept: &[Setting]) {
+    /// Records that the server has set these of the `requested` settings.
+    pub(super) fn are_set(&mut self, requested: &RenameSettings, kept: &[Setting]) {
         let profile = self.remote.profile();
         for setting in kept {
-            if let Some((_, way)) = sent.mode.filter(|(mode, _)| mode == setting) {
+            if let Some((_, way)) = requested.mode.filter(|(mode, _)| mode == setting) {
                 profile.works(way.capability());
                 self.stored.mode = self.mode.take();
-            } else if let Some((_, way)) = sent.time {
+            } else if let Some((_, way)) = requested.time {
                 profile.works(way.capability());
                 let set = self.modified.take();
                 self.stored.modified = set.map(|seconds| self.remote.zone().round_trip(seconds));

@@ -40,6 +40,11 @@ impl RemoteHandle {
             && (!of_directories || self.profile().has(Capability::DirectoryTimes))
     }
 
+    /// Returns the time that the server reports after it was set to `seconds`.
+    pub(crate) fn round_trip_of(&self, seconds: i64) -> i64 {
+        self.zone().round_trip(seconds)
+    }
+
     /// Whether an upload to `path` goes to its final name.
     pub(crate) fn uploads_in_place(&self, path: &RemotePath) -> bool {
         let first = self.steps().first(self.profile(), path, Instant::now());
@@ -68,16 +73,15 @@ impl Remote {
         for change in changes {
             self.resolve_leftovers(&mut exchange, path_of(change));
         }
-        let mut lease = match exchange.into_lease() {
-            Some(lease) => lease,
-            None => {
-                let leased = self.pool().lease(Purpose::Command, &Cancel::never());
-                let none = |fault| {
-                    let mut exchange = Exchange::new(self.pool(), Cancel::never());
-                    self.diagnose(&mut exchange, &context, &fault)
-                };
-                leased.map_err(none)?
-            }
+        let mut lease = if let Some(lease) = exchange.into_lease() {
+            lease
+        } else {
+            let leased = self.pool().lease(Purpose::Command, &Cancel::never());
+            let none = |fault| {
+                let mut exchange = Exchange::new(self.pool(), Cancel::never());
+                self.diagnose(&mut exchange, &context, &fault)
+            };
+            leased.map_err(none)?
         };
         let mut answers = Vec::with_capacity(changes.len());
         if let Err(fault) = lease.change_batch(changes, &mut answers) {

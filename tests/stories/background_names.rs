@@ -40,7 +40,7 @@ fn embedded(prepare: impl FnOnce(&TestServer)) -> (TestServer, Mount) {
 
 /// Returns the names in a directory of the server.
 fn names_in(directory: &str, server: &TestServer) -> Vec<String> {
-    lines(&shell(&server.root().join(directory), "ls"))
+    lines(&shell(server.root().join(directory), "ls"))
 }
 
 fn count(server: &TestServer, verb: &str) -> usize {
@@ -219,4 +219,28 @@ fn nothing_is_destroyed_on_the_strength_of_a_store_that_failed() {
     faults.faults().clear();
     shell(mount.path(), "rm d/old || rm d/old; sync d");
     assert_eq!(names_in("d", &server), ["new"]);
+}
+
+#[test]
+fn flush_waits_for_names_and_names_what_failed() {
+    let (server, mount) = embedded(|server| {
+        server.write("d/one", "content");
+        server.write("d/two", "content");
+    });
+    let program = env!("CARGO_BIN_EXE_ftpfs");
+    let flush = format!("{program} flush {}", mount.path().display());
+    shell(mount.path(), "ls -l d; rm d/one");
+    shell(server.root(), &flush);
+    assert_eq!(names_in("d", &server), ["two"]);
+    let text = "no way".to_owned();
+    let refuse = Fault::on("DELE", Misdeed::Refuse { code: 550, text });
+    server.embedded().unwrap().faults().add(refuse.always());
+    shell(mount.path(), "rm d/two");
+    let failed = shell(server.root(), &format!("{flush} 2>&1 || echo failed"));
+    let failed = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(
+        failed.contains("two") && failed.contains("failed"),
+        "{failed}"
+    );
+    assert_eq!(fs::read(mount.join("d/two")).unwrap(), b"content");
 }

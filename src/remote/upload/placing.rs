@@ -120,8 +120,7 @@ impl Remote {
                 finalizer.set_the_rest(&mut exchange);
                 results.push(Ok(finalizer.into_stored()));
             } else {
-                drop(finalizer);
-                upload.found = found;
+                upload.found.clone_from(&found);
                 results.push(upload.place());
             }
         }

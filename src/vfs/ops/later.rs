@@ -323,7 +323,8 @@ impl Vfs {
                 (Some(mode), None)
             }
             NewAttribute::Modified(seconds) => {
-                attributes.modified = Some((seconds, Precision::Second));
+                let reported = self.remote.round_trip_of(seconds);
+                attributes.modified = Some((reported, Precision::Second));
                 (None, Some(seconds))
             }
         };
@@ -389,9 +390,11 @@ impl Vfs {
     fn record_change(
         &self,
         change: NameChange,
-        inherited: Inherited,
+        mut inherited: Inherited,
         views: Vec<NameView>,
     ) -> Result<bool, Errno> {
+        // What programs see may be old.
+        inherited.needs_look |= self.is_offline();
         let root = self.inodes.path(Ino::ROOT)?;
         let paths: Vec<_> = change.paths().cloned().collect();
         let recorded = self.names.record(&root, change, inherited, views);

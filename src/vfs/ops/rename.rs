@@ -13,6 +13,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::file::gate::Pass;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::write::names::Inherited;
 
 /// A name: the inode and path of its directory, and the name.
 struct NamedPlace<'a> {
@@ -77,10 +78,11 @@ impl Vfs {
             self.settle_order(&from.path, cancel)?;
             self.settle_order(&to.path, cancel)?;
         }
-        if let Some(replaced) = &replaced {
-            if replaced.kind == Kind::Directory {
-                self.check_empty(&to, cancel)?;
-            }
+        if replaced
+            .as_ref()
+            .is_some_and(|it| it.kind == Kind::Directory)
+        {
+            self.check_empty(&to, cancel)?;
         }
         self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
     }
@@ -216,16 +218,7 @@ impl Vfs {
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
-        let inherited = replaced_file
-            .as_ref()
-            .map(|file| self.names.forget_store(file.ino()));
-        if self.options.names
-            && let Some(file) = &moved_file
-            && replaced_file.as_ref().is_some_and(|it| it.is_unconfirmed())
-        {
-            // It replaces what the server has only if that is what programs saw.
-            file.set_offline();
-        }
+        let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
@@ -245,6 +238,23 @@ impl Vfs {
             self.forget_sealed(file);
         }
         Ok(())
+    }
+
+    /// Removes the store of the replaced file from the order. Returns what the moved one inherits.
+    fn inherit_store(
+        &self,
+        moved: Option<&Arc<OpenFile>>,
+        replaced: Option<&Arc<OpenFile>>,
+    ) -> Option<Inherited> {
+        let replaced = replaced?;
+        if self.options.names
+            && let Some(moved) = moved
+            && replaced.is_unconfirmed()
+        {
+            // It replaces what the server has only if that is what programs saw.
+            moved.set_offline();
+        }
+        Some(self.names.forget_store(replaced.ino()))
     }
 
     /// Renames on the server, including the hidden files `below` a directory.

@@ -8,7 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::judge::{ChangeVerdict, ServerNode, judge};
-use super::log::{LogEntry, Step, related};
+use super::log::{LogEntry, Step};
+use super::relation::related;
 use super::{LOOK_UP, Names, NamesPhase, SYNC_AFTER};
 use crate::ftp::{ChangeCommand, Kind, RemotePath, Version};
 use crate::guarded::{self, OnDrop};
@@ -18,6 +19,8 @@ use crate::vfs::Vfs;
 
 /// Maximum number of changes in a flight.
 const MOST_TOGETHER: usize = 64;
+/// Age from which a change is compared with the server before it is sent.
+const OLD: Duration = Duration::from_secs(60);
 /// Pause after the first failure that may be temporary; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum pause.
@@ -99,6 +102,7 @@ impl Names {
                 let mut flight = Vec::with_capacity(places.len());
                 for place in places {
                     state.log.set_step(place, Step::Begun);
+                    state.log.look_if_older(place, OLD);
                     flight.extend(state.log.get(place).map(|entry| (place, entry.clone())));
                 }
                 if !flight.is_empty() {
@@ -170,7 +174,10 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
                 }
                 names.sync();
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
-                let results = results.unwrap_or_default();
+                let results = results.unwrap_or_else(|| {
+                    names.pause(&panicked());
+                    Vec::new()
+                });
                 vfs.finish_names(&flight, results);
             }
         }
@@ -254,11 +261,14 @@ impl Vfs {
         let mut answers = answers.into_iter();
         let mut results = Vec::with_capacity(flight.len());
         let mut undone: Vec<&NameChange> = Vec::new();
+        let troubles = self.names.lock().troubles;
         for (((_, entry), verdict), command) in flight.iter().zip(verdicts).zip(commands) {
             let answer = command.and_then(|_| answers.next());
             let result = match (verdict, answer) {
                 (Some(verdict), _) => verdict,
                 (None, Some(BatchAnswer::Done)) => ChangeResult::Done,
+                // The server cannot be asked any more.
+                (None, _) if self.names.lock().troubles != troubles => ChangeResult::Undone,
                 (None, Some(BatchAnswer::None)) => {
                     let is_behind = undone.iter().any(|it| related(it, &entry.change));
                     self.after_silence(&remote, &entry.change, is_behind)
@@ -400,13 +410,19 @@ fn make(remote: &Remote, change: &NameChange) -> Result<(), remote::Error> {
         NameAction::Rename { to, .. } => remote.rename(path, to),
         NameAction::SetAttributes { mode, modified } => {
             let is_directory = change.base == NameBase::Directory;
-            let mode = mode.map(|mode| match is_directory {
-                true => remote.set_directory_mode(path, mode),
-                false => remote.set_mode(path, mode),
+            let mode = mode.map(|mode| {
+                if is_directory {
+                    remote.set_directory_mode(path, mode)
+                } else {
+                    remote.set_mode(path, mode)
+                }
             });
-            let modified = modified.map(|seconds| match is_directory {
-                true => remote.set_directory_modified(path, seconds).map(drop),
-                false => remote.set_modified(path, seconds).map(drop),
+            let modified = modified.map(|seconds| {
+                if is_directory {
+                    remote.set_directory_modified(path, seconds).map(drop)
+                } else {
+                    remote.set_modified(path, seconds).map(drop)
+                }
             });
             mode.into_iter().chain(modified).collect()
         }
@@ -427,6 +443,16 @@ fn look(remote: &Remote, path: &RemotePath) -> Result<ServerNode, remote::Error>
         Ok(found) => Ok(ServerNode::File(Version::from(&found))),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(ServerNode::Absent),
         Err(error) => Err(error),
+    }
+}
+
+fn panicked() -> remote::Error {
+    remote::Error {
+        kind: ErrorKind::Other,
+        operation: "change",
+        path: RemotePath::root(),
+        reason: "it panicked, which is a bug in ftpfs".to_owned(),
+        reply: None,
     }
 }
 

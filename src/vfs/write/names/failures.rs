@@ -16,7 +16,6 @@ pub(in crate::vfs) struct NameFailure {
     pub(in crate::vfs) errno: Errno,
     /// The cause as text.
     pub(in crate::vfs) reason: String,
-    pub(super) is_reported: bool,
 }
 
 impl Names {
@@ -32,28 +31,24 @@ impl Names {
 
     fn take_failure_of(&self, is_it: impl Fn(&RemotePath) -> bool) -> Option<Errno> {
         let mut state = self.lock();
-        let failures = state.failures.iter_mut();
-        let mut found = None;
-        for failure in failures.filter(|it| !it.is_reported && is_it(&it.path)) {
-            found = found.or(Some(failure.errno));
-            failure.is_reported = true;
-        }
-        found
+        let first = state.failures.iter().find(|it| is_it(&it.path));
+        let first = first.map(|failure| failure.errno);
+        state.failures.retain(|it| !is_it(&it.path));
+        first
     }
 
-    /// Returns the changes below `directory` that were not made and not reported; only once.
+    /// Returns the changes below `directory` that were not made; only once.
     pub(in crate::vfs) fn failures_below(&self, directory: &RemotePath) -> Vec<NameFailure> {
         let mut state = self.lock();
-        let failures = state.failures.iter_mut();
-        let failures = failures.filter(|it| !it.is_reported && it.path.below(directory).is_some());
-        let report = |failure: &mut NameFailure| {
-            failure.is_reported = true;
-            failure.clone()
-        };
-        failures.map(report).collect()
+        let is_below = |failure: &NameFailure| failure.path.below(directory).is_some();
+        let (below, others) = std::mem::take(&mut state.failures)
+            .into_iter()
+            .partition(is_below);
+        state.failures = others;
+        below
     }
 
-    /// Returns the changes that were not made, the oldest first.
+    /// Returns the changes that were not made and not reported, the oldest first.
     pub(in crate::vfs) fn failures(&self) -> Vec<NameFailure> {
         self.lock().failures.clone()
     }

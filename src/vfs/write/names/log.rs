@@ -13,8 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use super::fold::{Fold, fold};
+use super::relation::{domains_of_path, related, share_a_flight};
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
@@ -50,6 +52,8 @@ pub(super) struct LogEntry<R> {
     pub(super) step: Step,
     /// Whether it must be compared with the server before it is sent.
     pub(super) needs_look: bool,
+    /// When it was added.
+    since: Instant,
     /// Whether a program waits for it, so that it is combined with nothing.
     is_awaited: bool,
 }
@@ -186,6 +190,18 @@ impl<R: Clone> NamesLog<R> {
         self.by_contents.get(&id)?.first().copied()
     }
 
+    /// Whether a change, other than a store, may have been sent.
+    pub(super) fn is_sending(&self) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|it| it.step == Step::Begun && !it.change.is_store())
+    }
+
+    /// Whether a store waits that was not refused.
+    pub(super) fn has_waiting_store(&self) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|it| it.step == Step::Waiting && it.change.is_store())
+    }
+
     /// Returns the places of the changes to send together, in order. Stores are not among them: see
     /// [`Self::may_store`].
     ///
@@ -210,14 +226,13 @@ impl<R: Clone> NamesLog<R> {
                 let mut own = entry.domains.iter();
                 own.any(|it| domains.contains(&**it))
             };
-            let is_store = matches!(entry.change.action, NameAction::Store { .. });
             let is_out_of_order = self.rules.order && only.is_none() && is_in(&closed);
-            let is_free = entry.step == Step::Waiting
-                && !is_store
-                && !is_out_of_order
-                && !(self.rules.tail && entry.change.destroys() && is_in(&adds))
-                && self.fits(place, entry, &flight);
-            if is_free {
+            let is_behind_an_add = self.rules.tail && entry.change.destroys() && is_in(&adds);
+            let must_wait = entry.change.is_store()
+                || entry.step == Step::Begun
+                || is_out_of_order
+                || is_behind_an_add;
+            if !must_wait && self.fits(place, entry, &flight) {
                 flight.push(place);
                 if entry.change.is_add() {
                     adds.extend(entry.domains.iter().map(|it| &**it));
@@ -263,7 +278,7 @@ impl<R: Clone> NamesLog<R> {
                 let mut before = before.flat_map(|places| places.range(..*next));
                 before.all(|it| batch.contains(it))
             };
-            let is_store = matches!(entry.change.action, NameAction::Store { .. });
+            let is_store = entry.change.is_store();
             if !is_store || entry.step != Step::Waiting || !is_ready(*next) {
                 if entry.step == Step::Parked {
                     continue;
@@ -329,6 +344,14 @@ impl<R: Clone> NamesLog<R> {
             entry.needs_look |= needs_look;
             let step = entry.step;
             self.set_step(place, step);
+        }
+    }
+
+    /// Lets the change at `place` be compared with the server before it is sent if it is older than
+    /// `age`.
+    pub(super) fn look_if_older(&mut self, place: u64, age: Duration) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.needs_look |= entry.since.elapsed() >= age;
         }
     }
 
@@ -454,10 +477,9 @@ impl<R: Clone> NamesLog<R> {
     /// Returns the last change of exactly this name.
     pub(super) fn last_at(&self, path: &RemotePath) -> Option<&LogEntry<R>> {
         let places = self.by_path.get(path.as_bytes())?;
-        let is_name =
-            |entry: &&LogEntry<R>| !matches!(entry.change.action, NameAction::Store { .. });
-        let entries = places.iter().rev().filter_map(|it| self.entries.get(it));
-        entries.filter(is_name).next()
+        let is_name = |entry: &&LogEntry<R>| !entry.change.is_store();
+        let mut entries = places.iter().rev().filter_map(|it| self.entries.get(it));
+        entries.find(is_name)
     }
 
     fn push(&mut self, new: NewChange<R>, step: Step) {
@@ -482,6 +504,7 @@ impl<R: Clone> NamesLog<R> {
             domains,
             step,
             needs_look,
+            since: Instant::now(),
             is_awaited: false,
         };
         self.entries.insert(place, entry);
@@ -565,40 +588,4 @@ impl<R: Clone> NamesLog<R> {
             .flat_map(|path| domains_of_path(&self.root, path))
             .collect()
     }
-}
-
-/// Whether a path of one equals or lies above a path of the other.
-pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
-    let is_related = |a: &RemotePath, b: &RemotePath| a.below(b).is_some() || b.below(a).is_some();
-    one.paths().any(|a| other.paths().any(|b| is_related(a, b)))
-}
-
-/// Whether two related changes can be sent together: a new directory and what is in it, or a
-/// removal and that of the directory above. If the first is refused, so is the second.
-fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
-    let is_below =
-        |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
-    let mut paths = second.paths();
-    match first.action {
-        NameAction::MakeDirectory { .. } => {
-            paths.all(|path| is_below(path, &first.path) || first.path.below(path).is_none())
-        }
-        NameAction::Unlink | NameAction::RemoveDirectory => {
-            second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
-        }
-        NameAction::Store { .. } | NameAction::Rename { .. } | NameAction::SetAttributes { .. } => {
-            false
-        }
-    }
-}
-
-/// Returns the domains of `path`: its top-level name, and nothing for one directly in the root.
-fn domains_of_path(root: &RemotePath, path: &RemotePath) -> BTreeSet<Domain> {
-    let below = path.below(root).unwrap_or(path.as_bytes());
-    let mut names = below.splitn(2, |byte| *byte == b'/');
-    let mut domains = BTreeSet::from([Box::from(names.next().unwrap_or_default())]);
-    if names.next().is_none() {
-        domains.insert(Box::default());
-    }
-    domains
 }

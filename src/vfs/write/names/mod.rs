@@ -8,6 +8,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `log` | the ordered log: pure bookkeeping |
+//! | `relation` | the order of two changes |
 //! | `fold` | two changes of which the server sees only the result |
 //! | `judge` | whether a change was made |
 //! | `dispatcher` | sending the changes |
@@ -29,6 +30,7 @@ mod log;
 #[cfg(test)]
 mod model;
 mod outcome;
+mod relation;
 mod rules;
 mod turn;
 
@@ -180,9 +182,7 @@ impl Names {
     /// Number of stores among them.
     pub(in crate::vfs) fn stores(&self) -> usize {
         let state = self.lock();
-        let is_store = |entry: &LogEntry<RecordedChange>| {
-            matches!(entry.change.action, NameAction::Store { .. })
-        };
+        let is_store = |entry: &LogEntry<RecordedChange>| entry.change.is_store();
         state
             .log
             .iter()
@@ -435,10 +435,10 @@ impl Names {
             return 0;
         }
         let is_open = |place: &&u64| {
-            state.log.get(**place).is_some_and(|entry| {
-                entry.step != Step::Parked
-                    && !matches!(entry.change.action, NameAction::Store { .. })
-            })
+            state
+                .log
+                .get(**place)
+                .is_some_and(|entry| entry.step != Step::Parked && !entry.change.is_store())
         };
         places.iter().filter(is_open).count()
     }
@@ -463,15 +463,21 @@ impl Names {
         self.changed.notify_all();
     }
 
+    /// Sends nothing more if the mount is ending: a file could not be stored.
+    pub(in crate::vfs) fn give_up_draining(&self) {
+        let mut state = self.lock();
+        if state.phase == NamesPhase::Draining && state.log.has_waiting_store() {
+            state.phase = NamesPhase::Stopped;
+        }
+        self.changed.notify_all();
+    }
+
     /// Returns after [`Self::end`] when nothing is left to try. Nothing is sent from then on.
     pub(in crate::vfs) fn drain(&self) {
+        // What waits for a file that could not be stored is left to the next mount.
         let is_done = |state: &State| {
-            let mut entries = state.log.iter();
-            let is_own = |entry: &LogEntry<RecordedChange>| {
-                entry.step != Step::Parked
-                    && !matches!(entry.change.action, NameAction::Store { .. })
-            };
-            !entries.any(|(_, entry)| is_own(entry)) || state.phase == NamesPhase::Stopped
+            state.phase == NamesPhase::Stopped
+                || !state.log.is_sending() && state.log.next_flight(1, None).is_empty()
         };
         let mut state = self.lock();
         while self.is_on() && !is_done(&state) {

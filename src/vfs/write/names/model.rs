@@ -11,11 +11,12 @@ use std::convert::Infallible;
 use proptest::prelude::*;
 
 use super::judge::{ChangeVerdict, ServerNode, judge};
-use super::log::{LogEntry, NamesLog, Step, related};
+use super::log::{LogEntry, NamesLog, Step};
+use super::relation::related;
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameBase, NameChange};
-use tree::{Node, Tree, apply, files, look, text};
+use tree::{ModelNode, Tree, apply, files, look, text};
 
 /// The dangers of a life.
 #[derive(Debug, Clone, Copy, Default)]
@@ -122,9 +123,9 @@ impl World {
         }
         let files = [("A/f", 1), ("A/d/g", 2), ("B/f", 3), ("A/h", 4)];
         let mut server: Tree = ["A", "B", "A/d"]
-            .map(|it| (it.to_owned(), Node::Directory))
+            .map(|it| (it.to_owned(), ModelNode::Directory))
             .into();
-        server.extend(files.map(|(name, id)| (name.to_owned(), Node::File(id))));
+        server.extend(files.map(|(name, id)| (name.to_owned(), ModelNode::File(id))));
         let candidates = ["A/d", "A/f", "A/x", "A/d/x", "B/x", "B/f", "A/y", "B/d"];
         let bad = candidates
             .iter()
@@ -433,8 +434,8 @@ impl World {
         for id in files(&self.server) {
             if let Some((name, known)) = self.refs.get(&id)
                 && !self.free.contains(&id)
-                && self.server.get(name) != Some(&Node::File(*known))
-                && self.local.get(name) == Some(&Node::File(*known))
+                && self.server.get(name) != Some(&ModelNode::File(*known))
+                && self.local.get(name) == Some(&ModelNode::File(*known))
             {
                 return Err(format!("{id} is seen before {name}"));
             }

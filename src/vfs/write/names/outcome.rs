@@ -4,12 +4,13 @@ use super::failures::{MOST_FAILURES, NameFailure};
 use super::log::{LogEntry, Step};
 use super::{Names, State};
 use crate::cache::Attributes;
-use crate::ftp::RemotePath;
+use crate::ftp::{Kind, RemotePath};
 use crate::journal::{NameAction, RecordedChange};
 use crate::remote;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::write::writeback::StoreFailure;
 
 impl Names {
     /// Records that the change at `place` was not made. It will be sent again.
@@ -77,12 +78,13 @@ impl Names {
             } else {
                 format!("not done, because an earlier change failed: {reason}")
             };
-            state.failures.truncate(MOST_FAILURES - 1);
+            if state.failures.len() >= MOST_FAILURES {
+                state.failures.remove(0);
+            }
             state.failures.push(NameFailure {
                 path: change.path.clone(),
                 errno,
                 reason,
-                is_reported: false,
             });
         }
         for entry in &refusal.dropped {
@@ -106,6 +108,11 @@ impl Vfs {
         let Some(entry) = self.names.done(place) else {
             return;
         };
+        if let NameAction::Rename { to, .. } = &entry.change.action
+            && let Some(cached) = self.begin_cached_rename(&entry.change.path, to, Kind::File)
+        {
+            cached.finish();
+        }
         for path in entry.change.paths() {
             self.prefetcher.forget(path);
             if let Some(directory) = path.parent() {
@@ -117,24 +124,25 @@ impl Vfs {
     /// Records that the server refused the change at `place` for good. What it and what depends on
     /// it changed is as it was before.
     pub(super) fn name_refused(&self, place: u64, error: &remote::Error) {
-        log::warn!(path = error.path, reply = error.reply; "{error}; the change is taken back");
         self.take_back(place, error.kind.into(), &error.to_string());
     }
 
     /// Records that the store of `ino` was refused for good. The contents stay, and what removes or
     /// replaces something behind it is taken back.
-    pub(in crate::vfs) fn store_refused(&self, ino: Ino, error: &remote::Error) {
+    pub(in crate::vfs) fn store_refused(&self, ino: Ino, failure: &StoreFailure) {
         if self.names.is_empty() {
             return;
         }
         if let Some(place) = self.names.store_place(ino) {
-            self.take_back(place, error.kind.into(), &error.to_string());
+            self.take_back(place, failure.errno, &failure.reason);
         }
     }
 
     fn take_back(&self, place: u64, errno: Errno, reason: &str) {
         let dropped = self.names.refuse(place, errno, reason);
         for entry in dropped.iter().rev() {
+            let path = &entry.change.path;
+            log::warn!(path; "{path} is as it was before: {reason}");
             if let NameAction::Rename { to, .. } = &entry.change.action {
                 self.inodes.rename_back(to, &entry.change.path);
             }

@@ -222,15 +222,16 @@ impl Vfs {
     fn store_in_background(&self, file: &Arc<OpenFile>) {
         let ino = file.ino();
         let panicked = OnDrop::new(|| {
+            self.names.store_undone(ino);
             self.writeback.done(ino, StoreOutcome::panicked());
         });
         let was_left = file.is_left();
         let stored = file.store_sealed(Priority::Background, &Cancel::never());
-        match &stored {
-            Ok(Some(_)) => self.names.store_done(ino),
-            Ok(None) if !file.has_sealed() => self.names.store_done(ino),
-            Ok(None) | Err(_) => self.names.store_undone(ino),
-        }
+        let is_stored = matches!(&stored, Ok(Some(_)));
+        let kept_aside = stored.as_ref().err().map(|error| StoreFailure {
+            errno: Errno::from(error.kind),
+            reason: error.to_string(),
+        });
         let outcome = match stored {
             Ok(stored) => {
                 if let Some(stored) = stored {
@@ -251,8 +252,26 @@ impl Vfs {
                 .unwrap_or_else(|| self.failed(file, &error)),
         };
         panicked.disarm();
+        match &outcome {
+            _ if is_stored => self.names.store_done(ino),
+            StoreOutcome::Stored => {
+                if let Some(failure) = &kept_aside {
+                    self.store_refused(ino, failure);
+                }
+                self.names.store_done(ino);
+            }
+            StoreOutcome::Requeue => self.names.store_undone(ino),
+            StoreOutcome::RetryLater(failure) => {
+                self.names.store_undone(ino);
+                self.names.note_trouble(failure.errno);
+            }
+            StoreOutcome::Failed(failure) => self.store_refused(ino, failure),
+        }
         if self.writeback.done(ino, outcome) {
             self.inodes.forget(ino, 1);
+        } else if self.writeback.is_refused(ino) {
+            // At the end of the mount, what waits for this file waits for the next one.
+            self.names.give_up_draining();
         }
     }
 
@@ -304,7 +323,6 @@ impl Vfs {
         if let Ok((directory, name)) = self.location(file.ino()) {
             self.invalidate(&directory, &name);
         }
-        self.store_refused(file.ino(), error);
         // The status shows it until then.
         StoreOutcome::Failed(StoreFailure {
             errno: Errno::IO,
@@ -329,10 +347,8 @@ impl Vfs {
                     "{error}; it is kept and will be retried"
                 );
             }
-            self.names.note_trouble(errno);
             return StoreOutcome::RetryLater(failure);
         }
-        self.store_refused(file.ino(), error);
         log::warn!(
             path = error.path, reply = error.reply;
             "{error}; it is kept and will be retried when a program closes or syncs it, and when the mount ends"

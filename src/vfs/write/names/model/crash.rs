@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::judge::ChangeVerdict;
-use super::super::log::{NamesLog, NewChange, related};
-use super::tree::{Node, Tree};
+use super::super::log::{NamesLog, NewChange};
+use super::super::relation::related;
+use super::tree::{ModelNode, Tree};
 use super::{Broken, Noted, World};
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
@@ -106,14 +107,14 @@ impl World {
         } else {
             self.random.pick(&names)
         };
-        if self.server.get(&name) == Some(&Node::Directory) {
+        if self.server.get(&name) == Some(&ModelNode::Directory) {
             name.push_str("/z");
         }
-        let Some(Node::File(old)) = self.server.get(&name).copied() else {
+        let Some(ModelNode::File(old)) = self.server.get(&name).copied() else {
             if !self.server.contains_key(&name) {
                 let id = self.number();
                 self.all.insert(id);
-                self.server.insert(name, Node::File(id));
+                self.server.insert(name, ModelNode::File(id));
             }
             return;
         };
@@ -123,7 +124,7 @@ impl World {
         } else {
             let id = self.number();
             self.all.insert(id);
-            self.server.insert(name, Node::File(id));
+            self.server.insert(name, ModelNode::File(id));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::log::{Effect, NewChange, Step};
-use super::tree::{Node, Tree, apply, base, below, files, path, text};
+use super::tree::{ModelNode, Tree, apply, base, below, files, path, text};
 use super::{Broken, Noted, World};
 use crate::ftp::Version;
 use crate::journal::{NameAction, NameBase, NameChange};
@@ -14,7 +14,7 @@ impl World {
         let names: Vec<_> = self.local.keys().cloned().collect();
         let directories: Vec<_> = names
             .iter()
-            .filter(|name| self.local[*name] == Node::Directory)
+            .filter(|name| self.local[*name] == ModelNode::Directory)
             .filter(|name| name.matches('/').count() < 3)
             .cloned()
             .collect();
@@ -60,7 +60,7 @@ impl World {
             let name = text(&seen);
             let domain = name.split('/').next().unwrap_or_default().to_owned();
             let known = self.local.iter().filter_map(|(other, node)| match node {
-                Node::File(known) if *other != name && below(other, &domain) => {
+                ModelNode::File(known) if *other != name && below(other, &domain) => {
                     Some((other.clone(), *known))
                 }
                 _ => None,
@@ -82,7 +82,7 @@ impl World {
         let changed = self
             .refs
             .iter()
-            .filter(|(_, (name, id))| local.get(name) != Some(&Node::File(*id)));
+            .filter(|(_, (name, id))| local.get(name) != Some(&ModelNode::File(*id)));
         self.free.extend(changed.map(|(id, _)| *id));
         if self.is_old && self.mode.has_others {
             self.rebuild()?;
@@ -98,7 +98,7 @@ impl World {
     pub(super) fn must_wait(&self, before: &Tree, change: &NameChange) -> bool {
         let moves = matches!(change.action, NameAction::Rename { .. });
         change.paths().any(|path| match before.get(&text(path)) {
-            Some(Node::File(id)) => {
+            Some(ModelNode::File(id)) => {
                 let place = self.log.store_at(*id);
                 let entry = place.and_then(|place| self.log.get(place));
                 entry.is_some_and(|it| {
@@ -106,7 +106,7 @@ impl World {
                     it.step == Step::Begun || is_moved && it.change.base != NameBase::Absent
                 })
             }
-            Some(Node::Directory) | None => false,
+            Some(ModelNode::Directory) | None => false,
         })
     }
 

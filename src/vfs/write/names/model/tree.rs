@@ -8,12 +8,12 @@ use crate::journal::{NameAction, NameBase, NameChange};
 
 /// A file with these contents, or a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Node {
+pub(super) enum ModelNode {
     Directory,
     File(u64),
 }
 
-pub(super) type Tree = BTreeMap<String, Node>;
+pub(super) type Tree = BTreeMap<String, ModelNode>;
 
 pub(super) fn path(text: &str) -> RemotePath {
     RemotePath::new(text.as_bytes()).unwrap()
@@ -35,18 +35,18 @@ pub(super) fn version(id: u64) -> Version {
     }
 }
 
-pub(super) fn base(node: Option<Node>) -> NameBase {
+pub(super) fn base(node: Option<ModelNode>) -> NameBase {
     match node {
         None => NameBase::Absent,
-        Some(Node::Directory) => NameBase::Directory,
-        Some(Node::File(id)) => NameBase::File(version(id)),
+        Some(ModelNode::Directory) => NameBase::Directory,
+        Some(ModelNode::File(id)) => NameBase::File(version(id)),
     }
 }
 
 pub(super) fn files(tree: &Tree) -> BTreeSet<u64> {
     let files = tree.values().filter_map(|node| match node {
-        Node::File(id) => Some(*id),
-        Node::Directory => None,
+        ModelNode::File(id) => Some(*id),
+        ModelNode::Directory => None,
     });
     files.collect()
 }
@@ -62,7 +62,7 @@ pub(super) fn apply(tree: &mut Tree, change: &NameChange) -> bool {
     let there = tree.get(&from).copied();
     let last = change.paths().last().map(text).unwrap_or_default();
     if let Some((parent, _)) = last.rsplit_once('/')
-        && tree.get(parent) != Some(&Node::Directory)
+        && tree.get(parent) != Some(&ModelNode::Directory)
     {
         return false;
     }
@@ -71,36 +71,36 @@ pub(super) fn apply(tree: &mut Tree, change: &NameChange) -> bool {
             if there.is_some() {
                 return false;
             }
-            tree.insert(from, Node::Directory);
+            tree.insert(from, ModelNode::Directory);
         }
         NameAction::Store { id } => {
-            if there == Some(Node::Directory) {
+            if there == Some(ModelNode::Directory) {
                 return false;
             }
-            tree.insert(from, Node::File(*id));
+            tree.insert(from, ModelNode::File(*id));
         }
         NameAction::Unlink => {
-            if !matches!(there, Some(Node::File(_))) {
+            if !matches!(there, Some(ModelNode::File(_))) {
                 return false;
             }
             tree.remove(&from);
         }
         NameAction::RemoveDirectory => {
-            if there != Some(Node::Directory) || !inside(tree, &from).is_empty() {
+            if there != Some(ModelNode::Directory) || !inside(tree, &from).is_empty() {
                 return false;
             }
             tree.remove(&from);
         }
         NameAction::Rename { to, .. } => {
             let to = text(to);
-            let Some(Node::File(id)) = there else {
+            let Some(ModelNode::File(id)) = there else {
                 return false;
             };
-            if from == to || tree.get(&to) == Some(&Node::Directory) {
+            if from == to || tree.get(&to) == Some(&ModelNode::Directory) {
                 return false;
             }
             tree.remove(&from);
-            tree.insert(to, Node::File(id));
+            tree.insert(to, ModelNode::File(id));
         }
         NameAction::SetAttributes { .. } => return there.is_some(),
     }
@@ -111,9 +111,9 @@ pub(super) fn look(tree: &Tree, path: &RemotePath) -> ServerNode {
     let name = text(path);
     match tree.get(&name) {
         None => ServerNode::Absent,
-        Some(Node::Directory) => ServerNode::Directory {
+        Some(ModelNode::Directory) => ServerNode::Directory {
             is_filled: !inside(tree, &name).is_empty(),
         },
-        Some(Node::File(id)) => ServerNode::File(version(*id)),
+        Some(ModelNode::File(id)) => ServerNode::File(version(*id)),
     }
 }
