@@ -16,13 +16,10 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, fold};
-use super::relation::{domains_of_path, related, share_a_flight};
+use super::relation::{Domain, domains_of_path, related, share_a_flight};
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
-
-/// A top-level name of the mount, or nothing for what is directly in its root.
-pub(super) type Domain = Box<[u8]>;
 
 /// All changes that are not made yet, by their place in the order.
 #[derive(Debug)]

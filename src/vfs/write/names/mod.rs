@@ -48,7 +48,8 @@ use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use failures::NameFailure;
-use log::{Domain, Effect, LogEntry, NamesLog, NewChange, Step};
+use log::{Effect, LogEntry, NamesLog, NewChange, Step};
+use relation::Domain;
 use rules::LogRules;
 pub(in crate::vfs) use turn::StoreTurn;
 

@@ -28,10 +28,6 @@ struct Mode {
 
 /// The rules, including those of the journal and of the shell around the log.
 #[derive(Debug, Clone, Copy)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each can be switched off alone"
-)]
 struct AllRules {
     log: LogRules,
     /// The journal is on the disk before a flight is sent.
@@ -81,6 +77,12 @@ impl Random {
     }
 }
 
+/// Domains and last number of an add that failed, and the last number at that moment.
+type FailedAdd = (BTreeSet<Box<[u8]>>, u64, u64);
+
+/// Switches a rule off.
+type SwitchOff = fn(&mut AllRules);
+
 struct World {
     random: Random,
     rules: AllRules,
@@ -109,7 +111,7 @@ struct World {
     free: BTreeSet<u64>,
     bad: BTreeSet<String>,
     /// Domains, last number and moment of the adds that failed.
-    failed: Vec<(BTreeSet<Box<[u8]>>, u64, u64)>,
+    failed: Vec<FailedAdd>,
     is_old: bool,
 }
 
@@ -229,7 +231,7 @@ impl World {
             ));
         }
         let number = entry.records.last().copied().unwrap_or(0);
-        let is_behind = |(domains, failed, at): &(BTreeSet<Box<[u8]>>, u64, u64)| {
+        let is_behind = |(domains, failed, at): &FailedAdd| {
             !domains.is_disjoint(&entry.domains) && *failed < number && number <= *at
         };
         if change.destroys() && !lost.is_empty() && self.failed.iter().any(is_behind) {
@@ -246,8 +248,8 @@ impl World {
         Ok(is_done)
     }
 
-    /// Sends a flight, or a store whose turn it is. With `kill`, the process ends meanwhile.
-    fn send(&mut self, kill: bool, only: Option<&BTreeSet<u64>>) -> Result<(), Broken> {
+    /// Chooses changes to send together, or stores whose turn it is.
+    fn choose_flight(&mut self, only: Option<&BTreeSet<u64>>) -> Vec<(u64, LogEntry<u64>)> {
         let mut flight = self.log.next_flight(6, only);
         let stores = self.log.iter().filter_map(|(place, entry)| {
             let is_store = matches!(entry.change.action, NameAction::Store { .. });
@@ -271,10 +273,15 @@ impl World {
                 None => self.log.stores_from(*store, 6, &|it| ready.contains(&it)),
             };
         }
-        let flight: Vec<_> = flight
+        flight
             .iter()
             .filter_map(|place| Some((*place, self.log.get(*place)?.clone())))
-            .collect();
+            .collect()
+    }
+
+    /// Sends a flight, or a store whose turn it is. With `kill`, the process ends meanwhile.
+    fn send(&mut self, kill: bool, only: Option<&BTreeSet<u64>>) -> Result<(), Broken> {
+        let flight = self.choose_flight(only);
         if flight.is_empty() {
             return Ok(());
         }
@@ -549,7 +556,7 @@ proptest! {
 
 #[test]
 fn each_rule_is_needed() {
-    let off: [(&str, fn(&mut AllRules)); 9] = [
+    let off: [(&str, SwitchOff); 9] = [
         ("frozen", |rules| rules.log.frozen = false),
         ("between", |rules| rules.log.between = false),
         ("flight", |rules| rules.log.flight = false),

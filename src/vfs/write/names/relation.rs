@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::log::Domain;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
+
+/// A top-level name of the mount, or nothing for what is directly in its root.
+pub(super) type Domain = Box<[u8]>;
 
 /// Whether a path of one equals or lies above a path of the other.
 pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {

@@ -49,10 +49,9 @@ impl World {
             }
         }
         let last = changes.keys().max().copied().unwrap_or(0);
-        if self.mode.cuts_power && !self.mode.refuses && !self.mode.has_others {
-            if last < self.floor {
-                return Err("a record that was on the disk is gone".to_owned());
-            }
+        let is_alone = !self.mode.refuses && !self.mode.has_others;
+        if self.mode.cuts_power && is_alone && last < self.floor {
+            return Err("a record that was on the disk is gone".to_owned());
         }
         self.is_old = true;
         self.log = NamesLog::new(RemotePath::root(), self.rules.log);
