@@ -267,9 +267,10 @@ impl Vfs {
             }
             StoreOutcome::Failed(failure) => self.store_refused(ino, failure),
         }
+        let may_pass = matches!(&outcome, StoreOutcome::RetryLater(_));
         if self.writeback.done(ino, outcome) {
             self.inodes.forget(ino, 1);
-        } else if self.writeback.is_refused(ino) {
+        } else if may_pass && self.writeback.is_refused(ino) {
             // At the end of the mount, what waits for this file waits for the next one.
             self.names.give_up_draining();
         }

@@ -139,11 +139,14 @@ impl Writeback {
             }
             let patience = match queue.due(Instant::now()) {
                 Ok(first) => {
-                    let (running, others) = (queue.running(), queue.due_files(Instant::now()));
+                    let running = queue.running();
                     drop(queue);
-                    let next = std::iter::once(first)
-                        .chain(others)
-                        .find(|ino| !is_held(*ino));
+                    let next = if is_held(first) {
+                        let others = self.lock().due_files(Instant::now());
+                        others.into_iter().find(|ino| !is_held(*ino))
+                    } else {
+                        Some(first)
+                    };
                     let next = next.filter(|ino| may_start(*ino, running));
                     queue = self.lock();
                     if let Some(ino) = next
