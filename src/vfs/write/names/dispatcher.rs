@@ -87,6 +87,7 @@ impl Names {
             }
             let pause = state.retry_at.and_then(|at| at.checked_duration_since(now));
             if pause.is_none() {
+                state.retry_at = None;
                 if std::mem::take(&mut state.has_unjudged) {
                     let begun = state.log.iter().filter(|(_, entry)| is_unjudged(entry));
                     return NamesNext::Judge(begun.map(|(at, it)| (at, it.clone())).collect());

@@ -199,6 +199,11 @@ impl<R: Clone> NamesLog<R> {
         entries.any(|it| it.step == Step::Waiting && it.change.is_store())
     }
 
+    /// Number of stores of the contents `id`.
+    pub(super) fn count_stores(&self, id: u64) -> usize {
+        self.by_contents.get(&id).map_or(0, BTreeSet::len)
+    }
+
     /// Returns the places of the changes to send together, in order. Stores are not among them: see
     /// [`Self::may_store`].
     ///

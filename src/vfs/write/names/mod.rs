@@ -11,6 +11,7 @@
 //! | `relation` | the order of two changes |
 //! | `fold` | two changes of which the server sees only the result |
 //! | `judge` | whether a change was made |
+//! | `barrier` | programs that wait for changes |
 //! | `dispatcher` | sending the changes |
 //! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
@@ -21,6 +22,7 @@
 //! The lock is held while the journal is appended to and the cache is changed, which waits for
 //! neither the disk nor the network.
 
+mod barrier;
 mod dispatcher;
 mod failures;
 mod fold;
@@ -343,113 +345,22 @@ impl Names {
         self.note(&state);
     }
 
+    /// Records that older contents of `ino` were stored than those that were closed last.
+    pub(in crate::vfs) fn older_store_done(&self, ino: Ino) {
+        let has_two = self.lock().log.count_stores(ino.0) > 1;
+        if has_two {
+            self.store_done(ino);
+        } else {
+            self.store_undone(ino);
+        }
+    }
+
     /// Records a failure that may be temporary.
     pub(in crate::vfs) fn note_trouble(&self, errno: Errno) {
         let mut state = self.lock();
         state.troubles += 1;
         state.trouble = errno;
         self.note(&state);
-    }
-
-    /// Returns the places of the changes that concern `path`, and the inodes whose stores are among
-    /// them. With `in_order`, these are all changes in the domains of `path`.
-    pub(in crate::vfs) fn places(
-        &self,
-        path: &RemotePath,
-        in_order: bool,
-    ) -> (BTreeSet<u64>, Vec<Ino>) {
-        if self.is_empty() {
-            return (BTreeSet::new(), Vec::new());
-        }
-        let state = self.lock();
-        let mut places = state.log.closure(path);
-        if in_order {
-            places.extend(state.log.in_domains_of(path));
-        }
-        let stores = places
-            .iter()
-            .filter_map(|place| match state.log.get(*place)?.change.action {
-                NameAction::Store { id } => Some(Ino(id)),
-                _ => None,
-            });
-        let stores = stores.collect();
-        (places, stores)
-    }
-
-    /// Waits until the changes at `places` were made, refused or parked. With `overtake`, they
-    /// overtake what they do not depend on.
-    ///
-    /// # Errors
-    /// `INTR`, or the errno of what keeps them from being made.
-    pub(in crate::vfs) fn settle(
-        &self,
-        places: &BTreeSet<u64>,
-        overtake: bool,
-        cancel: &Cancel,
-    ) -> Result<(), Errno> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        {
-            let mut state = self.lock();
-            for place in places {
-                state.log.await_change(*place);
-            }
-            if overtake {
-                state.urgent.extend(places);
-            }
-            state.due = Instant::now();
-            state.retry_at = None;
-            self.changed.notify_all();
-        }
-        let settled = self.wait_until(cancel, |state| {
-            let is_open = |place: &u64| {
-                let entry = state.log.get(*place);
-                entry.is_some_and(|it| it.step != Step::Parked)
-            };
-            !places.iter().any(is_open)
-        });
-        if overtake {
-            self.lock().urgent.retain(|place| !places.contains(place));
-        }
-        settled
-    }
-
-    /// Lets the changes at `places` be sent without a delay. Returns how many failures that may be
-    /// temporary there were so far.
-    pub(in crate::vfs) fn hurry(&self, places: &BTreeSet<u64>) -> u64 {
-        let mut state = self.lock();
-        for place in places {
-            state.log.await_change(*place);
-        }
-        state.due = Instant::now();
-        state.retry_at = None;
-        self.changed.notify_all();
-        state.troubles
-    }
-
-    /// Returns how many of the changes at `places` wait, other than stores; none if there was a
-    /// failure since [`Self::hurry`] returned `troubles`.
-    pub(in crate::vfs) fn open_among(&self, places: &BTreeSet<u64>, troubles: u64) -> usize {
-        let state = self.lock();
-        if state.troubles != troubles || state.phase == NamesPhase::Stopped {
-            return 0;
-        }
-        let is_open = |place: &&u64| {
-            state
-                .log
-                .get(**place)
-                .is_some_and(|entry| entry.step != Step::Parked && !entry.change.is_store())
-        };
-        places.iter().filter(is_open).count()
-    }
-
-    /// Lets what the server refused and exists nowhere else be tried again.
-    pub(in crate::vfs) fn unpark(&self) {
-        if !self.is_empty() {
-            self.lock().log.unpark();
-            self.changed.notify_all();
-        }
     }
 
     /// Sends everything at the end of the mount, with a few attempts at most.
@@ -489,27 +400,6 @@ impl Names {
         drop(state);
         if let Err(error) = self.journal.sync() {
             ::log::warn!("cannot write the journal to the disk: {error}");
-        }
-    }
-
-    fn wait_until(&self, cancel: &Cancel, is_done: impl Fn(&State) -> bool) -> Result<(), Errno> {
-        let mut state = self.lock();
-        let troubles = state.troubles;
-        loop {
-            if is_done(&state) {
-                return Ok(());
-            }
-            if cancel.is_cancelled() {
-                return Err(Errno::INTR);
-            }
-            if state.troubles != troubles {
-                return Err(state.trouble);
-            }
-            if state.phase == NamesPhase::Stopped {
-                return Err(Errno::IO);
-            }
-            // A cancelled program is noticed soon.
-            state = self.wait(state, Some(LOOK_UP));
         }
     }
 

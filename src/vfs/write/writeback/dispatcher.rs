@@ -253,6 +253,8 @@ impl Vfs {
         };
         panicked.disarm();
         match &outcome {
+            // Newer contents keep their place in the order.
+            StoreOutcome::Requeue if is_stored => self.names.older_store_done(ino),
             _ if is_stored => self.names.store_done(ino),
             StoreOutcome::Stored => {
                 if let Some(failure) = &kept_aside {
