@@ -244,3 +244,29 @@ fn flush_waits_for_names_and_names_what_failed() {
     );
     assert_eq!(fs::read(mount.join("d/two")).unwrap(), b"content");
 }
+
+#[test]
+fn what_cannot_be_done_at_the_end_is_done_by_the_next_mount() {
+    let server = TestServer::start(Kind::Vsftpd);
+    for name in ["d/one", "d/two", "d/three"] {
+        server.write(name, name);
+    }
+    let state = TempDir::new().unwrap();
+    let options = ["writeback=names", "timeout=2", "dir_ttl=600", "open_ttl=600"];
+    let mount = Mount::with_state(&server, &options, state.path());
+    shell(mount.path(), "mkdir new; ls -lR; sync .");
+    server.kill();
+    let work = "rm d/one; mv d/two new/two; mkdir new/below; echo content > new/below/file";
+    shell(mount.path(), work);
+    mount.unmount();
+    server.start_again();
+    assert_eq!(names_in("d", &server), ["one", "three", "two"]);
+    let next = Mount::with_state(&server, &options, state.path());
+    let seen = lines(&shell(next.path(), "find . -type f; cat new/below/file"));
+    assert_eq!(seen, ["./d/three", "./new/below/file", "./new/two", "content"]);
+    shell(next.path(), "sync .");
+    assert_eq!(names_in("d", &server), ["three"]);
+    assert_eq!(names_in("new", &server), ["below", "two"]);
+    assert_eq!(server.read("new/two"), b"d/two");
+    assert_eq!(server.read("new/below/file"), b"content\n");
+}
