@@ -252,7 +252,12 @@ fn what_cannot_be_done_at_the_end_is_done_by_the_next_mount() {
         server.write(name, name);
     }
     let state = TempDir::new().unwrap();
-    let options = ["writeback=names", "timeout=2", "dir_ttl=600", "open_ttl=600"];
+    let options = [
+        "writeback=names",
+        "timeout=2",
+        "dir_ttl=600",
+        "open_ttl=600",
+    ];
     let mount = Mount::with_state(&server, &options, state.path());
     shell(mount.path(), "mkdir new; ls -lR; sync .");
     server.kill();
@@ -263,7 +268,10 @@ fn what_cannot_be_done_at_the_end_is_done_by_the_next_mount() {
     assert_eq!(names_in("d", &server), ["one", "three", "two"]);
     let next = Mount::with_state(&server, &options, state.path());
     let seen = lines(&shell(next.path(), "find . -type f; cat new/below/file"));
-    assert_eq!(seen, ["./d/three", "./new/below/file", "./new/two", "content"]);
+    assert_eq!(
+        seen,
+        ["./d/three", "./new/below/file", "./new/two", "content"]
+    );
     shell(next.path(), "sync .");
     assert_eq!(names_in("d", &server), ["three"]);
     assert_eq!(names_in("new", &server), ["below", "two"]);

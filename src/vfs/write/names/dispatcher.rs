@@ -216,89 +216,59 @@ impl Vfs {
     }
 
     /// Sends a flight. Returns what became of its changes; those without a result were not made.
+    ///
+    /// Changes that must be compared with the server first, or that take more than a command, are
+    /// made one by one, in their turn.
     fn send_names(&self, flight: &[Sent]) -> Vec<ChangeResult> {
         let remote = self.remote.uncancelled();
-        let mut verdicts: Vec<Option<ChangeResult>> = Vec::with_capacity(flight.len());
-        for (place, entry) in flight {
-            let verdict = if entry.needs_look {
-                match judge(&entry.change, |path| look(&remote, path)) {
-                    Ok(ChangeVerdict::Send) => {
-                        self.names.lock().log.has_looked(*place);
-                        None
-                    }
-                    Ok(ChangeVerdict::Done) => Some(ChangeResult::Done),
-                    Ok(ChangeVerdict::Conflict) => {
-                        Some(ChangeResult::Refused(conflict(&entry.change)))
-                    }
-                    Err(error) => {
-                        self.names.pause(&error);
-                        return Vec::new();
-                    }
-                }
-            } else {
-                None
-            };
-            verdicts.push(verdict);
-        }
-        let commands: Vec<_> = flight
-            .iter()
-            .zip(&verdicts)
-            .map(|((_, entry), verdict)| match verdict {
-                None => command(&entry.change),
-                Some(_) => None,
-            })
-            .collect();
-        let together: Vec<_> = commands.iter().flatten().cloned().collect();
-        let mut answers = Vec::new();
-        if together.len() > 1 {
-            match remote.change_together(&together) {
-                Ok(all) => answers = all,
-                Err(error) => {
-                    self.names.pause(&error);
-                    return Vec::new();
-                }
-            }
-        }
-        let mut answers = answers.into_iter();
+        let troubles = self.names.lock().troubles;
         let mut results = Vec::with_capacity(flight.len());
         let mut undone: Vec<&NameChange> = Vec::new();
-        let troubles = self.names.lock().troubles;
-        for (((_, entry), verdict), command) in flight.iter().zip(verdicts).zip(commands) {
-            let answer = command.and_then(|_| answers.next());
-            let result = match (verdict, answer) {
-                (Some(verdict), _) => verdict,
-                (None, Some(BatchAnswer::Done)) => ChangeResult::Done,
-                // The server cannot be asked any more.
-                (None, _) if self.names.lock().troubles != troubles => ChangeResult::Undone,
-                (None, Some(BatchAnswer::None)) => {
-                    let is_behind = undone.iter().any(|it| related(it, &entry.change));
-                    self.after_silence(&remote, &entry.change, is_behind)
-                }
-                // A server may refuse a rename and make it.
-                (None, Some(BatchAnswer::Refused))
-                    if matches!(entry.change.action, NameAction::Rename { .. })
-                        && judge(&entry.change, |path| look(&remote, path))
-                            .is_ok_and(|verdict| verdict == ChangeVerdict::Done) =>
-                {
-                    ChangeResult::Done
-                }
-                (None, Some(BatchAnswer::Refused) | None) => {
-                    self.make_alone(&remote, &entry.change)
+        while let Some(rest) = flight.get(results.len()..).filter(|rest| !rest.is_empty()) {
+            let together = rest.iter().map_while(|(_, entry)| {
+                let command = command(&entry.change);
+                command.filter(|_| !entry.needs_look)
+            });
+            let mut together: Vec<_> = together.collect();
+            together.truncate(MOST_TOGETHER);
+            let answers = if together.len() > 1 {
+                remote.change_together(&together)
+            } else {
+                Ok(vec![BatchAnswer::Refused])
+            };
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(error) => {
+                    self.names.pause(&error);
+                    return results;
                 }
             };
-            if let ChangeResult::Undone = result {
-                undone.push(&entry.change);
+            for ((place, entry), answer) in rest.iter().zip(answers) {
+                let change = &entry.change;
+                let is_behind = undone.iter().any(|it| related(it, change));
+                let result = match answer {
+                    BatchAnswer::Done => ChangeResult::Done,
+                    // The server cannot be asked any more.
+                    _ if is_behind || self.names.lock().troubles != troubles => {
+                        ChangeResult::Undone
+                    }
+                    BatchAnswer::None => self.after_silence(&remote, change),
+                    BatchAnswer::Refused => {
+                        let was_sent = together.len() > 1;
+                        self.make_alone(&remote, *place, entry, was_sent)
+                    }
+                };
+                if let ChangeResult::Undone = result {
+                    undone.push(change);
+                }
+                results.push(result);
             }
-            results.push(result);
         }
         results
     }
 
     /// Returns what became of a change whose answer was lost.
-    fn after_silence(&self, remote: &Remote, change: &NameChange, is_behind: bool) -> ChangeResult {
-        if is_behind {
-            return ChangeResult::Undone;
-        }
+    fn after_silence(&self, remote: &Remote, change: &NameChange) -> ChangeResult {
         match judge(change, |path| look(remote, path)) {
             Ok(ChangeVerdict::Done) => ChangeResult::Done,
             Ok(ChangeVerdict::Send) => ChangeResult::Undone,
@@ -310,8 +280,31 @@ impl Vfs {
         }
     }
 
-    /// Makes a change by itself.
-    fn make_alone(&self, remote: &Remote, change: &NameChange) -> ChangeResult {
+    /// Makes a change by itself. It `was_sent` with others before, and refused.
+    fn make_alone(
+        &self,
+        remote: &Remote,
+        place: u64,
+        entry: &LogEntry<RecordedChange>,
+        was_sent: bool,
+    ) -> ChangeResult {
+        let change = &entry.change;
+        // A server may refuse a rename and make it.
+        let is_rename = matches!(change.action, NameAction::Rename { .. });
+        if entry.needs_look || was_sent && is_rename {
+            match judge(change, |path| look(remote, path)) {
+                Ok(ChangeVerdict::Done) => return ChangeResult::Done,
+                Ok(ChangeVerdict::Conflict) if entry.needs_look => {
+                    return ChangeResult::Refused(conflict(change));
+                }
+                Ok(ChangeVerdict::Send) => self.names.lock().log.has_looked(place),
+                Ok(ChangeVerdict::Conflict) => {}
+                Err(error) => {
+                    self.names.pause(&error);
+                    return ChangeResult::Undone;
+                }
+            }
+        }
         match make(remote, change) {
             Ok(()) => ChangeResult::Done,
             Err(error) if error.kind.transience().passes_by_itself() => {
