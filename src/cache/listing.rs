@@ -106,10 +106,8 @@ impl Snapshot {
             }
             match changes.next_if(|(new, _)| ***new == *name) {
                 Some((_, heard)) => match &heard.known {
-                    KnownName::Invalidated(_) => merged.copy(self, record),
-                    known @ (KnownName::Present(_) | KnownName::Absent) => {
-                        merged.push_known(name, known);
-                    }
+                    KnownName::Invalidated(None) => merged.copy(self, record),
+                    known => merged.push_known(name, known),
                 },
                 None => merged.copy(self, record),
             }
@@ -165,11 +163,6 @@ impl Snapshot {
         Some((self.name(record), self.attributes(record)))
     }
 
-    /// Remaining time for which the listing is fresh.
-    pub fn fresh_for(&self) -> Duration {
-        self.fresh_at(Instant::now())
-    }
-
     /// How long the fetch took.
     pub(super) fn took(&self) -> Duration {
         self.took
@@ -180,6 +173,7 @@ impl Snapshot {
         now.saturating_duration_since(self.listed)
     }
 
+    /// Remaining time for which the listing is fresh.
     pub(super) fn fresh_at(&self, now: Instant) -> Duration {
         self.ttl
             .saturating_sub(now.saturating_duration_since(self.listed))
@@ -219,8 +213,11 @@ impl Snapshot {
 
     fn push_known(&mut self, name: &[u8], known: &KnownName) {
         match known {
-            KnownName::Present(attributes) => self.push(name, attributes),
-            KnownName::Absent | KnownName::Invalidated(_) => {}
+            // The last that is known of a name, until the server is asked.
+            KnownName::Present(attributes) | KnownName::Invalidated(Some(attributes)) => {
+                self.push(name, attributes);
+            }
+            KnownName::Absent | KnownName::Invalidated(None) => {}
         }
     }
 

@@ -21,6 +21,7 @@ use crate::ftp::listing::unique_hash;
 use crate::ftp::{
     Completeness, DirectoryListing, Entry, Kind, Perm, Precision, RemotePath, Version,
 };
+use crate::sys::BootClock;
 
 pub(crate) use listing::{Snapshot, is_same_but_case};
 
@@ -134,9 +135,10 @@ impl fmt::Debug for CacheClock {
 }
 
 impl<E: Clone> Cache<E> {
-    /// Creates an empty cache.
+    /// Creates an empty cache. What it knows grows old also while the machine sleeps.
     pub fn new(options: CacheOptions) -> Self {
-        Self::with_clock(options, Instant::now)
+        let clock = BootClock::start();
+        Self::with_clock(options, move || clock.now())
     }
 
     /// Creates an empty cache with its own clock, for tests of expiry.
@@ -203,6 +205,11 @@ impl<E: Clone> Cache<E> {
     pub fn last_snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
         let current = self.state().current_or_stale(directory)?;
         Some(current.merged())
+    }
+
+    /// Remaining time for which `listing` is fresh.
+    pub fn fresh_for(&self, listing: &Snapshot) -> Duration {
+        listing.fresh_at(self.now())
     }
 
     /// Adds an old listing of `directory`, which answers only while the server cannot be asked.
@@ -463,7 +470,8 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    fn now(&self) -> Instant {
+    /// Returns the current time, which counts the sleep of the machine.
+    pub(crate) fn now(&self) -> Instant {
         (self.clock.0)()
     }
 

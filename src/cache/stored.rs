@@ -258,7 +258,7 @@ mod tests {
             }
             prop_assert_eq!(after.completeness(), completeness);
             prop_assert_eq!(after.perm(), perm);
-            prop_assert_eq!(after.fresh_for(), Duration::ZERO);
+            prop_assert_eq!(after.fresh_at(Instant::now()), Duration::ZERO);
         }
 
         #[test]

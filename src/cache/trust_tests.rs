@@ -1,6 +1,6 @@
 //! Which listings prove that a name is absent.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tests::cache_with_time;
 use super::*;
@@ -76,4 +76,45 @@ fn a_listing_that_is_replaced_ahead_of_time_answers_until_then() {
         took: Duration::from_secs(5),
     };
     assert_eq!(listed, expected);
+}
+
+#[test]
+fn what_was_last_known_is_listed_while_the_server_cannot_be_asked() {
+    let (cache, _seconds) = cache_with_time(64 << 20);
+    let directory = path("/d");
+    let listed = || Ok(vec![file("a")].into());
+    cache.snapshot_or_fetch(&directory, listed).unwrap();
+    let grown = Attributes {
+        size: Some(7),
+        ..Attributes::from(&file("a"))
+    };
+    for name in [b"a", b"b"] {
+        cache.insert(&directory, name, grown.clone());
+        cache.invalidate(&directory, name);
+    }
+    assert!(cache.snapshot(&directory).is_none(), "the server is asked");
+    let last = cache.last_snapshot(&directory).unwrap();
+    for name in [b"a", b"b"] {
+        let answer = cache.last_answer(&directory, name);
+        assert_eq!(answer, Answer::Present(grown.clone(), Duration::ZERO));
+        assert_eq!(last.find(name), Some(grown.clone()));
+    }
+}
+
+#[test]
+fn a_listing_grows_old_while_the_machine_sleeps() {
+    let slept = Arc::new(AtomicU64::new(0));
+    let (for_clock, start) = (Arc::clone(&slept), BootClock::start());
+    let options = CacheOptions {
+        ttl: Duration::from_secs(60),
+        max_bytes: 1 << 20,
+    };
+    let clock = move || start.now() + Duration::from_secs(for_clock.load(Ordering::SeqCst));
+    let cache: Cache<String> = Cache::with_clock(options, clock);
+    let listed = || Ok(vec![file("a")].into());
+    let listing = cache.snapshot_or_fetch(&path("/d"), listed).unwrap();
+    assert!(!cache.fresh_for(&listing).is_zero());
+    slept.store(3600, Ordering::SeqCst);
+    assert!(cache.fresh_for(&listing).is_zero());
+    assert_eq!(cache.lookup(&path("/d"), b"a"), Answer::Unknown);
 }

@@ -159,7 +159,9 @@ impl DiskCache {
     /// Returns what the cache has of the file `path`, if it is of `version`. Asks the local disk
     /// only.
     pub(crate) fn find(&self, path: &RemotePath, version: &Version) -> Option<CachedFile> {
-        self.recognise();
+        if !self.recognise() {
+            return None;
+        }
         match CachedFile::open(&self.directory, path, version) {
             Ok(found) => found.map(|file| file.verifying(&self.verified)),
             Err(error) => {
@@ -200,7 +202,9 @@ impl DiskCache {
         began: SystemTime,
         on_kept: OnKept,
     ) -> Option<CacheFill> {
-        self.recognise();
+        if !self.recognise() {
+            return None;
+        }
         let began = began.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs() as i64;
         if version.size? == 0 || !settled::is_settled(version, began) {
             return None;

@@ -76,12 +76,18 @@ impl WriterQueue {
         true
     }
 
-    /// Waits until all work is done, at most `patience`. Returns whether it is.
+    /// Waits until all work is done, at most `patience`. Returns whether it is. What is left is
+    /// dropped, apart from the job that runs.
     pub(super) fn finish(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
         while state.is_running || !state.jobs.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                let jobs = std::mem::take(&mut state.jobs);
+                state.bytes -= jobs.iter().map(|(bytes, _)| bytes).sum::<usize>();
+                drop(state);
+                // What a job holds may be freed on the local disk.
+                drop(jobs);
                 return false;
             };
             let waited = self.shared.changed.wait_timeout(state, left);

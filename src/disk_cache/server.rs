@@ -32,16 +32,17 @@ impl DiskCache {
         self.recognise();
     }
 
-    /// Removes what is of another server, if this one is not the one that was there before.
-    pub(super) fn recognise(&self) {
+    /// Removes what is of another server, if this one is not the one that was there before. Returns
+    /// false if that cannot be found out: then nothing is of use.
+    pub(super) fn recognise(&self) -> bool {
         let Some(now) = self.profile.get().and_then(ServerProfile::host) else {
-            return;
+            return true;
         };
         // Held during local I/O, so that other threads do not read what is being removed.
         let recognised = self.recognised.lock();
         let mut recognised = recognised.unwrap_or_else(PoisonError::into_inner);
         if recognised.as_ref() == Some(&now) {
-            return;
+            return true;
         }
         match recognise(&self.directory, now.as_bytes()) {
             Ok(false) => {}
@@ -56,13 +57,17 @@ impl DiskCache {
                 }
             }
             Err(error) => {
-                log::warn!(
-                    "cannot check which server the cache in {} is of: {error}",
-                    self.directory.path().display()
-                );
+                if !std::mem::replace(&mut *self.has_warned(), true) {
+                    log::warn!(
+                        "the cache in {} is not used, because it cannot be checked which server it is of: {error}",
+                        self.directory.path().display()
+                    );
+                }
+                return false;
             }
         }
         *recognised = Some(now);
+        true
     }
 }
 

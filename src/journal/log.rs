@@ -394,6 +394,12 @@ impl LiveRecords {
                     spooled.pending = Some(pending);
                 }
             }
+            Record::Unproven(number, uploads) => {
+                let spooled = self.spools.get_mut(&number);
+                if let Some(pending) = spooled.and_then(|spooled| spooled.pending.as_mut()) {
+                    pending.unproven = uploads;
+                }
+            }
             Record::Settled(number) => {
                 self.end_store(number);
                 if let Some(spooled) = self.spools.get_mut(&number) {

@@ -9,6 +9,7 @@
 //! | `record` | one line of the log |
 //! | `change` | a change of names that the server does not have yet |
 //! | `ordered` | the records of such changes (`-o writeback=names`) |
+//! | `unproven` | contents that the server may have although it did not say so |
 //! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
 //! | `profile_file` | the server profile for the next mount |
 //! | `pin_file` | the pinned certificate of a server, for `-o trust=first` |
@@ -33,6 +34,7 @@ mod profile_file;
 mod record;
 mod state_dir;
 mod turns;
+mod unproven;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ pub use record::CommitOptions;
 pub(crate) use record::Pending;
 pub use state_dir::StateDir;
 pub(crate) use state_dir::state_home;
+pub(crate) use unproven::{ContentHasher, UnprovenUpload};
 
 use self::log::Log;
 use mount_journal::MountJournal;

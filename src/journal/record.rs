@@ -4,6 +4,7 @@
 use super::change::NameChange;
 use super::change_fields::{list, put_change, to_change, to_list};
 use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path, unescape};
+use super::unproven::UnprovenUpload;
 use crate::ftp::{RemotePath, Version};
 
 /// A fact that the next mount needs, or that makes an earlier record obsolete.
@@ -22,6 +23,9 @@ pub(super) enum Record {
     Open(u64, RemotePath),
     /// The upload of this spool file is pending.
     Pending(u64, Pending),
+    /// The server may have these contents of the file whose upload is pending. Part of the record
+    /// of that, as a line of its own that older versions skip.
+    Unproven(u64, Vec<UnprovenUpload>),
     /// The upload of this spool file is no longer pending.
     Settled(u64),
     /// This spool file was removed.
@@ -51,6 +55,9 @@ pub struct Pending {
     /// Offset from which the spool file has the contents, if the server has the bytes before it:
     /// the size of `base`. The rest is appended there.
     pub appended_from: Option<u64>,
+    /// Earlier contents that the server may have instead of `base`: it did not answer when their
+    /// upload was completed.
+    pub(crate) unproven: Vec<UnprovenUpload>,
 }
 
 /// What the server is to have when an upload is complete.
@@ -92,7 +99,13 @@ impl Record {
                     &[number.to_string().as_bytes(), path.as_bytes()],
                 );
             }
-            Self::Pending(number, pending) => put_pending(&mut line, *number, pending),
+            Self::Pending(number, pending) => {
+                put_pending(&mut line, *number, pending);
+                if !pending.unproven.is_empty() {
+                    put_unproven(&mut line, *number, &pending.unproven);
+                }
+            }
+            Self::Unproven(number, uploads) => put_unproven(&mut line, *number, uploads),
             Self::Settled(number) => put(&mut line, "settled", &[number.to_string().as_bytes()]),
             Self::Closed(number) => put(&mut line, "closed", &[number.to_string().as_bytes()]),
             Self::Ordered => put(&mut line, "ordered", &[]),
@@ -104,13 +117,17 @@ impl Record {
         line
     }
 
-    /// Formats the record as a line that ends with a checksum.
+    /// Formats the record as a line, or two, that ends with a checksum.
     pub(super) fn to_checked_line(&self) -> Vec<u8> {
-        let mut line = self.to_line();
-        line.pop();
-        let checksum = crc32fast::hash(&line);
-        line.extend_from_slice(format!("\t={checksum:08x}\n").as_bytes());
-        line
+        let text = self.to_line();
+        let lines = text.strip_suffix(b"\n").unwrap_or(&text);
+        let mut checked = Vec::with_capacity(text.len() + 16);
+        for line in lines.split(|byte| *byte == b'\n') {
+            checked.extend_from_slice(line);
+            let checksum = crc32fast::hash(line);
+            checked.extend_from_slice(format!("\t={checksum:08x}\n").as_bytes());
+        }
+        checked
     }
 
     /// Parses a line of [`Self::to_checked_line`] without its line end. Returns `None` if the
@@ -157,6 +174,14 @@ impl Record {
             (b"append", [number, rest @ ..]) => {
                 Some(Self::Pending(to_number(number)?, to_appended(rest)?))
             }
+            (b"unproven", [number, uploads @ ..]) => {
+                let uploads = uploads.iter();
+                let uploads = uploads.map(|field| UnprovenUpload::from_field(field));
+                Some(Self::Unproven(
+                    to_number(number)?,
+                    uploads.collect::<Option<_>>()?,
+                ))
+            }
             (b"settled", [number]) => Some(Self::Settled(to_number(number)?)),
             (b"closed", [number]) => Some(Self::Closed(to_number(number)?)),
             (b"ordered", []) => Some(Self::Ordered),
@@ -179,6 +204,7 @@ fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
         commit,
         base,
         appended_from,
+        unproven: _,
     } = pending;
     if let Some(from) = appended_from {
         return put_appended(line, number, pending, *from);
@@ -223,6 +249,14 @@ fn put_appended(line: &mut Vec<u8>, number: u64, pending: &Pending, from: u64) {
     put(line, "append", &fields);
 }
 
+fn put_unproven(line: &mut Vec<u8>, number: u64, uploads: &[UnprovenUpload]) {
+    let number = number.to_string();
+    let uploads: Vec<_> = uploads.iter().map(UnprovenUpload::to_field).collect();
+    let mut fields = vec![number.as_bytes()];
+    fields.extend(uploads.iter().map(String::as_bytes));
+    put(line, "unproven", &fields);
+}
+
 fn to_appended(fields: &[Vec<u8>]) -> Option<Pending> {
     let [from, length, mode, modified, old_modified, target] = fields else {
         return None;
@@ -241,6 +275,7 @@ fn to_appended(fields: &[Vec<u8>]) -> Option<Pending> {
             unique: 0,
         }),
         appended_from: Some(from),
+        unproven: Vec::new(),
     })
 }
 
@@ -266,6 +301,7 @@ fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
         },
         base,
         appended_from: None,
+        unproven: Vec::new(),
     })
 }
 
@@ -321,6 +357,7 @@ mod tests {
                         commit,
                         base,
                         appended_from: None,
+                        unproven: Vec::new(),
                     };
                 };
                 commit.size = commit.size.max(from);
@@ -332,6 +369,7 @@ mod tests {
                         ..base.unwrap_or_default()
                     }),
                     appended_from: Some(from),
+                    unproven: Vec::new(),
                 }
             },
         )
@@ -458,12 +496,35 @@ mod tests {
                     },
                     base,
                     appended_from: None,
+                    unproven: Vec::new(),
                 },
             );
             let line = format!("pending\t1\t3\t420\t-\t{fields}");
             assert_eq!(record.to_line(), format!("{line}\n").into_bytes());
             assert_eq!(Record::parse(line.as_bytes()), Some(record));
         }
+    }
+
+    #[test]
+    fn what_the_server_may_have_is_a_line_that_older_versions_skip() {
+        let mut hasher = super::super::ContentHasher::default();
+        hasher.update(b"abc");
+        let upload = hasher.finish();
+        let pending = |unproven| Pending {
+            target: RemotePath::new(b"/f").unwrap(),
+            commit: CommitOptions::default(),
+            base: None,
+            appended_from: None,
+            unproven,
+        };
+        let plain = Record::Pending(4, pending(Vec::new())).to_line();
+        let both = Record::Pending(4, pending(vec![upload.clone(), upload.clone()])).to_line();
+        let rest = both.strip_prefix(plain.as_slice()).unwrap();
+        let rest = rest.strip_suffix(b"\n").unwrap();
+        assert!(rest.starts_with(b"unproven\t4\t3:ba7816bf"));
+        let parsed = Record::parse(rest).unwrap();
+        assert_eq!(parsed, Record::Unproven(4, vec![upload.clone(), upload]));
+        assert_eq!(Record::parse(b"unproven\t4\t3:ba"), None);
     }
 
     #[test]
@@ -483,6 +544,7 @@ mod tests {
                     unique: 0,
                 }),
                 appended_from: Some(1000),
+                unproven: Vec::new(),
             },
         );
         let line = "append\t4\t1000\t10\t-\t77\t60m\t/log";

@@ -67,6 +67,7 @@ fn pending(target: &str) -> Pending {
         },
         base: None,
         appended_from: None,
+        unproven: Vec::new(),
     }
 }
 

@@ -27,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// that sent something.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_AFTER_CHANGE: Duration = Duration::from_secs(5);
+/// How long one of many that look for the server does so for the others.
+const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Why there is no server, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub(super) struct Connectivity {
     state: State,
     /// How long the last login took that succeeded.
     login: Duration,
+    /// How often a server that was given up was found again.
+    returns: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,7 @@ impl Connectivity {
         Self {
             state: State::Online,
             login: Duration::ZERO,
+            returns: 0,
         }
     }
 
@@ -106,7 +111,23 @@ impl Connectivity {
 
     /// Notes that the server has answered.
     pub(super) fn answered(&mut self) {
+        if matches!(self.state, State::Offline(_)) {
+            self.returns += 1;
+        }
         self.state = State::Online;
+    }
+
+    /// How often a server that was given up was found again.
+    pub(super) fn returns(&self) -> u64 {
+        self.returns
+    }
+
+    /// Whether the server was looked for just now and not found.
+    pub(super) fn was_just_missed(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Offline(outage) => now.saturating_duration_since(outage.last_probe) < JUST_NOW,
+            State::Online | State::Suspect(_) => false,
+        }
     }
 
     /// How long requests wait: some servers take seconds before they greet.
@@ -293,8 +314,14 @@ mod tests {
         way.failed(&refused(), start + PATIENCE);
         assert!(way.given_up().is_some() && way.deadline(start).is_none());
         assert_eq!(way.status(start).unwrap().kind, ProblemKind::Refused);
+        assert!(way.was_just_missed(start + PATIENCE));
+        assert!(!way.was_just_missed(start + PATIENCE + JUST_NOW));
+        assert_eq!(way.returns(), 0);
         way.answered();
         assert!(way.given_up().is_none() && way.status(start).is_none());
+        assert!(!way.was_just_missed(start + PATIENCE));
+        way.answered();
+        assert_eq!(way.returns(), 1);
     }
 
     #[test]

@@ -283,10 +283,10 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.lock().offline(Instant::now())
     }
 
-    /// Calls `on_return` whenever a server that was given up can be reached again. Only the first
-    /// call of this method has an effect.
+    /// Calls `on_return` whenever a server that was given up can be reached again. It must not wait
+    /// for the server.
     pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
-        let _ = self.shared.on_return.set(Box::new(on_return));
+        self.shared.when_back(Arc::new(on_return));
     }
 
     /// Whether the pool works offline now.
@@ -298,6 +298,12 @@ impl<S: PooledConnection> Pool<S> {
     /// not. Returns whether it is there.
     pub(crate) fn look_for_server(&self, patience: Duration) -> bool {
         self.shared.look_for_server(patience)
+    }
+
+    /// Like [`Self::look_for_server`], for one of many that may ask in a row: does nothing if the
+    /// server was looked for just now.
+    pub(crate) fn look_once_for_server(&self, patience: Duration) -> bool {
+        self.shared.look_once_for_server(patience)
     }
 
     /// Looks for a lost server now.

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::connection::PooledConnection;
 use super::dial::Slot;
@@ -17,6 +16,7 @@ use super::network_changes::NetworkChanges;
 use super::shared::PoolShared;
 use super::waker::waker;
 use crate::guarded;
+use crate::sys::slept;
 
 /// How long leases wait without a sign of the server before it is probed. Doubles with each probe
 /// that is answered, because the server is slow then and not away.
@@ -52,6 +52,8 @@ struct Rounds {
     silence: SilenceWatch,
     sleep: SleepWatch,
     was_offline: bool,
+    /// How often the server had been found again.
+    returns: u64,
 }
 
 /// How long the machine had slept since it was started, at the last round.
@@ -114,6 +116,7 @@ pub(super) fn start<S: PooledConnection>(
         silence: SilenceWatch::new(),
         sleep: SleepWatch(slept()),
         was_offline: false,
+        returns: 0,
     };
     let pool = Arc::downgrade(shared);
     let run = move || {
@@ -159,18 +162,21 @@ impl Rounds {
 
     /// Logs that the server was given up, or that it is back.
     fn report<S: PooledConnection>(&mut self, shared: &PoolShared<S>) {
-        let offline = shared.lock().offline(Instant::now());
+        let (offline, returns) = {
+            let slots = shared.lock();
+            (slots.offline(Instant::now()), slots.returns())
+        };
+        let has_returned = std::mem::replace(&mut self.returns, returns) != returns;
         match &offline {
             Some(offline) if !self.was_offline => {
                 log::warn!("working without the server: {}", offline.reason);
                 // Who still waits for it fails now, and its connections become free.
                 (self.network.end_all)();
             }
-            None if self.was_offline => {
+            // An outage may be shorter than a round.
+            None if has_returned => {
                 log::info!("the server can be reached again");
-                if let Some(on_return) = shared.on_return.get() {
-                    on_return();
-                }
+                shared.returned();
             }
             Some(_) | None => {}
         }
@@ -223,12 +229,6 @@ fn wait(woken: &UnixStream, changes: Option<&NetworkChanges>, patience: Duration
     let _ = poll(&mut fds, timeout.as_ref());
 }
 
-/// Returns how long the machine has slept since it was started (clock_gettime(2)).
-fn slept() -> Duration {
-    let clock = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
-    clock(ClockId::Boottime).saturating_sub(clock(ClockId::Monotonic))
-}
-
 impl<S: PooledConnection> PoolShared<S> {
     /// Ends the rest of the monitor, because there is a lease to watch.
     pub(super) fn end_monitor_rest(&self) {
@@ -255,6 +255,14 @@ impl<S: PooledConnection> PoolShared<S> {
             let waited = self.changed.wait_timeout(slots, left);
             slots = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// See [`super::Pool::look_once_for_server`].
+    pub(super) fn look_once_for_server(&self, patience: Duration) -> bool {
+        if self.lock().was_just_missed(Instant::now()) {
+            return false;
+        }
+        self.look_for_server(patience)
     }
 
     /// Makes the monitor look at the pool, if there is one.

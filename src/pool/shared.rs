@@ -20,7 +20,7 @@ use crate::ftp::{self, Readiness, ServerProfile};
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
 
 /// What to do when a server that was given up can be reached again.
-pub(super) type OnReturn = Box<dyn Fn() + Send + Sync>;
+pub(super) type OnReturn = Arc<dyn Fn() + Send + Sync>;
 
 /// The options of a pool, without those of its sessions.
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +79,8 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) waker: Option<Waker>,
     /// `None` if there is no monitor, or it cannot be woken.
     pub(super) monitor: OnceLock<Waker>,
-    /// Is called when a server that was given up can be reached again.
-    pub(super) on_return: OnceLock<OnReturn>,
+    /// Are called when a server that was given up can be reached again.
+    on_return: Mutex<Vec<OnReturn>>,
     /// Whether the monitor waits until there is a lease.
     pub(super) is_monitor_resting: AtomicBool,
     /// The maintenance thread ends when this is dropped.
@@ -113,10 +113,29 @@ impl<S: PooledConnection> PoolShared<S> {
             contended: Condvar::new(),
             waker,
             monitor: OnceLock::new(),
-            on_return: OnceLock::new(),
+            on_return: Mutex::default(),
             is_monitor_resting: AtomicBool::new(false),
             _life: life,
         })
+    }
+
+    /// See [`super::Pool::when_back`].
+    pub(super) fn when_back(&self, on_return: OnReturn) {
+        self.on_return().push(on_return);
+    }
+
+    /// Does what waits for a server that was given up and can be reached again.
+    pub(super) fn returned(&self) {
+        let all = self.on_return().clone();
+        for on_return in all {
+            on_return();
+        }
+    }
+
+    fn on_return(&self) -> MutexGuard<'_, Vec<OnReturn>> {
+        self.on_return
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the lease of `session`.

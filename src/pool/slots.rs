@@ -345,6 +345,17 @@ impl<S: PooledConnection> Slots<S> {
         self.connectivity = None;
     }
 
+    /// How often a server that was given up was found again.
+    pub(super) fn returns(&self) -> u64 {
+        self.connectivity.as_ref().map_or(0, Connectivity::returns)
+    }
+
+    /// Whether the server was looked for just now and not found.
+    pub(super) fn was_just_missed(&self, now: Instant) -> bool {
+        let connectivity = self.connectivity.as_ref();
+        connectivity.is_some_and(|connectivity| connectivity.was_just_missed(now))
+    }
+
     /// Makes a probe due, if the server is given up.
     pub(super) fn expedite_probe(&mut self, now: Instant) {
         if let Some(connectivity) = &mut self.connectivity {

@@ -146,7 +146,8 @@ impl RemoteHandle {
         self.pool().outage()
     }
 
-    /// Calls `on_return` whenever a server that was given up can be reached again.
+    /// Calls `on_return` whenever a server that was given up can be reached again. It must not wait
+    /// for the server.
     pub(crate) fn when_back(&self, on_return: impl Fn() + Send + Sync + 'static) {
         self.pool().when_back(on_return);
     }
@@ -160,6 +161,12 @@ impl RemoteHandle {
     /// not. Returns whether it is there.
     pub(crate) fn look_for_server(&self, patience: Duration) -> bool {
         self.pool().look_for_server(patience)
+    }
+
+    /// Like [`Self::look_for_server`], for one of many that may ask in a row: does nothing if the
+    /// server was looked for just now.
+    pub(crate) fn look_once_for_server(&self, patience: Duration) -> bool {
+        self.pool().look_once_for_server(patience)
     }
 
     /// Looks for a lost server now.

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod clock;
 mod holders;
 mod memory;
 pub(crate) mod private_files;
@@ -28,6 +29,7 @@ use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Resource, Rlimit};
 
+pub(crate) use clock::{BootClock, slept};
 pub(crate) use holders::{is_alive, may_still_write, process_of};
 pub(crate) use memory::{set_up_allocator, trim};
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};

@@ -43,13 +43,14 @@ pub(crate) mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::disk_cache::DiskCache;
 use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
+use crate::sys::BootClock;
 
 pub(crate) use attach::{MountRoot, Unattached};
 pub(crate) use attr::{Attr, WithTtl};
@@ -210,8 +211,10 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
             names: Arc::clone(&names),
+            clock: BootClock::start(),
             locks_uploads: AtomicBool::new(false),
             disk,
+            kept_uploads: Arc::default(),
         });
         if let Some(disk) = &services.disk {
             disk.set_server(remote.profile());
@@ -244,13 +247,10 @@ impl Vfs {
             digests: RecentDigests::default(),
         });
         vfs.housekeeper.start(&vfs);
-        let (waiting, names) = (Arc::downgrade(&vfs.writeback), Arc::downgrade(&vfs.names));
+        let house = Arc::downgrade(&vfs);
         vfs.remote.when_back(move || {
-            if let Some(waiting) = waiting.upgrade() {
-                waiting.retry_now();
-            }
-            if let Some(names) = names.upgrade() {
-                names.retry_now();
+            if let Some(vfs) = house.upgrade() {
+                vfs.server_is_back();
             }
         });
         if vfs.options.writeback {
@@ -275,7 +275,7 @@ impl Vfs {
         }
         self.services.spools.ending();
         if !self.writeback.files().is_empty() || !self.names.is_empty() {
-            self.remote.look_for_server(ops::LOOK);
+            self.look_patiently_for_server();
         }
         self.names.end();
         self.writeback.drain();
@@ -293,6 +293,20 @@ impl Vfs {
                     "{name} was still open for writing; the server keeps its old contents"
                 );
             }
+        }
+    }
+
+    /// Looks for a server that could not be reached for some seconds. It may be starting.
+    fn look_patiently_for_server(&self) {
+        /// Pause after a look, as a server refuses connections until it has started.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let deadline = Instant::now() + ops::LOOK;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.remote.look_for_server(left) || left < PAUSE {
+                return;
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -104,6 +104,92 @@ fn small_files_in_order_take_half_a_round_trip_each() {
     }
 }
 
+/// Starts a server with 25 directories of six small files each, as a source tree has them.
+fn with_modules(disabled: &[&str]) -> TestServer {
+    let server = start(0, disabled);
+    for number in 0..MODULES * FILES_IN_MODULE {
+        server.write(module_file(number), format!("content {number}"));
+    }
+    server
+}
+
+const MODULES: usize = 25;
+const FILES_IN_MODULE: usize = 6;
+
+fn module_file(number: usize) -> String {
+    format!(
+        "tree/{:02}/file {}",
+        number / FILES_IN_MODULE,
+        number % FILES_IN_MODULE
+    )
+}
+
+/// Without MLST and MLSD, STAT lists a directory.
+const WITH_AND_WITHOUT_MLSD: [&[&str]; 2] = [&[], &["MLSD", "MLST"]];
+
+/// Programs such as rsync look up names in one directory after the other without opening them.
+#[test]
+fn names_looked_up_in_order_take_a_tenth_of_a_round_trip_each() {
+    const NAMES: usize = MODULES * (FILES_IN_MODULE + 1);
+    for disabled in WITH_AND_WITHOUT_MLSD {
+        let server = with_modules(disabled);
+        let mount = Mount::new(&server);
+        let trips = round_trips(&server, || {
+            for module in 0..MODULES {
+                fs::metadata(mount.join(format!("tree/{module:02}"))).unwrap();
+            }
+            for number in 0..MODULES * FILES_IN_MODULE {
+                fs::metadata(mount.join(module_file(number))).unwrap();
+            }
+        });
+        assert!(
+            trips <= NAMES / 10,
+            "{trips} round trips without {disabled:?}"
+        );
+        let commands = server.commands();
+        let listings = commands.iter().filter(|it| it.starts_with("MLSD"));
+        assert!(listings.count() <= MODULES + 2, "each once: {commands:?}");
+    }
+}
+
+/// Names looked up here and there list nothing ahead.
+#[test]
+fn names_looked_up_out_of_order_list_no_other_directory() {
+    let server = with_modules(&[]);
+    let mount = Mount::new(&server);
+    shell(mount.path(), "ls tree");
+    for module in [3, 20, 7, 1, 12] {
+        fs::metadata(mount.join(module_file(module * FILES_IN_MODULE))).unwrap();
+    }
+    let commands = server.commands();
+    let is_in_module = |it: &&String| it.starts_with("MLSD /tree/");
+    assert_eq!(commands.iter().find(is_in_module), None);
+}
+
+/// Small files read in one directory after the other, as by git, are prefetched across directories.
+#[test]
+fn small_files_of_many_directories_take_a_third_of_a_round_trip_each() {
+    const FILES: usize = MODULES * FILES_IN_MODULE;
+    for disabled in WITH_AND_WITHOUT_MLSD {
+        let server = with_modules(disabled);
+        let mount = Mount::new(&server);
+        shell(mount.path(), "find .");
+        let trips = round_trips(&server, || {
+            for number in 0..FILES {
+                let read = fs::read_to_string(mount.join(module_file(number)));
+                assert_eq!(read.unwrap(), format!("content {number}"));
+            }
+        });
+        assert!(
+            trips <= FILES / 3,
+            "{trips} round trips without {disabled:?}"
+        );
+        let commands = server.commands();
+        let transfers = commands.iter().filter(|it| it.starts_with("RETR"));
+        assert_eq!(transfers.count(), FILES, "{commands:?}");
+    }
+}
+
 /// A file that someone else changes before a sequential reader reaches it is read with the change.
 #[test]
 fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {

@@ -423,3 +423,54 @@ fn a_costly_listing_is_trusted_for_longer() {
     });
     assert!(!verbs.iter().any(|verb| verb == "MLSD"), "{verbs:?}");
 }
+
+/// Returns how many commands that set a time the work sends.
+fn times_set(server: &TestServer, work: impl FnOnce()) -> usize {
+    let before = server.commands().len();
+    work();
+    let commands = server.commands();
+    let sets = |line: &&String| {
+        line.starts_with("MFMT") || line.starts_with("SITE UTIME") || line.starts_with("MDTM 2")
+    };
+    commands.iter().skip(before).filter(sets).count()
+}
+
+/// vsftpd and pyftpdlib set times of files only, so those of directories are not tried. The other
+/// servers set them exactly, and once. Pure-FTPd keeps no command log.
+#[test]
+fn a_tree_copied_again_sets_the_times_of_its_directories_no_more() {
+    const DIRECTORIES: usize = 8;
+    let local = tempfile::tempdir().unwrap();
+    for number in 0..DIRECTORIES {
+        fs::create_dir(local.path().join(number.to_string())).unwrap();
+    }
+    shell(local.path(), "touch -d '2021-03-04 05:06:07' * .");
+    for (kind, expected) in [
+        (Kind::Embedded, DIRECTORIES),
+        (Kind::Proftpd, DIRECTORIES),
+        (Kind::Vsftpd, 0),
+        (Kind::Pyftpdlib, 0),
+    ] {
+        let server = TestServer::start(kind);
+        for number in 0..DIRECTORIES {
+            fs::create_dir_all(server.root().join(format!("copy/{number}"))).unwrap();
+        }
+        server.hand_over();
+        let mount = Mount::new(&server);
+        let copy = || {
+            let command = format!("rsync -a {}/* copy/", local.path().display());
+            drop(shell(mount.path(), &command));
+        };
+        assert_eq!(times_set(&server, copy), expected, "{kind:?}");
+        assert_eq!(times_set(&server, copy), 0, "{kind:?}");
+        for number in 0..DIRECTORIES {
+            let time = |top: &Path| {
+                fs::metadata(top.join(number.to_string()))
+                    .unwrap()
+                    .modified()
+            };
+            let is_set = time(&server.root().join("copy")).unwrap() == time(local.path()).unwrap();
+            assert_eq!(is_set, expected > 0, "{kind:?}");
+        }
+    }
+}

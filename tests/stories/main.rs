@@ -35,6 +35,7 @@ mod links;
 mod model;
 mod names;
 mod offline;
+mod offline_waiting;
 mod open_removed;
 mod options;
 mod passthrough;

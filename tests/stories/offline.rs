@@ -10,15 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::support::{Mount, TestServer, assert_errno, shell, stories_on, wait_for};
 
 /// Longest time until the mount notices that the server is away or back.
-const NOTICED: Duration = Duration::from_secs(40);
+pub(crate) const NOTICED: Duration = Duration::from_secs(40);
 
-/// Returns the value at `key` in `ftpfs status --json`.
-fn status(mount: &Mount, key: &str) -> serde_json::Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
-    let output = command.args(["status", "--json"]).arg(mount.path());
-    let text = output.output().unwrap().stdout;
-    let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    status[key].clone()
+/// Returns the value at `key` in `ftpfs status --json`. A mount answers some time after it shows
+/// files.
+pub(crate) fn status(mount: &Mount, key: &str) -> serde_json::Value {
+    let mut status: Option<serde_json::Value> = None;
+    let is_told = wait_for(NOTICED, || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        let output = command.args(["status", "--json"]).arg(mount.path());
+        status = serde_json::from_slice(&output.output().unwrap().stdout).ok();
+        status.is_some()
+    });
+    assert!(is_told, "{}", mount.log());
+    status.unwrap()[key].clone()
 }
 
 pub(crate) fn is_offline(mount: &Mount) -> bool {
@@ -26,7 +31,7 @@ pub(crate) fn is_offline(mount: &Mount) -> bool {
 }
 
 /// Kills the server and waits until the mount has given it up, which takes operations.
-fn lose(server: &TestServer, mount: &Mount) {
+pub(crate) fn lose(server: &TestServer, mount: &Mount) {
     server.kill();
     assert!(wait_for(NOTICED, || {
         let _ = fs::metadata(mount.join("a name to ask for"));
@@ -35,7 +40,7 @@ fn lose(server: &TestServer, mount: &Mount) {
 }
 
 /// Starts the server again and waits until the mount has found it.
-fn find_again(server: &TestServer, mount: &Mount) {
+pub(crate) fn find_again(server: &TestServer, mount: &Mount) {
     server.start_again();
     shell(
         mount.path(),
@@ -64,7 +69,7 @@ pub(crate) fn unreachable<T: std::fmt::Debug>(act: std::io::Result<T>) {
     assert_errno(act, libc::ENETUNREACH);
 }
 
-fn plant(server: &TestServer) {
+pub(crate) fn plant(server: &TestServer) {
     // What was changed just now is not kept: it may change again without a sign.
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
     for (path, text) in [

@@ -263,6 +263,21 @@ os.close(file)
         assert!(server.read("file") == expected);
     }
 
+    /// A change at the end of a file that fills the local disk makes its own room. The file is not
+    /// fetched again and again.
+    fn a_change_of_a_file_that_fills_the_spool(server: &TestServer, mount: &Mount) with ["spool_size=8M", "append=never"] {
+        let content = &pattern(SIZE)[..(8 << 20) - 4096];
+        server.write("file", content);
+        server.hand_over();
+        program(mount, "
+file = os.open('file', os.O_RDWR)
+os.pwrite(file, b'x' * 65536, (8 << 20) - 8192)
+os.close(file)
+");
+        let expected = [&content[..(8 << 20) - 8192], &vec![b'x'; 65536]].concat();
+        assert!(server.read("file") == expected);
+    }
+
     /// A removed file leaves nothing on the server.
     fn a_file_removed_while_it_is_sent(server: &TestServer, mount: &Mount) with ["spool_size=8M"] {
         program(mount, "

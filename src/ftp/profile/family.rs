@@ -8,14 +8,14 @@
 //!   begin with a dot: neither is known to list these.
 //! - vsftpd 3.0 implements LIST and STAT with the same code, so they are equivalent. Its
 //!   `use_localtime` applies to LIST and MDTM alike (vsftpd.conf(5)), although RFC 3659 §2.3
-//!   requires UTC.
+//!   requires UTC. Its MDTM sets the times of regular files only.
 //! - ProFTPD 1.3 sends the 226 of a download only after the client has closed its side, and checks
 //!   for commands while it receives an upload.
 //! - Pure-FTPd 1.0 treats any command during an upload as ABOR. It silently replaces control
 //!   characters and a trailing blank in new names with `_`.
 //! - pyftpdlib 2.2 executes a command immediately, even during a transfer, and closes a data
 //!   connection on which bytes arrive before their command. It replaces bytes in new names that are
-//!   not UTF-8 with U+FFFD.
+//!   not UTF-8 with U+FFFD. Its MFMT sets the times of files only.
 
 use super::Capability as C;
 use crate::ftp::features::Features;
@@ -118,6 +118,7 @@ impl Family {
                 (C::QueuesDuringUpload, true),
                 (C::StatListing, true),
                 (C::MdtmUtc, false),
+                (C::DirectoryTimes, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
@@ -148,6 +149,7 @@ impl Family {
             ],
             Self::Pyftpdlib => &[
                 (C::RawNames, false),
+                (C::DirectoryTimes, false),
                 (C::PathArgument, true),
                 (C::ListsHidden, true),
                 (C::CwdChecks, true),

@@ -12,9 +12,8 @@
 //! ([`OpenFile::give_up_tail`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use super::change::Needed;
+use super::change::{Needed, Position};
 use super::commit::version_after;
 use super::fill::{self, FillError};
 use super::follow::ReachedEnd;
@@ -137,8 +136,9 @@ impl OpenFile {
     }
 
     /// Drops the local copy of contents that the server has, to make room. Programs read them from
-    /// the server. Returns whether the copy took any room.
-    pub(in crate::vfs) fn drop_stored_copy(&self) -> bool {
+    /// the server. If a `change` is about to be made here, it must only append. Returns whether the
+    /// copy took any room.
+    pub(in crate::vfs) fn drop_stored_copy(&self, change: Option<Position>) -> bool {
         if self.state().clean_copy().is_none() {
             return false;
         }
@@ -149,7 +149,9 @@ impl OpenFile {
         let Some((copy, version)) = state.clean_copy().cloned().zip(state.base) else {
             return false;
         };
-        if copy.spool.held() == 0 || state.naming.is_unlinked() {
+        let is_needed =
+            change.is_some_and(|position| !self.may_append(copy.spool.len(), position.into()));
+        if is_needed || copy.spool.held() == 0 || state.naming.is_unlinked() {
             return false;
         }
         let reader = Arc::new(self.services.reader(self.ino, version));
@@ -500,7 +502,7 @@ impl OpenFile {
         let mut state = self.state();
         state.contents.give_up(spooled, reader);
         state.reached = None;
-        state.checked = Instant::now();
+        state.checked = self.services.clock.now();
         state.base = state.base.map(|_| version);
         if state.contents.local().is_none()
             && let Some(attributes) = attributes

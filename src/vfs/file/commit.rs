@@ -1,7 +1,7 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::{OpenFile, Spooled, UploadFailure};
 use crate::cache::Attributes;
@@ -99,6 +99,7 @@ impl OpenFile {
         if let Some(tail) = &spooled.tail {
             return self.store_tail(spooled, tail, priority);
         }
+        self.supersede_left(spooled);
         let Some(pending) = self.pending_of(spooled) else {
             self.has_not_stored(spooled);
             return Err(nowhere());
@@ -110,7 +111,10 @@ impl OpenFile {
         }
         match self.check_left(spooled, &pending) {
             Ok(None) => {}
-            Ok(stored) => return Ok(stored),
+            Ok(stored) => {
+                self.forget_cached(&pending.target);
+                return Ok(stored);
+            }
             Err(error) => {
                 self.has_not_stored(spooled);
                 return Err(error);
@@ -136,10 +140,12 @@ impl OpenFile {
                 Ok(Some(attributes))
             }
             Ok(None) => {
+                self.note_unproven(spooled);
                 self.has_not_stored(spooled);
                 Ok(None)
             }
             Err(error) => {
+                self.note_unproven(spooled);
                 if error.kind == ErrorKind::Offline {
                     self.set_offline();
                 }
@@ -176,6 +182,7 @@ impl OpenFile {
             },
             base: tail.map_or(state.base, |tail| Some(tail.version())),
             appended_from: tail.map(|tail| tail.end()),
+            unproven: state.unproven.clone(),
         })
     }
 
@@ -254,7 +261,7 @@ impl OpenFile {
             state.advance_tails(spooled, base, &reader);
             state.base = Some(base);
             state.uploaded();
-            state.checked = Instant::now();
+            state.checked = self.services.clock.now();
             state.contents.uploaded(spooled)
         };
         if let Some(rebased) = after.rebased {

@@ -6,7 +6,7 @@
 //! is another file.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{OpenFile, Spooled, State, UploadFailure};
 use crate::cache::Attributes;
@@ -177,7 +177,7 @@ impl OpenFile {
         Some(Following {
             attributes,
             version,
-            age: state.checked.elapsed(),
+            age: self.services.clock.elapsed(state.checked),
         })
     }
 
@@ -219,7 +219,7 @@ impl OpenFile {
 
     /// Records that the server has confirmed the version, or could not be asked.
     pub(in crate::vfs) fn checked(&self) {
-        self.state().checked = Instant::now();
+        self.state().checked = self.services.clock.now();
     }
 
     /// Continues with the version of `attributes`, which is larger, if it begins with what was read
@@ -275,7 +275,7 @@ impl OpenFile {
         let before = std::mem::replace(&mut state.contents, WriteState::clean(reader));
         state.base = Some(version);
         state.attributes = attributes.clone();
-        state.checked = Instant::now();
+        state.checked = self.services.clock.now();
         if let Some(reached) = &mut state.reached {
             reached.end = Some(end);
         }

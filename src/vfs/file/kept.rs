@@ -2,7 +2,7 @@
 //! has stored.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::{OpenFile, Spooled};
@@ -14,8 +14,63 @@ use crate::vfs::write::state::LocalCopy;
 /// Bytes copied at a time.
 const COPIED: u64 = 1 << 20;
 
+/// Maximum number of files that wait to be copied, and of their bytes unless there is only one.
+/// Until then, they take space on the local disk.
+const MOST_FILES: usize = 64;
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A file that waits takes at most this part of what all local files may take.
+const PART_OF_LIMIT: u64 = 4;
+
+/// The uploaded files that wait to be copied into the persistent cache.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct KeptUploads(Mutex<WaitingCopies>);
+
+#[derive(Debug, Default)]
+struct WaitingCopies {
+    files: usize,
+    bytes: u64,
+}
+
+/// A file that waits. Dropping it makes room for others.
+struct WaitingCopy {
+    bytes: u64,
+    waiting: Arc<KeptUploads>,
+}
+
+impl KeptUploads {
+    /// Returns the right of a file of `bytes` bytes to wait, or `None` if too much waits already.
+    fn admit(self: &Arc<Self>, bytes: u64) -> Option<WaitingCopy> {
+        let mut waiting = self.lock();
+        let all = waiting.bytes.saturating_add(bytes);
+        if waiting.files > 0 && (waiting.files >= MOST_FILES || all > MOST_BYTES) {
+            return None;
+        }
+        waiting.files += 1;
+        waiting.bytes = all;
+        drop(waiting);
+        Some(WaitingCopy {
+            bytes,
+            waiting: Arc::clone(self),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WaitingCopies> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WaitingCopy {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock();
+        waiting.files = waiting.files.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(self.bytes);
+    }
+}
+
 /// Bytes of a spool.
 struct SpoolPiece {
+    _waiting: Arc<WaitingCopy>,
     spool: Arc<Spool>,
     offset: u64,
     length: u64,
@@ -35,7 +90,7 @@ impl OpenFile {
     /// local disk.
     ///
     /// Nothing is kept if the version cannot be recognised later, the spool has only a part of the
-    /// contents, or programs change it before it is copied.
+    /// contents, programs change it before it is copied, or too much waits already.
     pub(super) fn keep_uploaded(
         &self,
         spooled: &Spooled,
@@ -49,6 +104,16 @@ impl OpenFile {
         if spooled.tail.is_some() || spooled.spool.start() > 0 || disk.exceeds_one(size) {
             return;
         }
+        if !self
+            .services
+            .spools
+            .can_hold(size.saturating_mul(PART_OF_LIMIT))
+        {
+            return;
+        }
+        let Some(waiting) = self.services.kept_uploads.admit(size).map(Arc::new) else {
+            return;
+        };
         let generation = spooled.store.generation();
         let nobody: OnKept = Arc::new(|_, _| ());
         let Some(fill) = disk.fill(target, version, began, nobody) else {
@@ -56,6 +121,7 @@ impl OpenFile {
         };
         for offset in (0..size).step_by(COPIED as usize) {
             let piece = SpoolPiece {
+                _waiting: Arc::clone(&waiting),
                 spool: Arc::clone(&spooled.spool),
                 offset,
                 length: COPIED.min(size - offset),
@@ -64,6 +130,7 @@ impl OpenFile {
         }
         let (changing, copied) = (Arc::clone(&self.changing), spooled.clone());
         fill.confirm_if(move || {
+            let _waiting = &waiting;
             // A change is counted after it was made.
             let _none_is_made = changing.write().unwrap_or_else(PoisonError::into_inner);
             !copied.is_dirty()
@@ -84,5 +151,23 @@ impl FillPiece for SpoolPiece {
         let bytes = self.spool.read_at(self.offset, self.length as usize);
         take(&bytes.map_err(io::Error::other)?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_copied_is_bounded() {
+        let waiting = Arc::new(KeptUploads::default());
+        let large = waiting.admit(MOST_BYTES * 2).unwrap();
+        assert!(waiting.admit(1).is_none());
+        drop(large);
+        let files: Vec<_> = (0..MOST_FILES).map(|_| waiting.admit(1).unwrap()).collect();
+        assert!(waiting.admit(1).is_none());
+        drop(files);
+        let half = waiting.admit(MOST_BYTES / 2);
+        assert!(half.is_some() && waiting.admit(MOST_BYTES / 2 + 1).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! Contents that were closed while the server could not be asked, or that a killed mount left: they
 //! are uploaded only if the server's file is unchanged.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::change::Needed;
 use super::gate::Pass;
@@ -10,12 +10,12 @@ use super::tail::AppendedTail;
 use super::{OpenFile, Spooled, State};
 use crate::cache::Attributes;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
-use crate::journal::{Pending, StateDir};
+use crate::journal::{Pending, StateDir, UnprovenUpload};
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::conflict::{self, Problem, UploadVerdict};
-use crate::vfs::write::state::{Sealed, WriteState};
+use crate::vfs::write::conflict::{self, OwnClaim, Problem, UploadVerdict};
+use crate::vfs::write::state::{LocalCopy, Sealed, WriteState};
 
 /// Which mount closed the contents that wait for their upload.
 #[derive(Debug, Clone)]
@@ -92,8 +92,78 @@ impl OpenFile {
         let origin = ClosedBy::KilledMount(place.clone(), Arc::downgrade(&sealed.copy.spool));
         let contents = WriteState::left(sealed);
         let file = Self::new(services, ino, contents, attributes, pending.base);
-        file.state().origin = origin;
+        {
+            let mut state = file.state();
+            state.origin = origin;
+            state.unproven.clone_from(&pending.unproven);
+        }
         file
+    }
+
+    /// Records that the server may have the contents of `spooled`, if it did not answer when their
+    /// upload was completed. Newer contents that are closed already can still replace them.
+    pub(super) fn note_unproven(&self, spooled: &Spooled) {
+        let uploads = spooled.store.take_unproven();
+        if uploads.is_empty() {
+            return;
+        }
+        let newer = {
+            let mut state = self.state();
+            for upload in uploads {
+                upload.add_to(&mut state.unproven);
+            }
+            let sealed = state.contents.sealed().map(|sealed| &sealed.copy);
+            sealed.filter(|sealed| !sealed.is_same(spooled)).cloned()
+        };
+        if let Some(newer) = newer {
+            self.rerecord(&newer);
+        }
+    }
+
+    /// Shows the server's file again instead of a copy that was made when a program opened the file
+    /// for writing without the server, and that was not changed since.
+    pub(in crate::vfs) fn leave_unchanged_draft(&self) {
+        // A change that is being made here is part of the draft afterwards.
+        let _alone = self
+            .changing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let is_from_outage = matches!(state.origin, ClosedBy::Offline);
+        if !is_from_outage || state.naming.is_unlinked() || !state.contents.is_only_draft() {
+            return;
+        }
+        let Some((draft, base)) = state.contents.local().cloned().zip(state.base) else {
+            return;
+        };
+        let reader = Arc::new(self.services.reader(self.ino, base));
+        state.contents.leave(&draft, reader);
+        // Dropping the draft deletes its spool file.
+        drop(state);
+    }
+
+    /// Records that `newer` contents take the place of those that a killed mount left, if the
+    /// server was not compared with those. It is compared with `newer` instead, and may have the
+    /// others: the killed mount may have stored them.
+    pub(super) fn supersede_left(&self, newer: &Spooled) {
+        let left = match &self.state().origin {
+            ClosedBy::KilledMount(_, left) => left.upgrade(),
+            ClosedBy::ThisMount | ClosedBy::Offline => None,
+        };
+        let Some(left) = left.filter(|left| !Arc::ptr_eq(left, &newer.spool)) else {
+            return;
+        };
+        // The beginning of what was appended to is not here.
+        let upload = (left.start() == 0).then(|| UnprovenUpload::of(left.file(), left.len()));
+        let mut state = self.state();
+        if let ClosedBy::KilledMount(..) = state.origin {
+            state.origin = ClosedBy::Offline;
+        }
+        match upload {
+            Some(Ok(upload)) => upload.add_to(&mut state.unproven),
+            Some(Err(error)) => log::debug!("cannot read what a killed mount left: {error}"),
+            None => {}
+        }
     }
 
     /// Whether a killed mount closed the contents that wait, and the server was not compared with
@@ -158,7 +228,7 @@ impl OpenFile {
             return Ok(None);
         }
         let remote = self.services.remote.uncancelled();
-        let verdict = conflict::judge(&remote, pending, spooled.spool.file(), false);
+        let verdict = conflict::judge(&remote, pending, spooled.spool.file(), OwnClaim::None);
         let verdict = verdict.map_err(|problem| to_error(problem, &pending.target))?;
         let mut state = self.state();
         if matches!(state.origin, ClosedBy::KilledMount(..)) {
@@ -226,6 +296,7 @@ impl OpenFile {
 impl State {
     /// Records that an upload succeeded, so that the server's file is known.
     pub(super) fn uploaded(&mut self) {
+        self.unproven.clear();
         if matches!(self.origin, ClosedBy::Offline) {
             self.origin = ClosedBy::ThisMount;
         }

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Version;
+use crate::journal::UnprovenUpload;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
@@ -88,6 +89,8 @@ struct State {
     naming: Naming,
     failure: UploadFailure,
     origin: ClosedBy,
+    /// Contents that the server may have instead of `base`, because it did not answer.
+    unproven: Vec<UnprovenUpload>,
     /// How far the file was read, if a program has reached its end.
     reached: Option<ReachedEnd>,
     /// When the server last confirmed the version.
@@ -153,8 +156,9 @@ impl OpenFile {
             naming: Naming::Linked,
             failure: UploadFailure::None,
             origin: ClosedBy::ThisMount,
+            unproven: Vec::new(),
             reached: None,
-            checked: Instant::now(),
+            checked: services.clock.now(),
             is_replaced: false,
             is_unlisted: false,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use super::kept::KeptUploads;
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
 use crate::disk_cache::{DiskCache, OnKept};
@@ -14,7 +15,7 @@ use crate::remote::{
     self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, RetryMode,
     StoredFacts,
 };
-
+use crate::sys::BootClock;
 use crate::vfs::local::spool::Spool;
 use crate::vfs::local::spool_dir::SpoolDir;
 use crate::vfs::prefetch::Prefetcher;
@@ -39,10 +40,14 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parallel: ParallelReads,
+    /// Measures the age of what is known.
+    pub(in crate::vfs) clock: BootClock,
     /// What was read, for the next mount.
     pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
     /// The changes of names that the server does not have yet.
     pub(in crate::vfs) names: Arc<Names>,
+    /// What was uploaded and waits to be copied there.
+    pub(in crate::vfs) kept_uploads: Arc<KeptUploads>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
 }

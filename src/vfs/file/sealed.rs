@@ -38,6 +38,7 @@ impl OpenFile {
 
     fn persist_whole(&self, spooled: &Spooled) -> io::Result<bool> {
         let generation = spooled.store.generation();
+        self.supersede_left(spooled);
         loop {
             let Some(noted) = self.pending_record(spooled) else {
                 return Ok(false);
@@ -49,9 +50,10 @@ impl OpenFile {
                 return Ok(false);
             }
             // A rename or the end of an upload may have changed this in between.
-            let is_so = self
-                .pending_record(spooled)
-                .is_none_or(|now| now.target == noted.target && now.base == noted.base);
+            let is_so = self.pending_record(spooled).is_none_or(|now| {
+                let is_same = now.target == noted.target && now.base == noted.base;
+                is_same && now.unproven == noted.unproven
+            });
             if is_so {
                 return Ok(true);
             }

@@ -12,7 +12,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::fill;
 use super::{Naming, OpenFile, Spooled, State, UploadFailure};
@@ -295,6 +295,7 @@ impl OpenFile {
             commit,
             base: None,
             appended_from: None,
+            unproven: Vec::new(),
         };
         Ok(Some(self.on_copy_stored(&pending, stored, late)))
     }
@@ -323,7 +324,7 @@ impl OpenFile {
         state.failure = UploadFailure::None;
         state.attributes = attributes.clone();
         state.base = Some(version);
-        state.checked = Instant::now();
+        state.checked = self.services.clock.now();
         state.reached = None;
         state.contents.set_late_modified(None);
         state.contents.leave_copied(reader);

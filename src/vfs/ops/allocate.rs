@@ -39,6 +39,7 @@ impl Vfs {
         self.inodes.set_cached(file.ino(), None);
         let needed = size.saturating_sub(before.unwrap_or(0));
         self.with_room(
+            (file, Position::At(size)),
             may,
             || file.allocate(size, cancel),
             || {

@@ -34,6 +34,11 @@ impl Vfs {
         kind: Kind,
     ) -> Option<RenamedEntries> {
         let disk = self.services.disk.as_ref()?;
+        let listing = self.cache.snapshot(from);
+        if kind == Kind::Directory && listing.is_some_and(|it| it.is_empty()) {
+            // Nothing moves with it, so that the headers of all entries need not be read.
+            return None;
+        }
         let kind = match kind {
             Kind::Directory => RenamedKind::Directory,
             Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => RenamedKind::File,

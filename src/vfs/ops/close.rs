@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
@@ -148,10 +149,21 @@ impl Vfs {
         let cancel = may.cancel()?;
         // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
+        self.look_before_sync();
         if opened.stores {
             self.store(&opened.file, cancel)
         } else {
             self.store_sealed_now(&opened.file, cancel)
+        }
+    }
+
+    /// Looks for a server that could not be reached before something is synced. Many syncs in a row
+    /// do not wait for it each.
+    pub(in crate::vfs) fn look_before_sync(&self) {
+        /// Longest wait. A server that is away may answer nothing at all.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if self.is_offline() {
+            self.remote.look_once_for_server(PATIENCE);
         }
     }
 

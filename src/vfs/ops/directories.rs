@@ -98,7 +98,8 @@ impl Vfs {
                 }
             }
         }
-        let ttl = self.options.attr_ttl.min(listing.snapshot.fresh_for());
+        let fresh = self.cache.fresh_for(&listing.snapshot);
+        let ttl = self.options.attr_ttl.min(fresh);
         let mut position = from.max(FIRST_ENTRY);
         let path = self.inodes.path(open.ino).ok();
         let path = path.filter(|_| !self.names.is_empty());
@@ -145,6 +146,7 @@ impl Vfs {
     /// their calls return.
     pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
         let path = self.inodes.path(ino)?;
+        self.look_before_sync();
         let changed = self.settle_below(&path, cancel);
         let stored = self.store_below(&path, cancel);
         changed.or(stored).map_or(Ok(()), Err)

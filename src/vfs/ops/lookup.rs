@@ -142,6 +142,7 @@ impl Vfs {
             && !(is_absent && self.must_ask_for_absent(directory, name))
         {
             self.counts.hit();
+            self.prefetcher.found(directory);
             return known;
         }
         let cancel = may.cancel()?;
@@ -280,7 +281,9 @@ impl Vfs {
         if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
             return self.stat(directory, name, Remote::stat_unlisted, cancel);
         }
+        let is_listed_ahead = self.prefetcher.looks_up(directory);
         if self.remote.can_stat_name(name)
+            && !is_listed_ahead
             && !self.lacks_in_small_listing(directory, name)
             && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
         {
@@ -288,6 +291,9 @@ impl Vfs {
         }
         let interval = relist_interval(self.options.open_ttl, self.cache.listing_age(directory));
         let listing = self.recent_listing(directory, interval, cancel)?;
+        if is_listed_ahead {
+            self.prefetcher.listed(directory, &listing);
+        }
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });

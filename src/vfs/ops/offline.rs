@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{Answer, Attributes, Snapshot};
 use crate::ftp::RemotePath;
+use crate::remote::CaseRule;
 use crate::vfs::Vfs;
 use crate::vfs::attr::WithTtl;
 use crate::vfs::errno::Errno;
@@ -34,6 +35,9 @@ impl Vfs {
         {
             answer = self.cache.last_answer(directory, name);
         }
+        if let Answer::Absent(_) = answer {
+            answer = self.last_variant(directory, name).unwrap_or(answer);
+        }
         match answer {
             Answer::Present(value, _) => Ok(WithTtl {
                 value,
@@ -42,6 +46,21 @@ impl Vfs {
             Answer::Absent(_) => Err(Errno::NOENT),
             Answer::Unknown => Err(Errno::NETUNREACH),
         }
+    }
+
+    /// Returns what is known of `name`, which is not listed, because another spelling of it is: the
+    /// same file, if the server ignores case, or nothing if it is unknown whether it does.
+    fn last_variant(&self, directory: &RemotePath, name: &[u8]) -> Option<Answer> {
+        let rule = self.remote.case_rule();
+        if rule == CaseRule::Sensitive {
+            return None;
+        }
+        let listing = self.cache.last_snapshot(directory)?;
+        let (_, variant) = listing.find_variant(name)?;
+        Some(match rule {
+            CaseRule::Insensitive => Answer::Present(variant, Duration::ZERO),
+            CaseRule::Unknown | CaseRule::Sensitive => Answer::Unknown,
+        })
     }
 
     /// Returns `asked`, or the last listing of `directory` if the server cannot be reached.
@@ -87,7 +106,7 @@ impl Vfs {
     }
 
     /// Whether the server cannot be reached and the mount works without it.
-    pub(super) fn is_offline(&self) -> bool {
+    pub(in crate::vfs) fn is_offline(&self) -> bool {
         self.remote.is_offline()
     }
 }

@@ -10,7 +10,7 @@ use crate::ftp::{Kind, Version};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
-use crate::vfs::file::OpenFile;
+use crate::vfs::file::{OpenFile, Position};
 use crate::vfs::read::ReadEnd;
 use crate::vfs::table::handle::{FileHandle, Handle};
 use crate::vfs::table::ino::Ino;
@@ -115,7 +115,8 @@ impl Vfs {
             // An upload of the file may be in progress and must end first.
             let cancel = may.cancel()?;
             let (file, version) = self.share(ino, cancel)?;
-            self.with_room(may, || file.truncate(0, cancel), || false)?;
+            let start = (&*file, Position::At(0));
+            self.with_room(start, may, || file.truncate(0, cancel), || false)?;
             let changed = false;
             (file, Revalidated { version, changed })
         } else {

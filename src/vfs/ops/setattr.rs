@@ -134,6 +134,7 @@ impl Vfs {
 
     fn truncate(&self, file: &OpenFile, size: u64, cancel: &Cancel) -> Result<(), Errno> {
         self.with_room(
+            (file, Position::At(size)),
             Blocking::Yes(cancel),
             || file.truncate(size, cancel),
             || {

@@ -28,6 +28,7 @@ impl Vfs {
         let file = &opened.file;
         file.confirm_changeable(position)?;
         self.with_room(
+            (file, position),
             may,
             || self.write_making_room(file, position, data, may),
             || file.confirm_changeable(position).is_err() || file.is_too_large(position),

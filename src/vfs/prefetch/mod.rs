@@ -6,7 +6,7 @@
 //! mount. A program waits for what they do only where it is already under way: that takes less time
 //! than a question of its own. What fails is left to the program that asks.
 //!
-//! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
+//! Only the lock of the cache is taken under its lock, which is not held across the network.
 
 pub(super) mod relist;
 mod run;
@@ -14,6 +14,7 @@ mod slot;
 mod stored;
 mod walk;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Most names of a listing that are looked at for directories.
 const MOST_NAMES: usize = 65_536;
+/// Most files between a directory and the one before it.
+const MOST_BETWEEN: usize = 256;
 /// Listings that no program has opened yet take at most this part of the memory for all.
 const PART_OF_CACHE: usize = 4;
 
@@ -56,6 +59,8 @@ struct PrefetchShared {
     timeout: Duration,
     dir_ttl: Duration,
     state: Mutex<State>,
+    /// Whether a walk may be under way. Lookups that memory answers take the lock only then.
+    is_walking: AtomicBool,
     /// There is something to do, or the mount ends.
     work: Condvar,
 }
@@ -88,7 +93,7 @@ impl Prefetcher {
         disk: Option<Arc<DiskCache>>,
         options: &VfsOptions,
     ) -> Self {
-        let now = Instant::now();
+        let now = cache.now();
         let rules = RunLimits {
             most_bytes: options.read_ahead as u64,
             open_ttl: options.open_ttl,
@@ -110,6 +115,7 @@ impl Prefetcher {
                 timeout: options.timeout,
                 dir_ttl: options.dir_ttl,
                 state: Mutex::new(state),
+                is_walking: AtomicBool::new(false),
                 work: Condvar::new(),
             }),
         }
@@ -122,11 +128,53 @@ impl Prefetcher {
         if shared.dir_ttl.is_zero() {
             return;
         }
-        let step = shared.lock().walk.opened(directory, Instant::now());
+        let step = shared.lock().walk.opened(directory, shared.cache.now());
+        self.go_on(step, directory, Some(listing));
+    }
+
+    /// A program looks up a name in `directory`, and must wait for the server. Returns whether the
+    /// directory is listed ahead: then its listing is the fastest answer.
+    pub(super) fn looks_up(&self, directory: &RemotePath) -> bool {
+        let shared = &self.shared;
+        if shared.dir_ttl.is_zero() {
+            return false;
+        }
+        let now = shared.cache.now();
+        let before = shared.directory_before(directory);
+        let follows = before.is_some_and(|before| shared.lock().walk.has_looked(&before, now));
+        let step = shared.lock().walk.looked_up(directory, follows, now);
+        self.go_on(step, directory, None);
+        step != WalkStep::Stray
+    }
+
+    /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
+    pub(super) fn listed(&self, directory: &RemotePath, listing: &Snapshot) {
+        self.go_on(WalkStep::Expected, directory, Some(listing));
+    }
+
+    /// A name in `directory` was found in memory.
+    pub(super) fn found(&self, directory: &RemotePath) {
+        if self.shared.is_walking.load(Relaxed) {
+            let now = self.shared.cache.now();
+            // A lookup that memory answers does not wait for a thread that reads listings.
+            let Ok(mut state) = self.shared.state.try_lock() else {
+                return;
+            };
+            let is_step = state.walk.reaches(directory, now);
+            self.shared.note_walk(&state);
+            if is_step {
+                self.call_threads(state);
+            }
+        }
+    }
+
+    /// Lists ahead what follows after this step of a walk.
+    fn go_on(&self, step: WalkStep, directory: &RemotePath, listing: Option<&Snapshot>) {
+        let shared = &self.shared;
         if step == WalkStep::Stray {
             return;
         }
-        let mut next = directories(directory, listing);
+        let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
         if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
             && let Some(siblings) = shared.cache.snapshot(&parent)
@@ -138,6 +186,7 @@ impl Prefetcher {
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        shared.note_walk(&state);
         self.call_threads(state);
     }
 
@@ -156,14 +205,16 @@ impl Prefetcher {
 
     fn reads(&self, path: &RemotePath, version: &Version) -> Option<Arc<PrefetchSlot>> {
         let shared = &self.shared;
-        let now = Instant::now();
+        let now = self.shared.cache.now();
         let listing = |directory: &RemotePath| {
             if shared.cache.has_pins(directory) {
                 // The server may have other files under the names that programs see.
                 return None;
             }
             let listing = shared.cache.snapshot(directory)?;
-            let age = shared.dir_ttl.saturating_sub(listing.fresh_for());
+            let age = shared
+                .dir_ttl
+                .saturating_sub(shared.cache.fresh_for(&listing));
             Some((listing, now.checked_sub(age)?))
         };
         let mut state = shared.lock();
@@ -179,7 +230,8 @@ impl Prefetcher {
     pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Duration)> {
         let state = self.shared.lock();
         let (version, at) = state.run.said(path, listed)?;
-        Some((version, at.elapsed()))
+        let now = self.shared.cache.now();
+        Some((version, now.saturating_duration_since(at)))
     }
 
     /// `path` was changed through the mount, or what is below it: what was fetched of it is of no
@@ -191,17 +243,20 @@ impl Prefetcher {
     /// Records that this mount changed something in `directory`.
     pub(super) fn changed_in(&self, directory: &RemotePath) {
         let mut state = self.shared.lock();
-        state.relist.changed(directory, Instant::now());
+        state.relist.changed(directory, self.shared.cache.now());
     }
 
     /// Records that the server did not answer a question about an absent name or a followed file.
     pub(super) fn unanswered(&self) {
-        self.shared.lock().relist.unanswered(Instant::now());
+        self.shared
+            .lock()
+            .relist
+            .unanswered(self.shared.cache.now());
     }
 
     /// Whether the server did not answer such a question a short while ago.
     pub(super) fn is_away(&self) -> bool {
-        self.shared.lock().relist.is_away(Instant::now())
+        self.shared.lock().relist.is_away(self.shared.cache.now())
     }
 
     /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
@@ -213,7 +268,7 @@ impl Prefetcher {
         interval: Duration,
     ) -> OldAbsence {
         let mut state = self.shared.lock();
-        let now = Instant::now();
+        let now = self.shared.cache.now();
         let answer = state.relist.absent(directory, listed, interval, now);
         if state.relist.jobs(now) > 0 {
             self.call_threads(state);
@@ -229,7 +284,7 @@ impl Prefetcher {
 
     /// Sees to it that there are threads for what there is to do.
     fn call_threads(&self, mut state: MutexGuard<'_, State>) {
-        let jobs = state.jobs(Instant::now());
+        let jobs = state.jobs(self.shared.cache.now());
         if jobs == 0 || state.stopped {
             return;
         }
@@ -259,8 +314,7 @@ impl State {
     }
 
     /// What to do with this connection.
-    fn next(&mut self, spare: &BackgroundSession) -> Option<PrefetchJob> {
-        let now = Instant::now();
+    fn next(&mut self, spare: &BackgroundSession, now: Instant) -> Option<PrefetchJob> {
         if self.stopped {
             return None;
         }
@@ -283,13 +337,20 @@ impl PrefetchShared {
                 self.remote.uncancelled().spare(PATIENCE)
             });
             let spare = spare.flatten();
+            let is_away = spare.is_none() && self.remote.is_offline();
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
-                spare.and_then(|spare| Some((state.next(&spare)?, spare)))
+                spare.and_then(|spare| Some((state.next(&spare, self.cache.now())?, spare)))
             };
             if let Some((job, mut spare)) = job {
                 self.run(job, &mut spare);
+            } else if is_away {
+                // There is none for a while, and the answer took no time.
+                let pause = self
+                    .work
+                    .wait_timeout_while(self.lock(), PATIENCE, |state| !state.stopped);
+                drop(pause);
             }
         }
     }
@@ -299,7 +360,7 @@ impl PrefetchShared {
     fn wait_for_work(&self) -> bool {
         let mut state = self.lock();
         loop {
-            if !state.stopped && state.jobs(Instant::now()) > state.coming {
+            if !state.stopped && state.jobs(self.cache.now()) > state.coming {
                 state.coming += 1;
                 return true;
             }
@@ -323,7 +384,7 @@ impl PrefetchShared {
                 let told = guarded::catch("a look ahead", || spare.versions(&paths));
                 let told = told.unwrap_or_default();
                 let told = paths.into_iter().zip(told).collect();
-                self.lock().run.confirmed(told, Instant::now());
+                self.lock().run.confirmed(told, self.cache.now());
             }
             PrefetchJob::Read(RunTask::Fetch(wanted)) if self.is_cached(&wanted) => {
                 wanted.slot.end(None);
@@ -378,8 +439,6 @@ impl PrefetchShared {
             .map(|it| it.directory().clone())
             .collect();
         begun.retain(Option::is_some);
-        let known = directories.len() - begun.len();
-        let mut left = begun.len();
         let mut listed = |number: usize, listing| {
             let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
                 return;
@@ -387,16 +446,31 @@ impl PrefetchShared {
             let directory = begun.directory().clone();
             let listing = begun.complete(listing);
             let next = self::directories(&directory, &listing);
-            left -= 1;
             self.lock().walk.listed(directory, listing.bytes(), next);
             self.work.notify_all();
         };
         guarded::catch("a listing ahead", || spare.list(&paths, &mut listed));
         drop(begun);
         let mut state = self.lock();
-        for _ in 0..known + left {
-            state.walk.given_up();
+        for directory in directories {
+            state.walk.given_up(directory);
         }
+        self.note_walk(&state);
+    }
+
+    /// Returns the directory before `directory` in their parent, by the order of names.
+    fn directory_before(&self, directory: &RemotePath) -> Option<RemotePath> {
+        let parent = directory.parent()?;
+        let siblings = self.cache.snapshot(&parent)?;
+        let place = siblings.position(directory.name())?;
+        let before = (place.saturating_sub(MOST_BETWEEN)..place).rev();
+        let mut before = before.filter_map(|index| siblings.get(index));
+        let (name, _) = before.find(|(_, attributes)| attributes.kind == Kind::Directory)?;
+        parent.join(name).ok()
+    }
+
+    fn note_walk(&self, state: &State) {
+        self.is_walking.store(!state.walk.is_idle(), Relaxed);
     }
 
     /// Returns the directories in `directory` according to its stored listing, which may be old.

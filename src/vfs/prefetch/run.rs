@@ -1,14 +1,19 @@
 //! Predicts which small files a program reads next when it reads those of a directory in order, and
 //! tracks them. Pure bookkeeping: no thread, no network.
 //!
+//! Programs read the files of one directory, then those of the next (git, grep -r). So once a run
+//! has gone on in another directory, the files of the directories behind that one are fetched, too,
+//! as far as their listings are known.
+//!
 //! A prefetched file serves an open of the same version. The version comes from the listing, with
 //! the time at which the server reported it, as for files that are not prefetched.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::slot::PrefetchSlot;
+use super::walk::InOrder;
 use crate::cache::Snapshot;
 use crate::ftp::{Kind, RemotePath, Version};
 
@@ -22,6 +27,10 @@ const FIRST_WINDOW: usize = 8;
 const LARGEST_WINDOW: usize = 64;
 /// A larger file is read as it is asked for.
 const LARGEST_FILE: u64 = 256 << 10;
+/// Most directories of a run, with the one that is read.
+const MOST_DIRECTORIES: usize = 8;
+/// Most names of a directory that are looked at for the next directory.
+const MOST_NAMES: usize = 256;
 /// A run that reads nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
@@ -42,18 +51,35 @@ pub(super) enum RunTask {
     Fetch(WantedFile),
 }
 
+/// A directory of a run.
+#[derive(Debug)]
+struct RunDirectory {
+    path: RemotePath,
+    listing: Arc<Snapshot>,
+    /// When the listing was made.
+    listed: Instant,
+}
+
+/// A file in the window of a run, as it is listed.
+struct InWindow {
+    path: RemotePath,
+    version: Version,
+    /// When it was listed.
+    listed: Instant,
+}
+
 /// The run under way, if any.
 #[derive(Debug)]
 pub(super) struct FileRun {
     rules: RunLimits,
-    directory: RemotePath,
-    listing: Option<Arc<Snapshot>>,
-    /// When the listing was made.
-    listed: Instant,
+    /// The directory that is read, then those that follow it.
+    directories: VecDeque<RunDirectory>,
+    /// Whether the run went on in another directory.
+    crosses: bool,
     /// How many files were read in order.
     streak: u32,
     /// The name read last is at this place of the listing.
-    last: usize,
+    last: Option<usize>,
     window: usize,
     moved: Instant,
     /// Read in this run, or fetched for it and not worth another try.
@@ -85,11 +111,10 @@ impl FileRun {
     pub(super) fn new(rules: RunLimits, now: Instant) -> Self {
         Self {
             rules,
-            directory: RemotePath::root(),
-            listing: None,
-            listed: now,
+            directories: VecDeque::new(),
+            crosses: false,
             streak: 0,
-            last: 0,
+            last: None,
             window: FIRST_WINDOW,
             moved: now,
             done: HashSet::new(),
@@ -100,44 +125,122 @@ impl FileRun {
         }
     }
 
-    /// A program begins to read `path`, from its start; the listing of its directory that is known,
-    /// made at `listed`, is looked up where it is needed.
+    /// A program begins to read `path`, from its start. `listing` returns the listing of a
+    /// directory that is known, and when it was made.
     pub(super) fn reads(
         &mut self,
         path: &RemotePath,
         now: Instant,
-        listing: impl FnOnce(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
+        listing: impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
     ) {
         self.end_if_old(now);
         let Some(directory) = path.parent() else {
             return;
         };
-        if self.directory != directory || self.listing.is_none() {
-            self.end();
-            self.directory = directory;
-            if let Some((listing, listed)) = listing(&self.directory) {
-                (self.listing, self.listed) = (Some(listing), listed);
-            }
+        let is_here = self.current().is_some_and(|it| it.path == directory);
+        if !is_here {
+            self.enter(directory, &listing);
         }
         let place = self
-            .listing
-            .as_ref()
-            .and_then(|it| it.position(path.name()));
+            .current()
+            .and_then(|it| it.listing.position(path.name()));
         let Some(place) = place else {
             return self.end();
         };
-        let is_next = (self.last + 1..=self.last + NEARLY_NEXT).contains(&place);
+        self.step(place);
+        self.moved = now;
+        self.done.insert(path.clone());
+        self.look_further(&listing);
+    }
+
+    /// Goes on in `directory`, or begins there.
+    fn enter(
+        &mut self,
+        directory: RemotePath,
+        listing: &impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
+    ) {
+        let known = listing(&directory).map(|(listing, listed)| RunDirectory {
+            path: directory,
+            listing,
+            listed,
+        });
+        let is_run = self.streak >= A_RUN;
+        // Two programs in two directories would discard what was fetched for the other.
+        let is_near = |from: &RunDirectory, to: &RunDirectory| {
+            let is_forward = InOrder(from.path.clone()) < InOrder(to.path.clone());
+            is_run && is_forward && are_neighbours(&from.path, &to.path)
+        };
+        let goes_on = match (self.current(), &known) {
+            (Some(from), Some(to)) => is_near(from, to),
+            (None, _) | (_, None) => false,
+        };
+        if !goes_on {
+            self.end();
+            self.directories.extend(known);
+            return;
+        }
+        while let Some(first) = self.directories.front()
+            && known.as_ref().is_some_and(|it| it.path != first.path)
+        {
+            self.directories.pop_front();
+        }
+        if self.directories.is_empty() {
+            self.directories.extend(known);
+        }
+        self.crosses = true;
+        self.last = None;
+        self.leave_behind();
+    }
+
+    /// Forgets the files of directories that are not in the run any more.
+    fn leave_behind(&mut self) {
+        let directories = &self.directories;
+        let is_ahead = |path: &RemotePath| {
+            let directory = path.parent();
+            directories
+                .iter()
+                .any(|it| directory.as_ref() == Some(&it.path))
+        };
+        self.done.retain(is_ahead);
+        self.confirmed.retain(|path, _| is_ahead(path));
+        self.slots.retain(|path, _| is_ahead(path));
+        self.bytes = self.slots.values().map(|(_, bytes)| bytes).sum();
+    }
+
+    /// Adds the directories behind the last one, until they fill the window.
+    fn look_further(&mut self, listing: &impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>) {
+        while self.crosses
+            && self.directories.len() < MOST_DIRECTORIES
+            && self.places().nth(self.window).is_none()
+        {
+            let next = self
+                .directories
+                .back()
+                .and_then(|it| behind(&it.path, listing));
+            let Some(next) = next else {
+                return;
+            };
+            self.directories.push_back(next);
+        }
+    }
+
+    /// The place that is read now is this one of the directory's listing.
+    fn step(&mut self, place: usize) {
+        let Some(last) = self.last else {
+            self.streak += 1;
+            self.last = Some(place);
+            return;
+        };
+        let is_next = (last + 1..=last + NEARLY_NEXT).contains(&place);
         // Two programs, or two threads, overtake each other.
-        let is_near = self.streak >= A_RUN && place + NEARLY_NEXT > self.last && place <= self.last;
-        if self.streak == 0 || is_next || is_near {
+        let is_near = self.streak >= A_RUN && place + NEARLY_NEXT > last && place <= last;
+        if is_next || is_near {
             self.streak += 1;
         } else {
             self.streak = 1;
             self.window = FIRST_WINDOW;
         }
-        self.last = if is_near { self.last } else { place };
-        self.moved = now;
-        self.done.insert(path.clone());
+        self.last = Some(if is_near { last } else { place });
     }
 
     /// What was fetched, or is being fetched, of `path`, if it is of `version`: it is the asker's
@@ -166,7 +269,7 @@ impl FileRun {
     /// How many tasks there are.
     pub(super) fn jobs(&mut self, now: Instant) -> usize {
         self.end_if_old(now);
-        usize::from(!self.unsure(now).is_empty()) + self.sure(now).count()
+        usize::from(!self.unsure(now).is_empty()) + self.missing().count()
     }
 
     /// What there is to do next.
@@ -177,7 +280,7 @@ impl FileRun {
             self.confirming = true;
             return Some(RunTask::Confirm(unsure));
         }
-        let (path, size, version) = self.sure(now).next()?;
+        let (path, size, version) = self.missing().next()?;
         let slot = Arc::new(PrefetchSlot::new(version));
         self.slots.insert(path.clone(), (Arc::clone(&slot), size));
         self.bytes += size;
@@ -188,7 +291,7 @@ impl FileRun {
     pub(super) fn confirmed(&mut self, told: Vec<(RemotePath, Option<Version>)>, now: Instant) {
         self.confirming = false;
         for (path, version) in told {
-            if path.parent().as_ref() != Some(&self.directory) {
+            if !self.is_in_run(&path) {
                 continue;
             }
             match version {
@@ -222,14 +325,20 @@ impl FileRun {
     /// `path`, or something above it, changed: nothing of it is known, and it is not fetched again
     /// in this run.
     pub(super) fn forget(&mut self, path: &RemotePath) {
-        if self.directory.below(path).is_some() {
-            return self.end();
+        let is_below = |it: &RunDirectory| it.path.below(path).is_some();
+        match self.directories.iter().position(is_below) {
+            Some(0) => return self.end(),
+            Some(first) => {
+                self.directories.truncate(first);
+                self.leave_behind();
+            }
+            None => {}
         }
         self.confirmed.remove(path);
         if let Some((_, bytes)) = self.slots.remove(path) {
             self.bytes -= bytes;
         }
-        if path.parent().as_ref() == Some(&self.directory) {
+        if self.is_in_run(path) {
             self.done.insert(path.clone());
         }
     }
@@ -238,24 +347,21 @@ impl FileRun {
     /// for.
     fn unsure(&self, now: Instant) -> Vec<RemotePath> {
         let old = self.rules.open_ttl / 2;
-        if self.confirming
-            || self.streak < A_RUN
-            || old.is_zero()
-            || is_recent(self.listed, old, now)
-        {
+        if self.confirming || self.streak < A_RUN || old.is_zero() {
             return Vec::new();
         }
-        let is_old = |path: &RemotePath| {
-            let said = self.confirmed.get(path);
-            said.is_none_or(|(_, at)| !is_recent(*at, old, now))
+        let is_old = |it: &InWindow| {
+            let said = self.confirmed.get(&it.path).map(|(_, at)| *at);
+            !is_recent(it.listed, old, now) && said.is_none_or(|at| !is_recent(at, old, now))
         };
-        let unsure: Vec<_> = self
-            .window()
-            .map(|(path, _)| path)
-            .filter(|path| is_old(path))
+        let window: Vec<_> = self.window().collect();
+        let in_window = window.len();
+        let unsure: Vec<_> = window
+            .into_iter()
+            .filter(is_old)
+            .map(|it| it.path)
             .collect();
         // Not for each name that comes into the window.
-        let in_window = self.window().count();
         if unsure.len() * 2 >= in_window {
             unsure
         } else {
@@ -263,40 +369,67 @@ impl FileRun {
         }
     }
 
-    /// The files to fetch, whose versions are known well enough to open them by.
-    fn sure(&self, now: Instant) -> impl Iterator<Item = (RemotePath, u64, Version)> + '_ {
-        let ttl = self.rules.open_ttl;
-        let all = ttl.is_zero() || is_recent(self.listed, ttl, now);
-        let is_sure = move |path: &RemotePath| {
-            let said = || self.confirmed.get(path);
-            all || said().is_some_and(|(_, at)| is_recent(*at, ttl, now))
-        };
-        self.window().filter_map(move |(path, version)| {
-            let size = version.size?;
+    /// The files to fetch. Their versions may have changed since they were listed: an open compares
+    /// them with what the server says by then.
+    fn missing(&self) -> impl Iterator<Item = (RemotePath, u64, Version)> + '_ {
+        self.window().filter_map(move |it| {
+            let size = it.version.size?;
             let fits = self.bytes + size <= self.rules.most_bytes;
-            let is_next = fits && !self.slots.contains_key(&path) && is_sure(&path);
-            is_next.then_some((path, size, version))
+            let is_next = fits && !self.slots.contains_key(&it.path);
+            is_next.then_some((it.path, size, it.version))
         })
     }
 
     /// The files that may be fetched ahead, as listed.
-    fn window(&self) -> impl Iterator<Item = (RemotePath, Version)> + '_ {
-        let listing = self.listing.as_ref().filter(|_| self.streak >= A_RUN);
+    fn window(&self) -> impl Iterator<Item = InWindow> + '_ {
         let largest = self.rules.largest();
-        let at = move |index: usize| {
-            let (name, attributes) = listing?.get(index)?;
+        let of_run = self.places().take(self.window);
+        let of_run = of_run.filter(|_| self.streak >= A_RUN);
+        of_run.filter_map(move |(directory, index)| {
+            let (name, attributes) = directory.listing.get(index)?;
             let is_small = attributes
                 .size
                 .is_some_and(|size| (1..=largest).contains(&size));
-            let path = self.directory.join(name).ok()?;
-            let is_fit = attributes.kind == Kind::File && is_small && !self.done.contains(&path);
-            is_fit.then(|| (path, Version::from(&attributes)))
-        };
-        (self.last + 1..=self.last + self.window).filter_map(at)
+            if attributes.kind != Kind::File || !is_small {
+                return None;
+            }
+            let path = directory.path.join(name).ok()?;
+            let is_fit = !self.done.contains(&path);
+            is_fit.then(|| InWindow {
+                path,
+                version: Version::from(&attributes),
+                listed: directory.listed,
+            })
+        })
+    }
+
+    /// The places behind the last one, in the order of the run.
+    fn places(&self) -> impl Iterator<Item = (&RunDirectory, usize)> {
+        let first = self.last.map_or(0, |last| last + 1);
+        self.directories
+            .iter()
+            .enumerate()
+            .flat_map(move |(number, directory)| {
+                let from = if number == 0 { first } else { 0 };
+                (from..directory.listing.len()).map(move |index| (directory, index))
+            })
+    }
+
+    fn current(&self) -> Option<&RunDirectory> {
+        self.directories.front()
+    }
+
+    fn is_in_run(&self, path: &RemotePath) -> bool {
+        self.directory_of(path).is_some()
+    }
+
+    fn directory_of(&self, path: &RemotePath) -> Option<&RunDirectory> {
+        let directory = path.parent()?;
+        self.directories.iter().find(|it| it.path == directory)
     }
 
     fn listed_version(&self, path: &RemotePath) -> Option<Version> {
-        let listed = self.listing.as_ref()?.find(path.name())?;
+        let listed = self.directory_of(path)?.listing.find(path.name())?;
         Some(Version::from(&listed))
     }
 
@@ -315,177 +448,42 @@ impl FileRun {
     }
 }
 
+/// Whether a program that goes through a tree may come from one directory to the other.
+fn are_neighbours(one: &RemotePath, other: &RemotePath) -> bool {
+    let (above, beside) = (one.parent(), other.parent());
+    above == beside || above.as_ref() == Some(other) || beside.as_ref() == Some(one)
+}
+
+/// The directory that comes behind `directory` and what is below it, if its listing is known.
+fn behind(
+    directory: &RemotePath,
+    listing: impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
+) -> Option<RunDirectory> {
+    let mut left = directory.clone();
+    loop {
+        let parent = left.parent()?;
+        let (beside, _) = listing(&parent)?;
+        let place = beside.position(left.name())?;
+        let names = (place + 1..beside.len()).take(MOST_NAMES);
+        let next = names
+            .filter_map(|index| beside.get(index))
+            .find(|(_, attributes)| attributes.kind == Kind::Directory);
+        if let Some((name, _)) = next {
+            let path = parent.join(name).ok()?;
+            let (listing, listed) = listing(&path)?;
+            return Some(RunDirectory {
+                path,
+                listing,
+                listed,
+            });
+        }
+        left = parent;
+    }
+}
+
 fn is_recent(at: Instant, age: Duration, now: Instant) -> bool {
     now.saturating_duration_since(at) < age
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::{Cache, CacheOptions};
-    use crate::ftp::Entry;
-
-    const TTL: Duration = Duration::from_secs(1);
-
-    fn path(number: usize) -> RemotePath {
-        RemotePath::new(format!("/d/{number:03}").as_bytes()).unwrap()
-    }
-
-    /// A listing of `files` files of `size` bytes each.
-    fn listing(files: usize, size: u64) -> Arc<Snapshot> {
-        let cache: Cache<()> = Cache::new(CacheOptions {
-            ttl: Duration::from_secs(600),
-            max_bytes: 1 << 20,
-        });
-        let entry = |number| {
-            let mut entry = Entry::new(path(number).name(), Kind::File);
-            entry.size = Some(size);
-            entry
-        };
-        let directory = path(0).parent().unwrap();
-        let listed = cache.snapshot_or_fetch(&directory, || Ok((0..files).map(entry).collect()));
-        listed.unwrap()
-    }
-
-    fn run(now: Instant) -> FileRun {
-        let rules = RunLimits {
-            most_bytes: 4 << 20,
-            open_ttl: TTL,
-        };
-        FileRun::new(rules, now)
-    }
-
-    /// Reads those files, of a directory listed at `listed`.
-    fn read(
-        run: &mut FileRun,
-        numbers: impl IntoIterator<Item = usize>,
-        size: u64,
-        listed: Instant,
-    ) {
-        for number in numbers {
-            run.reads(&path(number), listed, |_| {
-                Some((listing(100, size), listed))
-            });
-        }
-    }
-
-    fn fetches(run: &mut FileRun, now: Instant) -> Vec<WantedFile> {
-        let fetch = |task| match task {
-            RunTask::Fetch(wanted) => wanted,
-            RunTask::Confirm(paths) => panic!("asks of {paths:?}"),
-        };
-        std::iter::from_fn(|| run.task(now)).map(fetch).collect()
-    }
-
-    fn of_size(size: u64) -> Version {
-        Version {
-            size: Some(size),
-            ..Version::default()
-        }
-    }
-
-    #[test]
-    fn two_files_in_order_are_a_run_and_two_out_of_order_are_none() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [50, 3], 10, now);
-        assert_eq!(run.jobs(now), 0);
-        read(&mut run, [5], 10, now);
-        let wanted = fetches(&mut run, now);
-        let expected: Vec<_> = (6..6 + FIRST_WINDOW).map(path).collect();
-        let paths: Vec<_> = wanted.into_iter().map(|it| it.path).collect();
-        assert_eq!(paths, expected);
-        read(&mut run, [80], 10, now);
-        assert_eq!(run.jobs(now), 0, "it is over");
-    }
-
-    #[test]
-    fn what_is_taken_is_of_the_version_that_is_opened_and_widens_the_window() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [0, 1], 10, now);
-        let first = fetches(&mut run, now);
-        assert!(run.take(&path(2), &of_size(11)).is_none());
-        assert!(run.take(&path(2), &of_size(10)).is_none(), "it is given up");
-        assert!(run.take(&path(3), &of_size(10)).is_some());
-        read(&mut run, [2, 3], 10, now);
-        assert_eq!(
-            fetches(&mut run, now).len(),
-            2 * FIRST_WINDOW - first.len() + 2
-        );
-    }
-
-    #[test]
-    fn bytes_are_bounded_and_large_files_are_left_alone() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [0, 1], LARGEST_FILE, now);
-        for _ in 0..4 {
-            let wanted = fetches(&mut run, now);
-            let bytes: u64 = run.slots.values().map(|it| it.1).sum();
-            assert!(bytes <= 4 << 20 && bytes == run.bytes, "{bytes} bytes");
-            for wanted in wanted.into_iter().take(3) {
-                assert!(run.take(&wanted.path, &of_size(LARGEST_FILE)).is_some());
-            }
-        }
-        let mut run = self::run(now);
-        read(&mut run, [0, 1], LARGEST_FILE + 1, now);
-        assert_eq!(run.jobs(now), 0);
-    }
-
-    #[test]
-    fn what_was_said_too_long_ago_is_asked_anew_before_it_is_fetched() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [0, 1], 10, now);
-        let later = now + TTL;
-        let Some(RunTask::Confirm(paths)) = run.task(later) else {
-            panic!("it fetches what may have changed");
-        };
-        assert_eq!(paths, (2..2 + FIRST_WINDOW).map(path).collect::<Vec<_>>());
-        assert!(run.task(later).is_none(), "it waits for the answer");
-        let told = paths.into_iter().map(|path| {
-            let size = if path == self::path(3) { 11 } else { 10 };
-            (path, Some(of_size(size)))
-        });
-        run.confirmed(told.collect(), later);
-        let wanted = fetches(&mut run, later);
-        assert_eq!(wanted.len(), FIRST_WINDOW - 1);
-        assert!(
-            wanted.iter().all(|wanted| wanted.path != path(3)),
-            "it changed"
-        );
-        assert!(run.said(&path(2), &of_size(10)).is_some());
-        assert!(run.said(&path(2), &of_size(11)).is_none());
-        assert!(run.said(&path(3), &of_size(10)).is_none());
-    }
-
-    #[test]
-    fn what_failed_or_changed_is_not_fetched_again() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [0, 1], 10, now);
-        let wanted = fetches(&mut run, now);
-        wanted[0].slot.end(Some(vec![0; 9]));
-        wanted[1].slot.end(Some(vec![0; 10]));
-        for wanted in &wanted {
-            run.fetched(wanted);
-        }
-        assert!(run.take(&path(2), &of_size(10)).is_none(), "too short");
-        run.forget(&path(3));
-        assert!(run.take(&path(3), &of_size(10)).is_none());
-        assert_eq!(run.jobs(now), 0);
-        run.forget(&path(0).parent().unwrap());
-        assert!(run.take(&path(4), &of_size(10)).is_none());
-    }
-
-    #[test]
-    fn a_run_that_stopped_keeps_nothing() {
-        let now = Instant::now();
-        let mut run = run(now);
-        read(&mut run, [0, 1], 10, now);
-        assert!(!fetches(&mut run, now).is_empty());
-        assert_eq!(run.jobs(now + LIVES), 0);
-        assert!(run.slots.is_empty() && run.listing.is_none());
-    }
-}
+mod tests;

@@ -6,9 +6,12 @@
 //! beside it behind it, is listed ahead, in the order in which a depth-first walk comes to it; and
 //! what lies in those, as far as the window goes. The window grows as what was listed ahead is
 //! opened, so that somebody who looks around costs little.
+//!
+//! Other programs look names up without opening the directory (rsync at its target, git). A name
+//! looked up in a directory after names in the one before it begins a walk, too.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
@@ -23,13 +26,16 @@ const MOST_PENDING: usize = 16_384;
 const MOST_OPENED: usize = 64;
 /// A directory opened longer ago is not where a program that opens one in it comes from.
 const LATELY: Duration = Duration::from_secs(10);
+/// Most directories remembered in which names were looked up. A program looks a few names up
+/// elsewhere on its way.
+const MOST_LOOKED: usize = 4;
 /// A walk that opens nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
 /// A path in the order of a depth-first walk: a directory, then what is below it, then what comes
 /// after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct InOrder(RemotePath);
+pub(super) struct InOrder(pub(super) RemotePath);
 
 impl Ord for InOrder {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -51,13 +57,15 @@ pub(super) struct TreeWalk {
     /// To be listed.
     pending: BTreeSet<InOrder>,
     /// Being listed.
-    under_way: usize,
+    under_way: HashSet<RemotePath>,
     /// Listed and not opened yet, with the bytes they take.
     ahead: HashMap<RemotePath, usize>,
     ahead_bytes: usize,
     most_bytes: usize,
     /// Opened lately, the last one at the back.
     opened: VecDeque<(RemotePath, Instant)>,
+    /// The directories in which names that are not cached were looked up, the last one at the back.
+    looked: VecDeque<(RemotePath, Instant)>,
     position: InOrder,
     window: usize,
     /// When a step was last made.
@@ -80,11 +88,12 @@ impl TreeWalk {
     pub(super) fn new(most_bytes: usize, now: Instant) -> Self {
         Self {
             pending: BTreeSet::new(),
-            under_way: 0,
+            under_way: HashSet::new(),
             ahead: HashMap::new(),
             ahead_bytes: 0,
             most_bytes,
             opened: VecDeque::new(),
+            looked: VecDeque::new(),
             position: InOrder(RemotePath::root()),
             window: FIRST_WINDOW,
             moved: now,
@@ -93,11 +102,7 @@ impl TreeWalk {
 
     /// A program opened `directory`.
     pub(super) fn opened(&mut self, directory: &RemotePath, now: Instant) -> WalkStep {
-        self.end_if_old(now);
-        let place = InOrder(directory.clone());
-        let was_ahead = self.ahead.remove(directory);
-        self.ahead_bytes -= was_ahead.unwrap_or(0);
-        let was_pending = self.pending.remove(&place);
+        let is_expected = self.reaches(directory, now);
         let comes_from = directory.parent().is_some_and(|parent| {
             let lately = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
             self.opened
@@ -105,18 +110,68 @@ impl TreeWalk {
                 .any(|(path, at)| *path == parent && lately(at))
         });
         self.remember(directory, now);
+        if is_expected {
+            return WalkStep::Expected;
+        }
+        if !comes_from {
+            return WalkStep::Stray;
+        }
+        self.position = InOrder(directory.clone());
+        self.moved = now;
+        WalkStep::Unexpected
+    }
+
+    /// Whether a program looked up a name in `directory` a moment ago.
+    pub(super) fn has_looked(&self, directory: &RemotePath, now: Instant) -> bool {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+        let mut looked = self.looked.iter();
+        looked.any(|(path, at)| path == directory && lately(at))
+    }
+
+    /// A program looks up a name in `directory` that is not cached. `follows` tells whether the
+    /// directory before it in their parent [was looked into](Self::has_looked).
+    pub(super) fn looked_up(
+        &mut self,
+        directory: &RemotePath,
+        follows: bool,
+        now: Instant,
+    ) -> WalkStep {
+        self.looked.retain(|(path, _)| path != directory);
+        self.looked.push_back((directory.clone(), now));
+        if self.looked.len() > MOST_LOOKED {
+            self.looked.pop_front();
+        }
+        if self.reaches(directory, now) {
+            return WalkStep::Expected;
+        }
+        if !follows {
+            return WalkStep::Stray;
+        }
+        self.position = InOrder(directory.clone());
+        self.moved = now;
+        WalkStep::Unexpected
+    }
+
+    /// Whether nothing is listed ahead, and nothing is to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.ahead.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Moves the walk to `directory` if it leads there. Returns whether it does.
+    pub(super) fn reaches(&mut self, directory: &RemotePath, now: Instant) -> bool {
+        self.end_if_old(now);
+        let was_ahead = self.ahead.remove(directory);
+        self.ahead_bytes -= was_ahead.unwrap_or(0);
+        let place = InOrder(directory.clone());
+        let was_pending = self.pending.remove(&place);
         if was_ahead.is_some() {
             self.window = (self.window * 2).min(LARGEST_WINDOW);
-        } else if !was_pending && !comes_from {
-            return WalkStep::Stray;
+        } else if !was_pending && !self.under_way.contains(directory) {
+            return false;
         }
         self.position = place;
         self.moved = now;
-        if was_ahead.is_some() || was_pending {
-            WalkStep::Expected
-        } else {
-            WalkStep::Unexpected
-        }
+        true
     }
 
     /// A program is at work in a tree: a walk is not over because it opens no directories.
@@ -129,7 +184,8 @@ impl TreeWalk {
     pub(super) fn add(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
         for directory in directories {
             let place = InOrder(directory);
-            if place > self.position && !self.ahead.contains_key(&place.0) {
+            let is_known = self.ahead.contains_key(&place.0) || self.under_way.contains(&place.0);
+            if place > self.position && !is_known {
                 self.pending.insert(place);
                 if self.pending.len() > MOST_PENDING {
                     self.pending.pop_last();
@@ -146,7 +202,7 @@ impl TreeWalk {
         }
         let room = self
             .window
-            .saturating_sub(self.ahead.len() + self.under_way);
+            .saturating_sub(self.ahead.len() + self.under_way.len());
         room.min(self.pending.len())
     }
 
@@ -162,8 +218,9 @@ impl TreeWalk {
         for place in &next {
             self.pending.remove(place);
         }
-        self.under_way += next.len();
-        next.into_iter().map(|place| place.0).collect()
+        let next: Vec<_> = next.into_iter().map(|place| place.0).collect();
+        self.under_way.extend(next.iter().cloned());
+        next
     }
 
     /// A directory that was taken is listed in `bytes`, `directories` in it.
@@ -173,7 +230,7 @@ impl TreeWalk {
         bytes: usize,
         directories: Vec<RemotePath>,
     ) {
-        self.under_way -= 1;
+        self.under_way.remove(&directory);
         let is_opened = self.opened.iter().any(|(path, _)| *path == directory);
         if !is_opened {
             let before = self.ahead.insert(directory, bytes);
@@ -183,9 +240,9 @@ impl TreeWalk {
         self.add(directories);
     }
 
-    /// A directory that was taken is not listed.
-    pub(super) fn given_up(&mut self) {
-        self.under_way -= 1;
+    /// A directory that was taken is not being listed any more.
+    pub(super) fn given_up(&mut self, directory: &RemotePath) {
+        self.under_way.remove(directory);
     }
 
     fn remember(&mut self, directory: &RemotePath, now: Instant) {
@@ -236,6 +293,24 @@ mod tests {
         assert_eq!(walk.opened(&path("/a/1"), now), WalkStep::Expected);
         let later = now + LATELY;
         assert_eq!(walk.opened(&path("/b"), later), WalkStep::Stray);
+    }
+
+    #[test]
+    fn names_looked_up_in_one_directory_after_the_other_begin_a_walk() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        assert_eq!(walk.looked_up(&path("/a"), false, now), WalkStep::Stray);
+        assert!(walk.has_looked(&path("/a"), now));
+        assert!(!walk.has_looked(&path("/a"), now + LIVES));
+        assert_eq!(walk.looked_up(&path("/x"), false, now), WalkStep::Stray);
+        assert_eq!(walk.looked_up(&path("/b"), true, now), WalkStep::Unexpected);
+        walk.add(paths(&["/a", "/b", "/c", "/d"]));
+        assert_eq!(walk.take(10, now), paths(&["/c", "/d"]));
+        assert_eq!(walk.looked_up(&path("/c"), false, now), WalkStep::Expected);
+        walk.listed(path("/d"), 100, Vec::new());
+        walk.given_up(&path("/c"));
+        assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
+        assert!(!walk.reaches(&path("/d"), now));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath, Version};
-use crate::journal::{Pending, SpoolFile, StateDir};
+use crate::journal::{ContentHasher, Pending, SpoolFile, StateDir, UnprovenUpload};
 use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote};
 
 /// Maximum length in bytes of a name (NAME_MAX on most servers).
@@ -28,6 +28,25 @@ pub(in crate::vfs) enum UploadVerdict {
     Stored(Box<Entry>),
 }
 
+/// Whether the server's file may be replaced although it is not the one that was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum OwnClaim {
+    /// It may not.
+    None,
+    /// It may: the same mount has stored it.
+    Any,
+    /// It may if it is the beginning of what is stored: it was being overwritten in place.
+    Beginning,
+}
+
+/// How the server's file compares with a local one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ContentMatch {
+    Same,
+    Beginning,
+    Different,
+}
+
 /// Why a file that a killed mount left is not uploaded.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::vfs) enum Problem {
@@ -46,7 +65,7 @@ pub(in crate::vfs) enum Problem {
 }
 
 /// Compares `pending`, whose contents are in `file`, with what the server has. Its file of that
-/// name may be replaced whatever it is if it `is_ours`.
+/// name may also be replaced if `claim` says so.
 ///
 /// # Errors
 /// The file must not be uploaded, or that cannot be found out now.
@@ -54,7 +73,7 @@ pub(in crate::vfs) fn judge(
     remote: &Remote,
     pending: &Pending,
     file: &File,
-    is_ours: bool,
+    claim: OwnClaim,
 ) -> Result<UploadVerdict, Problem> {
     let Pending { target, base, .. } = pending;
     let size = file.metadata()?.len();
@@ -66,11 +85,19 @@ pub(in crate::vfs) fn judge(
     };
     if let Some(found) = &found
         && found.size == Some(size)
-        && is_same(remote, target, file)?
+        && compare(remote, target, file)? == ContentMatch::Same
     {
         return Ok(UploadVerdict::Stored(Box::new(found.clone())));
     }
-    if is_ours || is_base(remote, target, base.as_ref(), found.as_ref())? {
+    let is_shorter = |found: &Entry| found.size.is_none_or(|length| length < size);
+    let is_own_beginning = claim == OwnClaim::Beginning
+        && found.as_ref().is_some_and(is_shorter)
+        && compare(remote, target, file)? != ContentMatch::Different;
+    if claim == OwnClaim::Any
+        || is_own_beginning
+        || is_base(remote, target, base.as_ref(), found.as_ref())?
+        || is_earlier_upload(remote, pending, found.as_ref())?
+    {
         Ok(UploadVerdict::Upload)
     } else {
         Err(Problem::Changed(target.clone()))
@@ -221,8 +248,38 @@ fn is_base(
     Ok(base.agrees(&remote.version(target)?))
 }
 
-/// Whether the server's file has the same bytes.
-fn is_same(remote: &Remote, target: &RemotePath, file: &File) -> Result<bool, Problem> {
+/// Whether the server's file is an earlier upload of this file, which the server did not answer.
+fn is_earlier_upload(
+    remote: &Remote,
+    pending: &Pending,
+    found: Option<&Entry>,
+) -> Result<bool, Problem> {
+    let size = found.and_then(|found| found.size);
+    let may_be = |upload: &UnprovenUpload| size.is_none_or(|size| upload.size() == size);
+    if found.is_none_or(|found| found.kind != Kind::File) || !pending.unproven.iter().any(may_be) {
+        return Ok(false);
+    }
+    let longest = pending.unproven.iter().map(UnprovenUpload::size).max();
+    let longest = longest.unwrap_or_default();
+    let mut download = remote.open_at(&pending.target, 0)?;
+    let mut theirs = ContentHasher::default();
+    let mut bytes = vec![0; COMPARE];
+    let mut length = 0;
+    loop {
+        let count = download.read(&mut bytes)?;
+        let Some(piece) = bytes.get(..count).filter(|piece| !piece.is_empty()) else {
+            return Ok(pending.unproven.contains(&theirs.finish()));
+        };
+        theirs.update(piece);
+        length += count as u64;
+        if length > longest {
+            return Ok(false);
+        }
+    }
+}
+
+/// Compares the server's file with `file`.
+fn compare(remote: &Remote, target: &RemotePath, file: &File) -> Result<ContentMatch, Problem> {
     let mut ours = io::BufReader::with_capacity(COMPARE, file);
     ours.rewind()?;
     let mut download = remote.open_at(target, 0)?;
@@ -230,15 +287,20 @@ fn is_same(remote: &Remote, target: &RemotePath, file: &File) -> Result<bool, Pr
     loop {
         let count = download.read(&mut theirs)?;
         let (Some(theirs), Some(mine)) = (theirs.get(..count), mine.get_mut(..count)) else {
-            return Ok(false);
+            return Ok(ContentMatch::Different);
         };
         if count == 0 {
-            return Ok(ours.read(&mut [0])? == 0);
+            return Ok(match ours.read(&mut [0])? {
+                0 => ContentMatch::Same,
+                _ => ContentMatch::Beginning,
+            });
         }
         match ours.read_exact(mine) {
             Ok(()) if mine == theirs => {}
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Ok(()) => return Ok(ContentMatch::Different),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(ContentMatch::Different);
+            }
             Err(error) => return Err(error.into()),
         }
     }

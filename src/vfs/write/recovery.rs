@@ -5,19 +5,22 @@
 //! Waiting files are shown with their waiting contents, and the writeback queue uploads them. Two
 //! kinds are uploaded before the mount is there, as it would show the wrong contents: those that
 //! were being overwritten in place, and those of which there are several versions. A thread uploads
-//! those outside of the mounted directory.
+//! those outside of the mounted directory. What the server does not answer is tried again whenever
+//! it can be reached again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::conflict::{self, Problem, UploadVerdict};
+use super::conflict::{self, OwnClaim, Problem, UploadVerdict};
+use crate::disk_cache::DiskCache;
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
-use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, WaitingFile};
+use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, UnprovenUpload, WaitingFile};
 use crate::remote::{
-    self, AppendOutcome, AppendRequest, Attempts, CommitOptions, ErrorKind, Remote,
+    self, AppendOutcome, AppendRequest, Attempts, CommitOptions, ErrorKind, Remote, RemoteHandle,
 };
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -28,8 +31,61 @@ struct Remains {
     journal: Journal,
     parts: Vec<RemotePath>,
     asides: Vec<(RemotePath, RemotePath, Option<Version>)>,
-    /// Waiting files outside of the mounted directory.
-    outside: Vec<WaitingFile>,
+    /// Waiting files that are not shown: those outside of the mounted directory, and those that had
+    /// to be stored before they could be shown, when the server could not be reached.
+    hidden: Vec<WaitingFile>,
+}
+
+/// What is left to do, which is tried again whenever a server that was given up is back.
+struct Leftovers {
+    place: StateDir,
+    /// `None` while a thread works at it.
+    work: Mutex<Option<(Vec<Remains>, Claims)>>,
+    /// Whether the server came back while a thread worked.
+    is_asked_again: AtomicBool,
+}
+
+impl Leftovers {
+    /// Tries everything that is left.
+    fn try_all(&self, remote: &Remote) {
+        while self.is_asked_again.swap(false, Ordering::SeqCst) {
+            let Some((mut remains, mut claims)) = self.lock().take() else {
+                // The thread that works at it looks again, unless it has just ended.
+                self.is_asked_again.store(true, Ordering::SeqCst);
+                if self.lock().is_none() {
+                    return;
+                }
+                continue;
+            };
+            remains.retain_mut(|remains| !remains.clean_up(remote, &self.place, &mut claims));
+            claims.end_pass();
+            *self.lock() = Some((remains, claims));
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.lock()
+            .as_ref()
+            .is_none_or(|(remains, _)| !remains.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Vec<Remains>, Claims)>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Works at `leftovers` in a thread.
+fn try_in_background(leftovers: &Arc<Leftovers>, remote: &RemoteHandle) {
+    leftovers.is_asked_again.store(true, Ordering::SeqCst);
+    let (leftovers, remote) = (Arc::clone(leftovers), remote.clone());
+    let work = move || {
+        let remote = remote.uncancelled();
+        remote.clear_due_orphans(Instant::now());
+        leftovers.try_all(&remote);
+    };
+    if let Err(error) = guarded::spawn("recovery", work) {
+        log::warn!("what a killed ftpfs left is not cleaned up: cannot start a thread: {error}");
+    }
 }
 
 /// What all killed mounts say about a file.
@@ -39,8 +95,45 @@ struct Claims {
     versions: BTreeMap<RemotePath, usize>,
     /// Files that were being overwritten in place.
     in_place: BTreeSet<RemotePath>,
-    /// Files that were stored here.
+    /// Files that were stored in this pass.
     stored: BTreeSet<RemotePath>,
+    /// Files of which a version could not be stored in this pass. Later versions must not overtake
+    /// it.
+    late: BTreeSet<RemotePath>,
+    /// What was stored of files of which several versions wait.
+    placed: BTreeMap<RemotePath, Vec<UnprovenUpload>>,
+    /// Whether programs may have written the files since, because they see the mount.
+    is_shown: bool,
+    /// The persistent cache, which must not answer with what these files had before.
+    disk: Option<Arc<DiskCache>>,
+}
+
+impl Claims {
+    /// Ends the first pass, in which no program could write, or a later one.
+    fn end_pass(&mut self) {
+        self.is_shown = true;
+        self.stored.clear();
+        self.late.clear();
+    }
+
+    /// Removes what the persistent cache has of `target`.
+    fn forget_cached(&self, target: &RemotePath) {
+        if let Some(disk) = &self.disk {
+            disk.forget(target);
+        }
+    }
+
+    /// Whose the server's file at `target` is, apart from what it was when the file was closed.
+    fn claim(&self, target: &RemotePath) -> OwnClaim {
+        // A file that appeared since then belongs to the same mount: it was closed, written and
+        // closed again. Once programs see the mount, they may have changed it since.
+        match (self.in_place.contains(target), self.is_shown) {
+            (_, false) if self.stored.contains(target) => OwnClaim::Any,
+            (false, _) => OwnClaim::None,
+            (true, false) => OwnClaim::Any,
+            (true, true) => OwnClaim::Beginning,
+        }
+    }
 }
 
 /// Takes over what earlier mounts of the same server and login left at `place`. Waits for the
@@ -53,7 +146,10 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if left.is_empty() {
         return;
     }
-    let mut claims = Claims::default();
+    let mut claims = Claims {
+        disk: vfs.services.disk.clone(),
+        ..Claims::default()
+    };
     for left in &left {
         for file in left.waiting() {
             *claims.versions.entry(file.pending.target).or_default() += 1;
@@ -70,17 +166,21 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if !vfs.names.is_empty() {
         vfs.names.start(vfs);
     }
-    let (remote, place) = (vfs.remote.clone(), place.clone());
-    let work = move || {
-        let remote = remote.uncancelled();
-        remote.clear_due_orphans(Instant::now());
-        for remains in remains {
-            remains.clean_up(&remote, &place, &mut claims);
+    claims.end_pass();
+    let leftovers = Arc::new(Leftovers {
+        place: place.clone(),
+        work: Mutex::new(Some((remains, claims))),
+        is_asked_again: AtomicBool::new(false),
+    });
+    try_in_background(&leftovers, &vfs.remote);
+    let house = Arc::downgrade(vfs);
+    vfs.remote.when_back(move || {
+        if leftovers.has_work()
+            && let Some(vfs) = house.upgrade()
+        {
+            try_in_background(&leftovers, &vfs.remote);
         }
-    };
-    if let Err(error) = guarded::spawn("recovery", work) {
-        log::warn!("what a killed ftpfs left is not cleaned up: cannot start a thread: {error}");
-    }
+    });
 }
 
 /// Logs what waits at `place`, for a read-only mount. Changes nothing.
@@ -133,16 +233,16 @@ fn take_over(
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
     vfs.names.set_loading(!changes.is_empty());
-    let mut outside = Vec::new();
     let mut shown = BTreeMap::new();
+    let mut hidden = Vec::new();
     for file in waiting {
         let target = &file.pending.target;
         let is_inside = root
             .as_ref()
             .and_then(|root| target.below(root))
             .is_some_and(|rest| !rest.is_empty());
-        if !is_inside {
-            outside.push(file);
+        if !is_inside || claims.late.contains(target) {
+            hidden.push(file);
             continue;
         }
         let can_be_shown =
@@ -152,11 +252,11 @@ fn take_over(
         } else {
             None
         };
-        match ino {
-            Some(ino) => {
-                shown.insert(file.number, (ino, target.clone()));
-            }
-            None => store(&journal, &remote, place, &file, claims),
+        if let Some(ino) = ino {
+            shown.insert(file.number, (ino, target.clone()));
+        } else if !store(&journal, &remote, place, &file, claims) {
+            claims.late.insert(target.clone());
+            hidden.push(file);
         }
     }
     if let Some(root) = root.filter(|_| !changes.is_empty()) {
@@ -182,7 +282,7 @@ fn take_over(
         journal,
         parts,
         asides,
-        outside,
+        hidden,
     }
 }
 
@@ -205,63 +305,102 @@ fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile)
 }
 
 impl Remains {
-    /// Cleans up the temporary names, and uploads the waiting files. What fails is left for the
-    /// next mount.
-    fn clean_up(self, remote: &Remote, place: &StateDir, claims: &mut Claims) {
-        for path in &self.parts {
-            match remote.delete_part(path) {
-                Ok(()) => self.journal.clear(path),
-                Err(fault) => {
-                    log::warn!(
-                        path, reply = fault.reply;
-                        "cannot delete the unfinished upload {path}: {fault}"
-                    );
-                }
+    /// Cleans up the temporary names, and uploads the waiting files. Returns whether nothing is
+    /// left. What is left is tried again when the server is back, or by the next mount.
+    fn clean_up(&mut self, remote: &Remote, place: &StateDir, claims: &mut Claims) -> bool {
+        let Self {
+            journal,
+            parts,
+            asides,
+            hidden,
+        } = self;
+        parts.retain(|path| match remote.delete_part(path) {
+            Ok(()) => {
+                journal.clear(path);
+                false
             }
-        }
-        for (aside, target, successor) in &self.asides {
+            Err(fault) => is_for_later(&fault, || {
+                format!("cannot delete the unfinished upload {path}: {fault}")
+            }),
+        });
+        asides.retain(|(aside, target, successor)| {
             match remote.resolve_aside(aside, target, *successor) {
-                Ok(()) => self.journal.clear(aside),
-                Err(fault) => {
-                    log::warn!(
-                        path = aside, reply = fault.reply;
-                        "{aside} may be the previous version of {target}: {fault}"
-                    );
+                Ok(()) => {
+                    journal.clear(aside);
+                    false
                 }
+                Err(fault) => is_for_later(&fault, || {
+                    format!("{aside} may be the previous version of {target}: {fault}")
+                }),
             }
-        }
-        for file in &self.outside {
-            store(&self.journal, remote, place, file, claims);
-            if claims.stored.contains(&file.pending.target) {
-                self.journal.clear(&file.pending.target);
+        });
+        hidden.retain_mut(|file| {
+            let target = &file.pending.target;
+            if claims.late.contains(target) {
+                return true;
             }
-        }
+            for placed in claims.placed.get(target).into_iter().flatten() {
+                placed.clone().add_to(&mut file.pending.unproven);
+            }
+            let is_settled = store(journal, remote, place, file, claims);
+            if !is_settled {
+                claims.late.insert(target.clone());
+            }
+            if claims.stored.contains(target) {
+                journal.clear(target);
+            }
+            !is_settled
+        });
+        parts.is_empty() && asides.is_empty() && hidden.is_empty()
     }
 }
 
-/// Stores a waiting file, and logs what became of it.
+/// Whether what failed with `fault` is tried again when the server is back. Logs it.
+fn is_for_later(fault: &remote::Error, words: impl Fn() -> String) -> bool {
+    if fault.kind == ErrorKind::Offline {
+        log::debug!("{}", words());
+        return true;
+    }
+    log::warn!(path = fault.path, reply = fault.reply; "{}", words());
+    false
+}
+
+/// Stores a waiting file, and logs what became of it. Returns false if it can be stored later,
+/// because the server does not answer now.
 fn store(
     journal: &Journal,
     remote: &Remote,
     place: &StateDir,
     file: &WaitingFile,
     claims: &mut Claims,
-) {
+) -> bool {
     let target = &file.pending.target;
-    // A file that appeared since then belongs to the same mount: it was closed, written and closed
-    // again.
-    let is_ours = claims.stored.contains(target) || claims.in_place.contains(target);
-    let mut reply = None;
+    let claim = claims.claim(target);
+    let has_others = claims.versions.get(target).is_some_and(|count| *count > 1);
+    let (mut reply, mut is_settled) = (None, true);
+    claims.forget_cached(target);
     let outcome = match journal.waiting_spool(file) {
         Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(record) => match finish(remote, &file.pending, &record.file, is_ours) {
+        Ok(record) => match finish(remote, &file.pending, &record.file, claim) {
             Ok(()) => {
+                if has_others
+                    && let Ok(metadata) = record.file.metadata()
+                    && let Ok(placed) = UnprovenUpload::of(&record.file, metadata.len())
+                {
+                    placed.add_to(claims.placed.entry(target.clone()).or_default());
+                }
                 record.done();
                 Ok(())
             }
             Err(Problem::Remote(error)) if error.kind.transience().may_pass() => {
                 reply.clone_from(&error.reply);
-                Err(format!("waits for the next mount: {error}"))
+                is_settled = error.kind != ErrorKind::Offline;
+                let until = if is_settled {
+                    "the next mount"
+                } else {
+                    "the server"
+                };
+                Err(format!("waits for {until}: {error}"))
             }
             Err(problem) => {
                 if let Problem::Remote(error) = &problem {
@@ -275,22 +414,29 @@ fn store(
     match outcome {
         Ok(()) => {
             log::warn!(path = target; "{target}, closed before ftpfs was killed, is stored now");
+            // What transfers of the old contents have added meanwhile.
+            claims.forget_cached(target);
             claims.stored.insert(target.clone());
+        }
+        // It was logged before.
+        Err(words) if !is_settled && claims.is_shown => {
+            log::debug!("{target}, closed before ftpfs was killed, {words}");
         }
         Err(words) => {
             log::warn!(path = target, reply; "{target}, closed before ftpfs was killed, {words}");
         }
     }
+    is_settled
 }
 
-/// Makes sure that the server has the file. Its current file of that name may be replaced if it
-/// `is_ours`.
-fn finish(remote: &Remote, pending: &Pending, file: &File, is_ours: bool) -> Result<(), Problem> {
+/// Makes sure that the server has the file. Its current file of that name may also be replaced if
+/// `claim` says so.
+fn finish(remote: &Remote, pending: &Pending, file: &File, claim: OwnClaim) -> Result<(), Problem> {
     let Pending { target, commit, .. } = pending;
     if let Some(from) = pending.appended_from {
         return append(remote, pending, file, from);
     }
-    match conflict::judge(remote, pending, file, is_ours)? {
+    match conflict::judge(remote, pending, file, claim)? {
         UploadVerdict::Stored(_) => return Ok(()),
         UploadVerdict::Upload => {}
     }
@@ -348,4 +494,23 @@ fn upload(
     upload.send(file, commit.size)?;
     upload.arrive(Some(file))?;
     upload.commit(target, commit).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_is_ours_until_programs_see_the_mount() {
+        let target = RemotePath::new(b"/f").unwrap();
+        let mut claims = Claims::default();
+        assert_eq!(claims.claim(&target), OwnClaim::None);
+        claims.stored.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::Any);
+        claims.end_pass();
+        claims.stored.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::None);
+        claims.in_place.insert(target.clone());
+        assert_eq!(claims.claim(&target), OwnClaim::Beginning);
+    }
 }

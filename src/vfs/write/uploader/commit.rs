@@ -12,6 +12,7 @@ use super::{
     WHOLE,
 };
 use crate::ftp::RemotePath;
+use crate::journal::UnprovenUpload;
 use crate::remote::{Attempts, CommitOptions, Error, ErrorKind, StoredFacts};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
@@ -112,6 +113,11 @@ impl Uploader {
         shared.changed.notify_all();
         let early = shared.take_early(state);
         shared.store(early, target, commit)
+    }
+
+    /// Takes what the server may have, because it did not answer a commit.
+    pub(crate) fn take_unproven(&self) -> Vec<UnprovenUpload> {
+        std::mem::take(&mut self.shared.lock().unproven)
     }
 }
 
@@ -214,17 +220,38 @@ impl UploaderShared {
         let has_changed = || !ignore_changes && self.has_changed(&self.lock(), &snapshot);
         let is_over = || self.lock().is_called_off() || has_changed();
         let destination = &self.destination;
-        let Some(stored) = destination.commit(upload, target, &commit, priority, &is_over)? else {
-            return Ok(if has_changed() {
-                CommitPass::Changed
-            } else {
-                CommitPass::Cancelled
-            });
+        let stored = match destination.commit(upload, target, &commit, priority, &is_over) {
+            Ok(Some(stored)) => stored,
+            Ok(None) if has_changed() => return Ok(CommitPass::Changed),
+            Ok(None) => return Ok(CommitPass::Cancelled),
+            Err(error) => {
+                if error.kind.is_unanswered() {
+                    self.note_unproven(file, snapshot.length, target);
+                }
+                return Err(error);
+            }
         };
         let mut state = self.lock();
+        state.unproven.clear();
         state.stored = snapshot.generation;
         state.is_persisted = false;
         Ok(CommitPass::Stored(stored))
+    }
+
+    /// Records that the server may have the first `length` bytes of `file`, because the answer to
+    /// the commit was lost.
+    fn note_unproven(&self, file: &File, length: u64, target: &RemotePath) {
+        // A part cannot be read again, and is lost anyway.
+        if self.spool.is_partial() {
+            return;
+        }
+        match UnprovenUpload::of(file, length) {
+            Ok(upload) => upload.add_to(&mut self.lock().unproven),
+            Err(error) => log::debug!(
+                path = target;
+                "if the server has what was sent as {target}, that is not recognised: {error}"
+            ),
+        }
     }
 
     /// Starts an upload of a small file with all its bytes. Those that could not be sent with the

@@ -29,6 +29,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
+use crate::journal::UnprovenUpload;
 use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use room::Room;
@@ -163,6 +164,8 @@ struct State {
     sent_to: Option<RemotePath>,
     /// Why the file cannot be stored any more: its upload failed after a part was discarded.
     lost: Option<Error>,
+    /// What was sent when the server did not answer the commit.
+    unproven: Vec<UnprovenUpload>,
     /// Whether the file no longer has a name.
     cancelled: bool,
     /// When an upload last made progress.
@@ -225,6 +228,7 @@ impl Uploader {
                     is_persisted: false,
                     sent_to: None,
                     lost: None,
+                    unproven: Vec::new(),
                     cancelled: false,
                     moved: Instant::now(),
                 }),

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
+use super::{MayStart, QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::cancel::{Blocking, Cancel, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{LeftContents, OpenFile};
+use crate::vfs::file::{LeftContents, OpenFile, Position};
+use crate::vfs::ops::LOOK;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::uploader::Priority;
 
@@ -21,6 +22,9 @@ const MOST_RUNNING: usize = 128;
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
 const LOOK_UP: Duration = Duration::from_millis(200);
+
+/// How often a change makes room by dropping copies. Other writers may need theirs again.
+const MOST_DROPS: u32 = 8;
 
 impl Writeback {
     /// Starts the dispatcher, which ends with [`Writeback::drain`] or when the vfs is dropped.
@@ -43,16 +47,21 @@ impl Writeback {
 
 fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
     loop {
-        let may_start = |ino, running| {
-            house
-                .upgrade()
-                .is_none_or(|vfs| may_start_another(&vfs, ino, running))
+        let may_start = |ino, running| match house.upgrade() {
+            Some(vfs) => may_start_another(&vfs, ino, running),
+            None => MayStart::Yes,
         };
         let is_held = |ino| house.upgrade().is_some_and(|vfs| vfs.is_held(ino));
-        let QueueNext::Upload(file) = writeback.next(may_start, is_held) else {
-            return;
-        };
+        let next = writeback.next(may_start, is_held);
         let Some(vfs) = house.upgrade() else { return };
+        let file = match next {
+            QueueNext::Upload(file) => file,
+            QueueNext::Offline => {
+                vfs.park_uploads();
+                continue;
+            }
+            QueueNext::Stopped => return,
+        };
         let (for_thread, to_store) = (Arc::clone(&vfs), Arc::clone(&file));
         let spawned = guarded::spawn("upload", move || for_thread.store_in_background(&to_store));
         if let Err(error) = spawned {
@@ -64,15 +73,24 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
 /// one is used. The upload that all others wait for may use it, too.
-fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> bool {
+fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
+    if vfs.remote.is_offline() {
+        return MayStart::Offline;
+    }
     let limit = vfs.remote.pool_stats().limit;
-    if !vfs.names.is_empty() {
+    let may_start = if vfs.names.is_empty() {
+        has_connection(vfs, running, limit)
+    } else {
         // Those that wait for their turn have no connection.
         let sending = running.saturating_sub(vfs.names.waiting_uploads());
-        return vfs.is_turn(ino) && sending < limit
-            || running < MOST_RUNNING && has_connection(vfs, sending, limit);
+        vfs.names.is_turn(ino) && sending < limit
+            || running < MOST_RUNNING && has_connection(vfs, sending, limit)
+    };
+    if may_start {
+        MayStart::Yes
+    } else {
+        MayStart::NotYet
     }
-    has_connection(vfs, running, limit)
 }
 
 fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
@@ -86,9 +104,41 @@ impl Vfs {
         path.is_ok_and(|path| self.names.is_held(&path))
     }
 
-    /// Whether `ino` can get its name now.
-    fn is_turn(&self, ino: Ino) -> bool {
-        self.names.is_turn(ino)
+    /// Stores nothing in the background until the server can be reached again.
+    fn park_uploads(&self) {
+        if self.writeback.is_ending() && self.remote.look_once_for_server(LOOK) {
+            return;
+        }
+        let Some(status) = self.remote.offline() else {
+            return;
+        };
+        self.compare_waiting();
+        self.writeback.park(&StoreFailure {
+            errno: Errno::NETUNREACH,
+            reason: format!("the server cannot be reached: {}", status.reason),
+        });
+        if !self.remote.is_offline() {
+            // It was found before there was anything to start again.
+            self.writeback.retry_now();
+        }
+    }
+
+    /// Starts what waits for the server, which can be reached again, and shows its files.
+    pub(in crate::vfs) fn server_is_back(&self) {
+        self.compare_waiting();
+        self.writeback.retry_now();
+        self.names.retry_now();
+        for file in self.files_in_use() {
+            file.leave_unchanged_draft();
+        }
+    }
+
+    /// Records of all waiting files that the server could not be reached meanwhile: its file may
+    /// have changed, and is compared before it is replaced.
+    fn compare_waiting(&self) {
+        for file in self.writeback.files() {
+            file.set_offline();
+        }
     }
 
     /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
@@ -144,28 +194,35 @@ impl Vfs {
         Ok(())
     }
 
-    /// Makes a change that may need space in the spool. If there is none, drops copies that the
-    /// server has; then waits for running uploads, and for room that the uploads of files being
-    /// written can make, if it may; unless the change `is_hopeless` with any room.
+    /// Makes a change to `file` at `position` that may need space in the spool. If there is none,
+    /// drops copies that the server has; then waits for running uploads, and for room that the
+    /// uploads of files being written can make, if it may; unless the change `is_hopeless` with any
+    /// room.
     pub(in crate::vfs) fn with_room(
         &self,
+        (file, position): (&OpenFile, Position),
         may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
         is_hopeless: impl Fn() -> bool,
     ) -> Result<(), Errno> {
         let spools = &self.services.spools;
+        let mut dropped = 0;
         loop {
             let rooms = spools.rooms();
             let changed = change();
             if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
             }
-            if self.drop_stored_copies() {
-                continue;
-            }
+            let may_drop = dropped < MOST_DROPS && !self.is_offline();
             match may {
-                Blocking::No if self.writeback.has_runnable() || self.request_room() => {
+                // Dropping copies waits for the local disk.
+                Blocking::No
+                    if may_drop || self.writeback.has_runnable() || self.request_room() =>
+                {
                     return Err(WouldBlock.into());
+                }
+                Blocking::Yes(_) if may_drop && self.drop_stored_copies(file, position) => {
+                    dropped += 1;
                 }
                 Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
                 Blocking::Yes(cancel) if self.request_room() => {
@@ -181,10 +238,15 @@ impl Vfs {
         }
     }
 
-    /// Drops the local copies that the server has. Returns whether that made room.
-    fn drop_stored_copies(&self) -> bool {
+    /// Drops the local copies that the server has, and that the change of `changed` at `position`
+    /// does not need. Returns whether that made room.
+    fn drop_stored_copies(&self, changed: &OpenFile, position: Position) -> bool {
         let files = self.files_in_use();
-        files.iter().filter(|file| file.drop_stored_copy()).count() > 0
+        let drop_copy = |file: &&Arc<OpenFile>| {
+            let change = std::ptr::eq(file.as_ref(), changed).then_some(position);
+            file.drop_stored_copy(change)
+        };
+        files.iter().filter(drop_copy).count() > 0
     }
 
     /// Asks the uploads of all files that are being written to make room. Returns whether one will.

@@ -3,7 +3,8 @@
 //! One thread, the dispatcher, starts a thread for each file that is due, but only as many
 //! simultaneously as leave a connection for the programs that wait for the server. A failure that
 //! may be temporary is retried after increasing pauses. Any other failure waits until a program
-//! closes or syncs the file again, or for the end of the mount.
+//! closes or syncs the file again, or for the end of the mount. While the server cannot be reached,
+//! nothing is tried: the pool looks for the server, and then all files are due.
 //!
 //! The lock of the queue is taken alone, and never held while waiting for anything else.
 
@@ -56,8 +57,20 @@ pub(in crate::vfs) struct Writeback {
 pub(in crate::vfs) enum QueueNext {
     /// Store this file now.
     Upload(Arc<OpenFile>),
+    /// A file is due, but the server cannot be reached.
+    Offline,
     /// The mount has ended.
     Stopped,
+}
+
+/// Whether another upload may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum MayStart {
+    Yes,
+    /// The connections are needed for something else.
+    NotYet,
+    /// The server cannot be reached.
+    Offline,
 }
 
 impl Writeback {
@@ -127,7 +140,7 @@ impl Writeback {
     /// start besides the given number of running ones. `is_held` returns whether a file must wait.
     pub(in crate::vfs) fn next(
         &self,
-        may_start: impl Fn(Ino, usize) -> bool,
+        may_start: impl Fn(Ino, usize) -> MayStart,
         is_held: impl Fn(Ino) -> bool,
     ) -> QueueNext {
         /// How often `may_start` is checked.
@@ -147,12 +160,16 @@ impl Writeback {
                     } else {
                         Some(first)
                     };
-                    let next = next.filter(|ino| may_start(*ino, running));
+                    let may_start = next.map_or(MayStart::NotYet, |ino| may_start(ino, running));
                     queue = self.lock();
-                    if let Some(ino) = next
-                        && let Some(file) = queue.start(ino)
-                    {
-                        return QueueNext::Upload(file);
+                    match may_start {
+                        MayStart::Offline => return QueueNext::Offline,
+                        MayStart::NotYet => {}
+                        MayStart::Yes => {
+                            if let Some(file) = next.and_then(|ino| queue.start(ino)) {
+                                return QueueNext::Upload(file);
+                            }
+                        }
                     }
                     Some(LOOK_AGAIN)
                 }
@@ -232,22 +249,31 @@ impl Writeback {
                 return true;
             }
             let has_problems = queue.transient_failures() != transient_failures;
-            if has_problems || !queue.has_runnable() || cancel.is_cancelled() {
+            let waits_for_server = queue.is_parked() && queue.running() == 0;
+            if has_problems || waits_for_server || !queue.has_runnable() || cancel.is_cancelled() {
                 return false;
             }
             queue = self.wait(queue, None);
         }
     }
 
-    /// Makes all files due that were not stored because the server could not be reached.
-    pub(in crate::vfs) fn retry_now(&self) {
-        self.lock().expedite_all(Instant::now());
+    /// Stores nothing until the server is back ([`Self::retry_now`]) or a program asks for it. For
+    /// those that wait for an attempt, this is the `failure`.
+    pub(in crate::vfs) fn park(&self, failure: &StoreFailure) {
+        self.lock().park(failure);
         self.changed.notify_all();
     }
 
-    /// Whether a waiting file will be stored without a request.
+    /// Makes all files due that were not stored because the server could not be reached.
+    pub(in crate::vfs) fn retry_now(&self) {
+        self.lock().unpark(Instant::now());
+        self.changed.notify_all();
+    }
+
+    /// Whether a waiting file will be stored without a request, as soon as connections are free.
     pub(in crate::vfs) fn has_runnable(&self) -> bool {
-        self.lock().has_runnable()
+        let queue = self.lock();
+        queue.has_runnable() && !queue.is_parked()
     }
 
     /// Stores all waiting files at the end of the mount, with a few attempts at most. Returns when
@@ -261,6 +287,11 @@ impl Writeback {
         }
         drop(queue);
         self.end();
+    }
+
+    /// Whether the mount is ending.
+    fn is_ending(&self) -> bool {
+        self.lock().is_ending()
     }
 
     /// Stops storing in the background. No file can wait from now on.

@@ -25,6 +25,8 @@ pub(super) struct Queue<F = OpenFile> {
     completed: u64,
     /// Number of failures that may be temporary, which are the server's, not the file's.
     transient_failures: u64,
+    /// Whether nothing is stored, because the server cannot be reached.
+    is_parked: bool,
     end: QueuePhase,
 }
 
@@ -116,6 +118,7 @@ impl<F> Default for Queue<F> {
             running: 0,
             completed: 0,
             transient_failures: 0,
+            is_parked: false,
             end: QueuePhase::Running,
         }
     }
@@ -231,6 +234,9 @@ impl<F: Numbered> Queue<F> {
 
     /// Returns the file that has been due the longest, otherwise the time until one is due.
     pub(super) fn due(&self, now: Instant) -> Result<Ino, Option<Duration>> {
+        if self.is_parked {
+            return Err(None);
+        }
         let due = self
             .entries
             .iter()
@@ -321,8 +327,35 @@ impl<F: Numbered> Queue<F> {
         None
     }
 
+    /// Stores nothing until [`Self::unpark`] or [`Self::expedite`]: the server cannot be reached.
+    /// For what is due, this is a failed attempt. At the end of the mount, it is the last one.
+    pub(super) fn park(&mut self, failure: &StoreFailure) {
+        let is_running = self.end == QueuePhase::Running;
+        self.is_parked = is_running;
+        for entry in self.entries.values_mut() {
+            if let EntryState::Due(_) = entry.step {
+                entry.failure.get_or_insert_with(|| failure.clone());
+                if !is_running {
+                    entry.step = EntryState::Failed;
+                }
+            }
+        }
+    }
+
+    /// Makes all files due now, except failed ones, if they were not stored because the server
+    /// could not be reached.
+    pub(super) fn unpark(&mut self, now: Instant) {
+        self.is_parked = false;
+        self.expedite_all(now);
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.is_parked
+    }
+
     /// Makes these files due now, including failed ones. Returns the number of attempts so far.
     pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+        self.is_parked = false;
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
@@ -350,10 +383,10 @@ impl<F: Numbered> Queue<F> {
     /// Whether `ino` is waiting and was not attempted since the counts in `tried`.
     pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
         let before = tried.get(&ino).copied().unwrap_or_default();
-        self.entries
-            .get(&ino)
-            .is_some_and(|entry| entry.tried <= before)
-            && tried.contains_key(&ino)
+        self.entries.get(&ino).is_some_and(|entry| {
+            let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
+            entry.tried <= before && !is_parked
+        }) && tried.contains_key(&ino)
             && self.end != QueuePhase::Stopped
     }
 
@@ -374,6 +407,7 @@ impl<F: Numbered> Queue<F> {
     /// Starts the end of the mount.
     pub(super) fn ending(&mut self, now: Instant) {
         self.end = QueuePhase::Draining;
+        self.is_parked = false;
         for entry in self.entries.values_mut() {
             entry.failures = 0;
             entry.step = match entry.step {
@@ -381,6 +415,10 @@ impl<F: Numbered> Queue<F> {
                 EntryState::Running(again) => EntryState::Running(again.map(|_| now)),
             };
         }
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.end != QueuePhase::Running
     }
 
     pub(super) fn end(&mut self) {
@@ -399,198 +437,4 @@ fn pause(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug)]
-    struct Fake(u64);
-
-    impl Numbered for Fake {
-        fn ino(&self) -> Ino {
-            Ino(self.0)
-        }
-    }
-
-    const DEBOUNCE: Duration = Duration::from_millis(200);
-
-    fn failure() -> StoreFailure {
-        StoreFailure {
-            errno: Errno::IO,
-            reason: "552 over quota".to_owned(),
-        }
-    }
-
-    fn queue(inos: &[u64], now: Instant) -> Queue<Fake> {
-        let mut queue = Queue::default();
-        for ino in inos {
-            assert!(queue.add(&Arc::new(Fake(*ino)), now, now + DEBOUNCE));
-        }
-        queue
-    }
-
-    fn try_once(queue: &mut Queue<Fake>, ino: u64, outcome: StoreOutcome, now: Instant) -> bool {
-        assert!(queue.start(Ino(ino)).is_some());
-        queue.done(Ino(ino), outcome, now, DEBOUNCE).is_some()
-    }
-
-    #[test]
-    fn a_file_is_due_when_it_has_settled_and_gone_when_it_is_stored() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        assert_eq!(queue.due(now), Err(Some(DEBOUNCE)));
-        assert_eq!(queue.due(now + DEBOUNCE), Ok(Ino(7)));
-        assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
-        assert_eq!((queue.len(), queue.running(), queue.completed()), (0, 0, 1));
-        assert_eq!(queue.due(now), Err(None));
-    }
-
-    #[test]
-    fn a_file_closed_again_while_it_is_stored_is_stored_again() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        assert!(queue.start(Ino(7)).is_some());
-        assert!(!queue.add(&Arc::new(Fake(7)), now, now));
-        assert!(
-            queue
-                .done(Ino(7), StoreOutcome::Stored, now, DEBOUNCE)
-                .is_none()
-        );
-        assert_eq!(queue.due(now), Ok(Ino(7)));
-    }
-
-    #[test]
-    fn a_failure_that_may_pass_is_tried_again_ever_more_seldom() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert!(!try_once(
-                &mut queue,
-                7,
-                StoreOutcome::RetryLater(failure()),
-                now
-            ));
-            assert_eq!(queue.due(now), Err(Some(Duration::from_secs(seconds))));
-        }
-        assert!(queue.has_runnable());
-    }
-
-    #[test]
-    fn who_asks_during_a_try_that_fails_does_not_wait_for_the_pause() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        for _ in 0..8 {
-            assert!(!try_once(
-                &mut queue,
-                7,
-                StoreOutcome::RetryLater(failure()),
-                now
-            ));
-        }
-        queue.expedite(&[Ino(7)], now);
-        assert!(queue.start(Ino(7)).is_some());
-        let tried = queue.expedite(&[Ino(7)], now);
-        let failed = StoreOutcome::RetryLater(failure());
-        assert!(queue.done(Ino(7), failed, now, DEBOUNCE).is_none());
-        assert!(queue.is_undecided(Ino(7), &tried));
-        assert_eq!(queue.due(now), Ok(Ino(7)), "the pause would be 60 s");
-    }
-
-    #[test]
-    fn a_refused_file_waits_until_somebody_asks() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        assert!(!try_once(
-            &mut queue,
-            7,
-            StoreOutcome::Failed(failure()),
-            now
-        ));
-        assert_eq!(queue.due(now), Err(None));
-        assert!(queue.is_refused(Ino(7)) && !queue.has_runnable());
-        assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
-        let tried = queue.expedite(&[Ino(7), Ino(8)], now);
-        assert_eq!(queue.due(now), Ok(Ino(7)));
-        assert!(queue.is_undecided(Ino(7), &tried));
-        assert!(!queue.is_undecided(Ino(8), &tried));
-        assert!(!try_once(
-            &mut queue,
-            7,
-            StoreOutcome::Failed(failure()),
-            now
-        ));
-        assert!(!queue.is_undecided(Ino(7), &tried), "it was tried");
-        assert!(!queue.add(&Arc::new(Fake(7)), now, now));
-        assert_eq!(queue.due(now), Ok(Ino(7)), "a new close asks, too");
-    }
-
-    #[test]
-    fn a_try_that_was_under_way_is_not_the_one_that_was_asked_for() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        assert!(queue.start(Ino(7)).is_some());
-        let tried = queue.expedite(&[Ino(7)], now);
-        assert!(
-            queue
-                .done(Ino(7), StoreOutcome::Failed(failure()), now, DEBOUNCE)
-                .is_none()
-        );
-        assert!(queue.is_undecided(Ino(7), &tried));
-        assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
-        assert!(!queue.is_undecided(Ino(7), &tried));
-    }
-
-    #[test]
-    fn at_the_end_everything_is_tried_at_once_and_not_for_ever() {
-        let now = Instant::now();
-        let mut queue = queue(&[7, 8], now);
-        assert!(!try_once(
-            &mut queue,
-            8,
-            StoreOutcome::Failed(failure()),
-            now
-        ));
-        queue.ending(now);
-        assert!(queue.due(now).is_ok());
-        assert!(!try_once(
-            &mut queue,
-            8,
-            StoreOutcome::Failed(failure()),
-            now
-        ));
-        for _ in 0..TRIES_AT_THE_END {
-            assert!(queue.has_runnable());
-            assert!(!try_once(
-                &mut queue,
-                7,
-                StoreOutcome::RetryLater(failure()),
-                now
-            ));
-        }
-        assert!(!queue.has_runnable());
-    }
-
-    #[test]
-    fn one_that_is_removed_while_it_is_stored_is_counted_out() {
-        let now = Instant::now();
-        let mut queue = queue(&[7, 8], now);
-        assert!(queue.start(Ino(7)).is_some());
-        assert!(queue.remove(Ino(7)).is_some());
-        assert!(
-            queue
-                .done(Ino(7), StoreOutcome::Stored, now, DEBOUNCE)
-                .is_none()
-        );
-        assert_eq!((queue.len(), queue.running()), (1, 0));
-    }
-
-    #[test]
-    fn the_longest_waiting_stand_first() {
-        let now = Instant::now();
-        let mut queue = queue(&[7], now);
-        queue.add(&Arc::new(Fake(3)), now + DEBOUNCE, now + DEBOUNCE);
-        let standing = queue.statuses(now + DEBOUNCE);
-        let inos: Vec<_> = standing.iter().map(|it| it.file.0).collect();
-        assert_eq!(inos, [7, 3]);
-        assert_eq!(standing[0].age, DEBOUNCE);
-    }
-}
+mod tests;

@@ -1,0 +1,231 @@
+use super::*;
+use crate::cache::{Cache, CacheOptions};
+use crate::ftp::Entry;
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn path(number: usize) -> RemotePath {
+    RemotePath::new(format!("/d/{number:03}").as_bytes()).unwrap()
+}
+
+/// A listing of `files` files of `size` bytes each.
+fn listing(files: usize, size: u64) -> Arc<Snapshot> {
+    let cache: Cache<()> = Cache::new(CacheOptions {
+        ttl: Duration::from_secs(600),
+        max_bytes: 1 << 20,
+    });
+    let entry = |number| {
+        let mut entry = Entry::new(path(number).name(), Kind::File);
+        entry.size = Some(size);
+        entry
+    };
+    let directory = path(0).parent().unwrap();
+    let listed = cache.snapshot_or_fetch(&directory, || Ok((0..files).map(entry).collect()));
+    listed.unwrap()
+}
+
+fn run(now: Instant) -> FileRun {
+    let rules = RunLimits {
+        most_bytes: 4 << 20,
+        open_ttl: TTL,
+    };
+    FileRun::new(rules, now)
+}
+
+/// Reads those files, of a directory listed at `listed`.
+fn read(run: &mut FileRun, numbers: impl IntoIterator<Item = usize>, size: u64, listed: Instant) {
+    for number in numbers {
+        run.reads(&path(number), listed, |_| {
+            Some((listing(100, size), listed))
+        });
+    }
+}
+
+fn fetches(run: &mut FileRun, now: Instant) -> Vec<WantedFile> {
+    let fetch = |task| match task {
+        RunTask::Fetch(wanted) => wanted,
+        RunTask::Confirm(paths) => panic!("asks of {paths:?}"),
+    };
+    std::iter::from_fn(|| run.task(now)).map(fetch).collect()
+}
+
+fn of_size(size: u64) -> Version {
+    Version {
+        size: Some(size),
+        ..Version::default()
+    }
+}
+
+#[test]
+fn two_files_in_order_are_a_run_and_two_out_of_order_are_none() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [50, 3], 10, now);
+    assert_eq!(run.jobs(now), 0);
+    read(&mut run, [5], 10, now);
+    let wanted = fetches(&mut run, now);
+    let expected: Vec<_> = (6..6 + FIRST_WINDOW).map(path).collect();
+    let paths: Vec<_> = wanted.into_iter().map(|it| it.path).collect();
+    assert_eq!(paths, expected);
+    read(&mut run, [80], 10, now);
+    assert_eq!(run.jobs(now), 0, "it is over");
+}
+
+#[test]
+fn what_is_taken_is_of_the_version_that_is_opened_and_widens_the_window() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], 10, now);
+    let first = fetches(&mut run, now);
+    assert!(run.take(&path(2), &of_size(11)).is_none());
+    assert!(run.take(&path(2), &of_size(10)).is_none(), "it is given up");
+    assert!(run.take(&path(3), &of_size(10)).is_some());
+    read(&mut run, [2, 3], 10, now);
+    assert_eq!(
+        fetches(&mut run, now).len(),
+        2 * FIRST_WINDOW - first.len() + 2
+    );
+}
+
+#[test]
+fn bytes_are_bounded_and_large_files_are_left_alone() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], LARGEST_FILE, now);
+    for _ in 0..4 {
+        let wanted = fetches(&mut run, now);
+        let bytes: u64 = run.slots.values().map(|it| it.1).sum();
+        assert!(bytes <= 4 << 20 && bytes == run.bytes, "{bytes} bytes");
+        for wanted in wanted.into_iter().take(3) {
+            assert!(run.take(&wanted.path, &of_size(LARGEST_FILE)).is_some());
+        }
+    }
+    let mut run = self::run(now);
+    read(&mut run, [0, 1], LARGEST_FILE + 1, now);
+    assert_eq!(run.jobs(now), 0);
+}
+
+/// The question and the fetches need no order: an open compares the versions.
+#[test]
+fn what_was_said_too_long_ago_is_asked_again() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], 10, now);
+    let later = now + TTL;
+    let Some(RunTask::Confirm(paths)) = run.task(later) else {
+        panic!("it does not ask");
+    };
+    assert_eq!(paths, (2..2 + FIRST_WINDOW).map(path).collect::<Vec<_>>());
+    assert_eq!(fetches(&mut run, later).len(), FIRST_WINDOW, "meanwhile");
+    let told = paths.into_iter().map(|path| {
+        let size = if path == self::path(3) { 11 } else { 10 };
+        (path, Some(of_size(size)))
+    });
+    run.confirmed(told.collect(), later);
+    assert!(run.take(&path(3), &of_size(10)).is_none(), "it changed");
+    assert!(run.take(&path(4), &of_size(10)).is_some());
+    assert!(run.said(&path(2), &of_size(10)).is_some());
+    assert!(run.said(&path(2), &of_size(11)).is_none());
+    assert!(run.said(&path(3), &of_size(10)).is_none());
+}
+
+/// Directories `a` to `d` of `files` files each.
+fn tree(files: usize) -> impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)> {
+    let listed = Instant::now();
+    move |directory: &RemotePath| {
+        let cache: Cache<()> = Cache::new(CacheOptions {
+            ttl: Duration::from_secs(600),
+            max_bytes: 1 << 20,
+        });
+        let below = directory.as_bytes() != b"/";
+        let directories =
+            ["a", "b", "c", "d"].map(|name| Entry::new(name.as_bytes(), Kind::Directory));
+        let file = |number: usize| {
+            let mut entry = Entry::new(number.to_string().as_bytes(), Kind::File);
+            entry.size = Some(10);
+            entry
+        };
+        let entries = if below {
+            (0..files).map(file).collect()
+        } else {
+            directories.into_iter().collect()
+        };
+        Some((
+            cache.snapshot_or_fetch(directory, || Ok(entries)).ok()?,
+            listed,
+        ))
+    }
+}
+
+fn read_in_tree(run: &mut FileRun, files: usize, path: &str) {
+    let path = RemotePath::new(path.as_bytes()).unwrap();
+    run.reads(&path, Instant::now(), tree(files));
+}
+
+#[test]
+fn a_run_that_went_on_in_another_directory_reaches_those_behind_it() {
+    let now = Instant::now();
+    let mut run = run(now);
+    for path in ["/a/0", "/a/1"] {
+        read_in_tree(&mut run, 3, path);
+    }
+    let wanted = |run: &mut FileRun| -> Vec<_> {
+        let wanted = fetches(run, now);
+        wanted.iter().map(|it| it.path.to_string()).collect()
+    };
+    assert_eq!(wanted(&mut run), ["/a/2"], "it may end there");
+    read_in_tree(&mut run, 3, "/b/0");
+    let expected = [
+        "/b/1", "/b/2", "/c/0", "/c/1", "/c/2", "/d/0", "/d/1", "/d/2",
+    ];
+    assert_eq!(wanted(&mut run), expected);
+    let path = |text: &str| RemotePath::new(text.as_bytes()).unwrap();
+    assert!(
+        run.take(&path("/a/2"), &of_size(10)).is_none(),
+        "it is behind"
+    );
+    run.forget(&path("/d"));
+    assert!(run.take(&path("/c/0"), &of_size(10)).is_some());
+    read_in_tree(&mut run, 3, "/c/0");
+    let expected = ["/d/0", "/d/1", "/d/2"];
+    assert_eq!(wanted(&mut run), expected, "as it is now, and others once");
+}
+
+#[test]
+fn a_program_that_reads_elsewhere_begins_a_new_run() {
+    let now = Instant::now();
+    let mut run = run(now);
+    for path in ["/a/0", "/a/1", "/a/2", "/b/x/0"] {
+        read_in_tree(&mut run, 3, path);
+    }
+    assert!(fetches(&mut run, now).is_empty());
+}
+
+#[test]
+fn what_failed_or_changed_is_not_fetched_again() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], 10, now);
+    let wanted = fetches(&mut run, now);
+    wanted[0].slot.end(Some(vec![0; 9]));
+    wanted[1].slot.end(Some(vec![0; 10]));
+    for wanted in &wanted {
+        run.fetched(wanted);
+    }
+    assert!(run.take(&path(2), &of_size(10)).is_none(), "too short");
+    run.forget(&path(3));
+    assert!(run.take(&path(3), &of_size(10)).is_none());
+    assert_eq!(run.jobs(now), 0);
+    run.forget(&path(0).parent().unwrap());
+    assert!(run.take(&path(4), &of_size(10)).is_none());
+}
+
+#[test]
+fn a_run_that_stopped_keeps_nothing() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], 10, now);
+    assert!(!fetches(&mut run, now).is_empty());
+    assert_eq!(run.jobs(now + LIVES), 0);
+    assert!(run.slots.is_empty() && run.directories.is_empty());
+}
