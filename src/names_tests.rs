@@ -1,0 +1,331 @@
+//! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
+#![cfg(all(feature = "mount", feature = "server"))]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::cancel::{Blocking, Cancel};
+use crate::ftp::{ConnectOptions, RemotePath};
+use crate::journal::{Journal, StateDir};
+use crate::pool::PoolOptions;
+use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
+use crate::server::{Access, Server, ServerOptions};
+use crate::vfs::{Errno, Ino, MountRoot, OpenAccess, OpenMode, Vfs, VfsOptions};
+
+const NEVER: &Cancel = &Cancel::never();
+
+struct Fixture {
+    vfs: Arc<Vfs>,
+    server: Server,
+    directory: TempDir,
+}
+
+impl Fixture {
+    /// Starts a server with this round-trip time, and a tree on it.
+    fn new(delay: Duration) -> Self {
+        let directory = TempDir::new().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let access = Access::Account {
+            user: "anna".into(),
+            password: "secret".into(),
+        };
+        let server = Server::start(ServerOptions {
+            delay,
+            ..ServerOptions::new(root, access)
+        });
+        let server = server.unwrap();
+        let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
+            .port(server.address().port())
+            .login("anna", "secret");
+        let place = StateDir::of(&directory.path().join("state"), "anna", "host", 21);
+        let journal = Journal::open(&place, None).unwrap();
+        let options = RemoteOptions {
+            pool: PoolOptions {
+                works_offline: false,
+                connect,
+                connections: 8,
+                idle: Duration::from_secs(60),
+                keep_alive: Duration::from_secs(30),
+                lease_timeout: Duration::from_secs(20),
+                retry: RetryMode::Soft,
+            },
+            atomic: Atomic::Auto,
+            append: Append::Auto,
+            verify: Verify::Size,
+            links: Links::Show,
+            profile_file: None,
+            listing_bytes: 64 << 20,
+        };
+        let remote = Remote::connect(options, journal.clone()).unwrap();
+        let options = VfsOptions {
+            uid: 0,
+            gid: 0,
+            file_mode: None,
+            directory_mode: None,
+            ignores_refused_attributes: false,
+            read_only: false,
+            dir_ttl: Duration::from_secs(20),
+            open_ttl: Duration::from_secs(1),
+            attr_ttl: Duration::from_secs(1),
+            read_ahead: 1 << 20,
+            timeout: Duration::from_secs(20),
+            cache_bytes: 64 << 20,
+            spool_size: None,
+            writeback: true,
+            names: true,
+            direct_io: false,
+            space: None,
+        };
+        let root = MountRoot::Known(RemotePath::root());
+        let vfs = Vfs::new(remote.handle().clone(), root, options, journal, None);
+        Self {
+            vfs,
+            server,
+            directory,
+        }
+    }
+
+    fn local(&self, path: &str) -> std::path::PathBuf {
+        self.directory.path().join("root").join(path)
+    }
+
+    fn find(&self, path: &str) -> Result<Ino, Errno> {
+        let mut at = Ino::ROOT;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let found = self.vfs.lookup(at, name.as_bytes(), Blocking::Yes(NEVER))?;
+            at = found.value.ino;
+        }
+        Ok(at)
+    }
+
+    fn parent<'a>(&self, path: &'a str) -> (Ino, &'a [u8]) {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (self.find(parent).unwrap(), name.as_bytes())
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        let (parent, name) = self.parent(path);
+        let mode = OpenMode {
+            access: OpenAccess::Write,
+            append: false,
+            truncate: true,
+        };
+        let may = Blocking::Yes(NEVER);
+        let opened = match self.vfs.lookup(parent, name, may) {
+            Ok(found) => self.vfs.open(found.value.ino, mode, may).unwrap(),
+            Err(_) => self.vfs.create(parent, name, 0o644, mode, may).unwrap().1,
+        };
+        self.vfs.write(opened.handle, 0, content, 1, may).unwrap();
+        self.vfs.flush(opened.handle, 1, may).unwrap();
+        self.vfs.release(opened.handle, may).unwrap();
+    }
+
+    fn mkdir(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        let _ = self.vfs.lookup(parent, name, Blocking::Yes(NEVER));
+        self.vfs.make_directory(parent, name, 0o755, NEVER).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        let (from, to) = (self.parent(from), self.parent(to));
+        self.vfs.rename(from, to, false, NEVER).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.vfs.unlink(parent, name, NEVER).unwrap();
+    }
+
+    fn rmdir(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.vfs.remove_directory(parent, name, NEVER).unwrap();
+    }
+
+    fn sync(&self) {
+        self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.vfs.report().totals.round_trips
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.vfs.drain();
+        self.vfs.disconnect();
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_server_has_a_tree_after_a_sync_and_its_removal_takes_a_few_round_trips() {
+    let tree = Fixture::new(Duration::from_millis(20));
+    tree.mkdir("t");
+    tree.mkdir("t/a");
+    for number in 0..40 {
+        tree.write(&format!("t/a/tmp{number}"), format!("{number}").as_bytes());
+        tree.rename(&format!("t/a/tmp{number}"), &format!("t/a/{number}"));
+    }
+    assert!(tree.find("t/a/39").is_ok() && tree.find("t/a/tmp39").is_err());
+    tree.sync();
+    assert_eq!(names(&tree.local("t/a")).len(), 40);
+    assert_eq!(fs::read(tree.local("t/a/7")).unwrap(), b"7");
+
+    let before = tree.round_trips();
+    for number in 0..40 {
+        tree.rename(&format!("t/a/{number}"), &format!("t/{number}"));
+    }
+    tree.sync();
+    let moved = tree.round_trips() - before;
+    assert_eq!(names(&tree.local("t/a")), [""; 0]);
+    assert!(moved <= 20, "{moved} round trips for 40 renames");
+
+    let before = tree.round_trips();
+    for number in 0..40 {
+        tree.remove(&format!("t/{number}"));
+    }
+    tree.rmdir("t/a");
+    tree.rmdir("t");
+    assert!(tree.find("t").is_err());
+    tree.sync();
+    let removed = tree.round_trips() - before;
+    assert_eq!(names(&tree.local("")), [""; 0]);
+    assert!(removed <= 20, "{removed} round trips for 42 removals");
+    assert!(tree.server.address().port() > 0);
+}
+
+#[test]
+fn a_file_that_is_written_again_while_its_upload_waits_is_stored_in_its_last_version() {
+    let tree = Fixture::new(Duration::from_millis(5));
+    tree.mkdir("d");
+    for round in 0..20 {
+        for name in ["d/one", "d/two"] {
+            tree.write(name, format!("{round}").as_bytes());
+        }
+        tree.write("d/tmp", b"tmp");
+        tree.rename("d/tmp", "d/two");
+        if round % 3 == 0 {
+            tree.remove("d/one");
+        }
+        if round % 5 == 0 {
+            std::thread::sleep(Duration::from_millis(230));
+        }
+    }
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), ["one", "two"]);
+    assert_eq!(fs::read(tree.local("d/one")).unwrap(), b"19");
+    assert_eq!(fs::read(tree.local("d/two")).unwrap(), b"tmp");
+}
+
+/// Returns the files and directories below `directory`, with the contents of the files.
+fn tree_of(directory: &Path, at: &str, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    for name in names(directory) {
+        let (path, at) = (directory.join(&name), format!("{at}{name}"));
+        if path.is_dir() {
+            tree_of(&path, &format!("{at}/"), found);
+            found.insert(at, None);
+        } else {
+            found.insert(at, Some(fs::read(path).unwrap()));
+        }
+    }
+}
+
+fn work_at_random(mut seed: u64) {
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 11) as usize % below.max(1)
+    };
+    let tree = Fixture::new(Duration::from_millis(2));
+    let mut model: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+    for step in 0..250 {
+        let directories: Vec<_> = model.iter().filter(|it| it.1.is_none()).collect();
+        let mut parents: Vec<String> = directories.iter().map(|it| format!("{}/", it.0)).collect();
+        parents.retain(|parent| parent.matches('/').count() < 3);
+        parents.push(String::new());
+        let name = ["a", "b", "c", "d"][random(4)];
+        let new = format!("{}{name}", parents[random(parents.len())]);
+        let all: Vec<String> = model.keys().cloned().collect();
+        let old = all.get(random(all.len())).cloned().unwrap_or_default();
+        let below = |path: &str| {
+            let start = format!("{path}/");
+            all.iter().filter(move |it| it.starts_with(&start)).cloned()
+        };
+        let (at_new, at_old) = (model.get(&new).cloned(), model.get(&old).cloned());
+        match (random(9), at_new, at_old) {
+            (0..=3, None | Some(Some(_)), _) => {
+                let content = format!("{step}").into_bytes();
+                tree.write(&new, &content);
+                model.insert(new, Some(content));
+            }
+            (4, None, _) => {
+                tree.mkdir(&new);
+                model.insert(new, None);
+            }
+            (5, _, Some(Some(_))) => {
+                tree.remove(&old);
+                model.remove(&old);
+            }
+            (6, _, Some(None)) if below(&old).next().is_none() => {
+                tree.rmdir(&old);
+                model.remove(&old);
+            }
+            (7..=8, None | Some(Some(_)), Some(Some(content))) if new != old => {
+                tree.rename(&old, &new);
+                model.remove(&old);
+                model.insert(new, Some(content));
+            }
+            (7, None, Some(None)) if !new.starts_with(&format!("{old}/")) => {
+                tree.rename(&old, &new);
+                let moved: Vec<_> = below(&old).chain([old.clone()]).collect();
+                for path in moved {
+                    let kept = model.remove(&path).unwrap();
+                    model.insert(format!("{new}{}", &path[old.len()..]), kept);
+                }
+            }
+            (8, _, _) => std::thread::sleep(Duration::from_millis(random(300) as u64)),
+            _ => {}
+        }
+        for path in &all {
+            assert_eq!(
+                tree.find(path).is_ok(),
+                model.contains_key(path),
+                "{step}: {path}"
+            );
+        }
+        if step % 40 == 39 {
+            tree.sync();
+            let mut found = BTreeMap::new();
+            tree_of(&tree.local(""), "", &mut found);
+            assert_eq!(found, model, "{step}");
+        }
+    }
+    let root = tree.local("");
+    tree.vfs.drain();
+    let mut found = BTreeMap::new();
+    tree_of(&root, "", &mut found);
+    assert_eq!(found, model);
+}
+
+#[test]
+fn random_work_is_on_the_server_after_a_sync_and_at_the_end() {
+    for seed in [1_u64, 2, 3, 4] {
+        work_at_random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
+    }
+}
