@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::crash::SOON;
-use crate::support::{Kind, RawNames, shell, stories, wait_for};
+use crate::support::{ASIDE, Kind, RawNames, shell, stories, wait_for};
 
 /// Names that break a client which quotes, trims, expands or decodes them.
 const PLAIN: &[&str] = &[
@@ -48,10 +47,15 @@ fn name(bytes: &[u8]) -> OsString {
 
 /// Returns the names in a directory, sorted.
 fn names(directory: &Path) -> Vec<OsString> {
-    let mut names: Vec<OsString> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let mut names: Vec<OsString> = Vec::new();
+    // What is removed a moment after its last close is moved aside until the kernel reports that.
+    wait_for(ASIDE, || {
+        let entries = fs::read_dir(directory).unwrap();
+        names = entries.map(|entry| entry.unwrap().file_name()).collect();
+        !names
+            .iter()
+            .any(|name| name.as_bytes().starts_with(b".ftpfs-"))
+    });
     names.sort();
     names
 }
@@ -103,11 +107,7 @@ stories! {
         }
         for (removed, name) in names_here.iter().enumerate() {
             fs::remove_file(mount.join(name)).unwrap_or_else(|error| panic!("{name:?}: {error}"));
-            // The kernel reports the close of the file that was read when it likes. A file that it
-            // still has open is moved aside until then.
-            let left = &names_here[removed + 1..];
-            let is_so = wait_for(SOON, || names(server.root()) == left);
-            assert!(is_so, "after {name:?}: {:?}", names(server.root()));
+            assert_eq!(names(server.root()), names_here[removed + 1..], "after {name:?}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::support::{
-    Lack, TestServer, assert_same_bytes, assert_same_tree, lines, run, shell, stories, wait_for,
+    ASIDE, Lack, TestServer, assert_same_bytes, assert_same_tree, lines, run, shell, stories,
+    wait_for,
 };
 use tempfile::TempDir;
 
@@ -51,12 +52,9 @@ fn preserve(server: &TestServer, directory: &Path, script: &str) -> Output {
 
 /// Asserts that no temporary files of ftpfs are left on the server.
 fn assert_no_temporary_files(root: &Path) {
-    let left = shell(root, "find . -name '.ftpfs-*'");
-    assert_eq!(
-        lines(&left),
-        Vec::<String>::new(),
-        "temporary files are left"
-    );
+    let left = || lines(&shell(root, "find . -name '.ftpfs-*'"));
+    let are_gone = wait_for(ASIDE, || left().is_empty());
+    assert!(are_gone, "temporary files are left: {:?}", left());
 }
 
 stories! {
@@ -106,7 +104,7 @@ stories! {
         shell(server.root(), &format!("cp -r {}/t . && mkdir d && touch f", local.path().display()));
         server.hand_over();
         shell(mount.path(), "rm f; rmdir d; ! rmdir t 2> /dev/null; rm -r t");
-        assert_eq!(fs::read_dir(server.root()).unwrap().count(), 0);
+        assert_eq!(server.names().len(), 0);
         assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 0);
     }
 
@@ -192,7 +190,7 @@ stories! {
         shell(mount.path(), "sed -i 's/red/blue/' f.conf");
         assert_eq!(server.read("f.conf"), b"colour = blue\nsize = 3\n");
         assert_eq!(fs::read(mount.join("f.conf")).unwrap(), b"colour = blue\nsize = 3\n");
-        assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
+        assert_eq!(server.names().len(), 1);
     }
 
     /// vim opens, changes and writes a file, with its swap and backup files next to it.

@@ -47,7 +47,7 @@ pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};
 pub(crate) use quirky::{Answer, FileTree, Pipelined, Quirks, QuirkyServer, Request, State, Step};
 pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
-pub(crate) use server::{PASSWORD, TestServer, USER};
+pub(crate) use server::{ASIDE, PASSWORD, TestServer, USER};
 pub(crate) use shell::{command, installed, is_root, lines, run, run_with, shell, wait_for};
 pub(crate) use terminal::Terminal;
 pub(crate) use tls::Tls;

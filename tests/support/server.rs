@@ -14,7 +14,11 @@ use tempfile::TempDir;
 
 use super::foreign::Foreign;
 use super::kind::Kind;
+use super::shell::wait_for;
 use super::tls::{Secured, Tls};
+
+/// How long a temporary name may outlive the last close of its file.
+pub(crate) const ASIDE: Duration = Duration::from_secs(20);
 
 /// The account on every server, as created by `scripts/ftpd`.
 pub(crate) const USER: &str = "ftpfs-test";
@@ -174,10 +178,17 @@ impl TestServer {
 
     /// Returns the names in its root, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.root()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let is_temporary = |name: &String| name.starts_with(".ftpfs-");
+        let mut names = Vec::new();
+        // A file that was removed a moment after its last close is moved aside until the kernel
+        // reports the close.
+        wait_for(ASIDE, || {
+            let entries = std::fs::read_dir(self.root()).unwrap();
+            names = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            !names.iter().any(is_temporary)
+        });
         names.sort();
         names
     }
