@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -18,7 +18,7 @@ use crate::pool::PoolOptions;
 use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
 use crate::server::{Access, Server, ServerOptions};
 use crate::vfs::write::recovery::recover;
-use crate::vfs::{Errno, Ino, MountRoot, OpenAccess, OpenMode, Vfs, VfsOptions};
+use crate::vfs::{Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions};
 
 const NEVER: &Cancel = &Cancel::never();
 
@@ -152,6 +152,12 @@ impl Fixture {
     }
 
     fn write(&self, path: &str, content: &[u8]) {
+        let handle = self.write_and_keep(path, content);
+        self.vfs.release(handle, Blocking::Yes(NEVER)).unwrap();
+    }
+
+    /// Writes and closes a file that stays open elsewhere.
+    fn write_and_keep(&self, path: &str, content: &[u8]) -> Handle {
         let (parent, name) = self.parent(path);
         let mode = OpenMode {
             access: OpenAccess::Write,
@@ -165,7 +171,7 @@ impl Fixture {
         };
         self.vfs.write(opened.handle, 0, content, 1, may).unwrap();
         self.vfs.flush(opened.handle, 1, may).unwrap();
-        self.vfs.release(opened.handle, may).unwrap();
+        opened.handle
     }
 
     fn mkdir(&self, path: &str) {
@@ -387,4 +393,66 @@ fn random_work_goes_on_after_kills() {
     for seed in [1_u64, 2, 3, 4] {
         work_at_random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), true);
     }
+}
+
+/// Returns the names that could not be stored, for good or until a program asks.
+fn refused(tree: &Fixture) -> Vec<String> {
+    let waiting = tree.vfs.report().uploads;
+    let refused = waiting
+        .into_iter()
+        .filter(|file| file.stage == Stage::Failed);
+    let mut names: Vec<_> = refused
+        .filter_map(|file| file.path)
+        .map(|it| it.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_was_to_be_renamed_before_is_not_overwritten_if_the_rename_is_refused() {
+    let tree = Fixture::new(Duration::from_millis(2));
+    tree.mkdir("d");
+    tree.write("d/log", b"old");
+    tree.sync();
+    assert!(tree.find("d/log.1").is_err());
+    fs::create_dir(tree.local("d/log.1")).unwrap();
+    fs::write(tree.local("d/log.1/in it"), b"").unwrap();
+    tree.rename("d/log", "d/log.1");
+    tree.write("d/log", b"new");
+    wait_until("the file waits", || refused(&tree) == ["/d/log"]);
+    // The upload, if there were one, takes less than this.
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(fs::read(tree.local("d/log")).unwrap(), b"old");
+    assert!(tree.vfs.sync_directory(Ino::ROOT, NEVER).is_err());
+    // Both are kept.
+    assert_eq!(fs::read(tree.local("d/log")).unwrap(), b"old");
+    let all = names(&tree.local("d"));
+    let is_new = |name: &&String| {
+        let path = tree.local("d").join(name);
+        path.is_file() && fs::read(path).unwrap() == b"new"
+    };
+    assert_eq!(all.iter().filter(is_new).count(), 1, "{all:?}");
+}
+
+#[test]
+fn many_uploads_that_wait_for_one_that_is_due_later_do_not_keep_it_from_starting() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("d");
+    tree.sync();
+    // It waits longer, because it may soon be closed again.
+    let first = tree.write_and_keep("d/first", b"first");
+    for number in 0..150 {
+        tree.write(&format!("d/{number}"), b"content");
+    }
+    wait_until("all are stored", || names(&tree.local("d")).len() == 151);
+    tree.vfs.release(first, Blocking::Yes(NEVER)).unwrap();
 }

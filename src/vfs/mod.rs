@@ -277,6 +277,9 @@ impl Vfs {
         if !self.writeback.files().is_empty() || !self.names.is_empty() {
             self.look_patiently_for_server();
         }
+        if let Some(root) = self.inodes.root() {
+            self.unpark(&root);
+        }
         self.names.end();
         self.writeback.drain();
         self.names.drain();

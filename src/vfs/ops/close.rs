@@ -135,7 +135,7 @@ impl Vfs {
             && !self.names.places(path, false).0.is_empty()
         {
             let cancel = may.cancel()?;
-            self.names.unpark();
+            self.unpark(path);
             self.settle(path, cancel)?;
         }
         if let Ok(path) = &path
@@ -235,14 +235,16 @@ impl Vfs {
     pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
         let path = self.inodes.path(file.ino());
         if let Ok(path) = &path {
+            self.unpark(path);
             self.settle(path, cancel)?;
         }
         let committed = file.commit(cancel);
-        if let Err(errno) = &committed
-            && let Ok(path) = &path
-        {
+        if let Err(errno) = &committed {
             self.names.store_undone(file.ino());
-            self.record_not_stored(path, file, *errno);
+            // It may have another name than before the upload.
+            if let Ok(path) = self.inodes.path(file.ino()) {
+                self.record_not_stored(&path, file, *errno);
+            }
         }
         if committed.is_err()
             && !file.has_sealed()

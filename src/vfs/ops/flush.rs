@@ -46,7 +46,7 @@ impl Vfs {
         if !inos.is_empty() {
             self.remote.look_for_server(LOOK);
         }
-        self.names.unpark();
+        self.unpark(path);
         let (places, _) = self.names.places(path, false);
         let changes = places.len();
         if inos.is_empty() && changes > 0 {

@@ -114,7 +114,7 @@ impl Vfs {
         directory: &RemotePath,
         cancel: &Cancel,
     ) -> Option<Errno> {
-        self.names.unpark();
+        self.unpark(directory);
         let settled = self.settle(directory, cancel);
         let failure = self.names.take_failure_below(directory);
         settled.err().or(failure)
@@ -362,8 +362,10 @@ impl Vfs {
             .record_store(&root, file.ino(), &path, base, |change| {
                 file.record_order(change)
             });
-        if let Err(error) = recorded {
-            log::warn!(path; "cannot record the order of {path}: {error}");
+        match recorded {
+            Ok(false) => {}
+            Ok(true) => file.set_offline(),
+            Err(error) => log::warn!(path; "cannot record the order of {path}: {error}"),
         }
     }
 

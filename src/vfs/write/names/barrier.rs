@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::log::Step;
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::NameAction;
+use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 
@@ -66,7 +66,7 @@ impl Names {
         let settled = self.wait_until(cancel, |state| {
             let is_open = |place: &u64| {
                 let entry = state.log.get(*place);
-                entry.is_some_and(|it| it.step != Step::Parked)
+                entry.is_some_and(|it| !it.step.is_parked())
             };
             !places.iter().any(is_open)
         });
@@ -100,17 +100,24 @@ impl Names {
             state
                 .log
                 .get(**place)
-                .is_some_and(|entry| entry.step != Step::Parked && !entry.change.is_store())
+                .is_some_and(|entry| !entry.step.is_parked() && !entry.change.is_store())
         };
         places.iter().filter(is_open).count()
     }
 
-    /// Lets what the server refused and exists nowhere else be tried again.
-    pub(in crate::vfs) fn unpark(&self) {
-        if !self.is_empty() {
-            self.lock().log.unpark();
-            self.changed.notify_all();
+    /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
+    /// else. Returns the inodes whose stores are among them, and whether the server's file must be
+    /// compared with what programs saw.
+    pub(super) fn unpark(&self, path: &RemotePath) -> Vec<(Ino, bool)> {
+        if self.is_empty() {
+            return Vec::new();
         }
+        let stores = self.lock().log.unpark(path);
+        self.changed.notify_all();
+        stores
+            .into_iter()
+            .map(|(id, must)| (Ino(id), must))
+            .collect()
     }
 
     pub(super) fn wait_until(
@@ -136,5 +143,23 @@ impl Names {
             // A cancelled program is noticed soon.
             state = self.wait(state, Some(LOOK_UP));
         }
+    }
+}
+
+impl Vfs {
+    /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
+    /// else.
+    pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {
+        let stores = self.names.unpark(path);
+        if stores.is_empty() {
+            return;
+        }
+        for (ino, must_compare) in &stores {
+            if *must_compare && let Some(file) = self.inodes.open_file(*ino) {
+                file.set_offline();
+            }
+        }
+        let inos: Vec<_> = stores.into_iter().map(|(ino, _)| ino).collect();
+        self.writeback.expedite(&inos);
     }
 }

@@ -64,6 +64,16 @@ pub(super) enum Step {
     Begun,
     /// The server refused it, and it exists nowhere else. It waits until a program asks.
     Parked,
+    /// It exists nowhere else, and a change that it depends on was refused. It waits until a
+    /// program asks, and is compared with the server then.
+    Behind,
+}
+
+impl Step {
+    /// Whether it waits until a program asks.
+    pub(super) fn is_parked(self) -> bool {
+        matches!(self, Self::Parked | Self::Behind)
+    }
 }
 
 /// What else a new change had for an effect.
@@ -93,6 +103,8 @@ pub(super) struct NewChange<R> {
 pub(super) struct TakenBack<R> {
     /// The changes that are given up, in their order; also the refused one unless it is parked.
     pub(super) dropped: Vec<LogEntry<R>>,
+    /// The contents whose stores wait until a program asks.
+    pub(super) behind: Vec<u64>,
 }
 
 impl<R: Clone> NamesLog<R> {
@@ -221,7 +233,7 @@ impl<R: Clone> NamesLog<R> {
             if flight.len() >= most || (closed.len() >= all && only.is_none()) {
                 break;
             }
-            if entry.step == Step::Parked {
+            if entry.step.is_parked() {
                 continue;
             }
             let is_in = |domains: &BTreeSet<&[u8]>| {
@@ -252,6 +264,11 @@ impl<R: Clone> NamesLog<R> {
         let Some(entry) = self.entries.get(&place) else {
             return true;
         };
+        match entry.step {
+            Step::Parked => return true,
+            Step::Behind => return !self.rules.asks,
+            Step::Waiting | Step::Begun => {}
+        }
         let is_first = |domain| {
             let places = self.by_domain.get(domain);
             places
@@ -260,6 +277,16 @@ impl<R: Clone> NamesLog<R> {
         };
         let is_soft = self.rules.order && !is_urgent;
         (!is_soft || entry.domains.iter().all(is_first)) && self.related_before(place).is_empty()
+    }
+
+    /// Returns the contents of the stores whose turn it is, and that are the first of their domains.
+    pub(super) fn first_stores(&self) -> BTreeSet<u64> {
+        let places = self.by_domain.values().filter_map(BTreeSet::first);
+        let stores = places.filter_map(|place| match self.get(*place)?.change.action {
+            NameAction::Store { id } if self.may_store(*place, false) => Some(id),
+            _ => None,
+        });
+        stores.collect()
     }
 
     /// Returns the store at `place`, whose turn it is, and the places of those behind it whose
@@ -282,7 +309,7 @@ impl<R: Clone> NamesLog<R> {
             };
             let is_store = entry.change.is_store();
             if !is_store || entry.step != Step::Waiting || !is_ready(*next) {
-                if entry.step == Step::Parked {
+                if entry.step.is_parked() {
                     continue;
                 }
                 break;
@@ -303,7 +330,7 @@ impl<R: Clone> NamesLog<R> {
                 let places = self.by_path.get(directory.as_bytes());
                 let is_in_the_way = |place: &u64| {
                     self.entries.get(place).is_some_and(|entry| {
-                        entry.step != Step::Parked
+                        !entry.step.is_parked()
                             && !matches!(entry.change.action, NameAction::SetAttributes { .. })
                     })
                 };
@@ -323,7 +350,7 @@ impl<R: Clone> NamesLog<R> {
         };
         entry.step = step;
         for domain in entry.domains.clone() {
-            if step == Step::Parked {
+            if step.is_parked() {
                 self.leave_domain(&domain, place);
             } else {
                 self.by_domain.entry(domain).or_default().insert(place);
@@ -395,17 +422,20 @@ impl<R: Clone> NamesLog<R> {
     /// - the removals and replacements of its domains if it adds a name: nothing is destroyed on
     ///   the strength of an add that failed.
     ///
-    /// New directories and stores exist nowhere else and are parked.
+    /// New directories and stores exist nowhere else and are parked. A change that already waits
+    /// [behind](Step::Behind) another is not refused itself.
     pub(super) fn refuse(&mut self, place: u64) -> TakenBack<R> {
         let mut dropped = Vec::new();
-        let Some(refused) = self.entries.get(&place).cloned() else {
-            return TakenBack { dropped };
+        let mut behind = Vec::new();
+        let refused = self.entries.get(&place).cloned();
+        let Some(refused) = refused.filter(|it| it.step != Step::Behind) else {
+            return TakenBack { dropped, behind };
         };
         let mut gone = vec![refused.change.clone()];
-        dropped.extend(self.park_or_remove(place));
+        dropped.extend(self.park_or_remove(place, Step::Parked));
         let later: Vec<_> = self.entries.range(place + 1..).map(|it| *it.0).collect();
         for place in later {
-            let Some(entry) = self.entries.get(&place) else {
+            let Some(entry) = self.entries.get(&place).filter(|it| !it.step.is_parked()) else {
                 continue;
             };
             let is_behind = self.rules.cascade && gone.iter().any(|it| related(it, &entry.change));
@@ -415,16 +445,21 @@ impl<R: Clone> NamesLog<R> {
                 && !entry.domains.is_disjoint(&refused.domains);
             if is_behind || is_tail {
                 gone.push(entry.change.clone());
-                dropped.extend(self.park_or_remove(place));
+                if let NameAction::Store { id } = entry.change.action {
+                    behind.push(id);
+                }
+                dropped.extend(self.park_or_remove(place, Step::Behind));
             }
         }
-        TakenBack { dropped }
+        TakenBack { dropped, behind }
     }
 
-    fn park_or_remove(&mut self, place: u64) -> Option<LogEntry<R>> {
-        match self.entries.get(&place)?.change.action {
+    fn park_or_remove(&mut self, place: u64, step: Step) -> Option<LogEntry<R>> {
+        let entry = self.entries.get_mut(&place)?;
+        match entry.change.action {
             NameAction::MakeDirectory { .. } | NameAction::Store { .. } => {
-                self.set_step(place, Step::Parked);
+                entry.needs_look |= step == Step::Behind;
+                self.set_step(place, step);
                 None
             }
             NameAction::Unlink
@@ -434,26 +469,34 @@ impl<R: Clone> NamesLog<R> {
         }
     }
 
-    /// Lets all parked changes be tried again.
-    pub(super) fn unpark(&mut self) {
-        let is_parked = |entry: &&LogEntry<R>| entry.step == Step::Parked;
-        let entries = self.entries.iter();
-        let parked: Vec<_> = entries
-            .filter(|(_, entry)| is_parked(entry))
-            .map(|(place, _)| *place)
-            .collect();
-        for place in parked {
+    /// Lets the parked changes at `path`, above it and below it be tried again, and those before
+    /// them that are related to them, and so on. Returns the contents of the stores among them, and
+    /// whether they must be compared with the server.
+    pub(super) fn unpark(&mut self, path: &RemotePath) -> Vec<(u64, bool)> {
+        let mut stores = Vec::new();
+        for place in self.closure_of(path, true) {
+            let Some(entry) = self.entries.get(&place).filter(|it| it.step.is_parked()) else {
+                continue;
+            };
+            if let NameAction::Store { id } = entry.change.action {
+                stores.push((id, entry.step == Step::Behind));
+            }
             self.set_step(place, Step::Waiting);
         }
+        stores
     }
 
     /// Returns the places of the changes at `path`, above it and below it, and of those before them
     /// that are related to them, and so on.
     pub(super) fn closure(&self, path: &RemotePath) -> BTreeSet<u64> {
+        self.closure_of(path, false)
+    }
+
+    fn closure_of(&self, path: &RemotePath, with_parked: bool) -> BTreeSet<u64> {
         let mut all = self.places_about(path);
         let mut todo: Vec<u64> = all.iter().copied().collect();
         while let Some(place) = todo.pop() {
-            for before in self.related_before(place) {
+            for before in self.all_related_before(place, with_parked) {
                 if all.insert(before) {
                     todo.push(before);
                 }
@@ -554,13 +597,17 @@ impl<R: Clone> NamesLog<R> {
     /// Returns the places of the changes before `place` that are related to it, without those that
     /// are parked.
     fn related_before(&self, place: u64) -> BTreeSet<u64> {
+        self.all_related_before(place, false)
+    }
+
+    fn all_related_before(&self, place: u64, with_parked: bool) -> BTreeSet<u64> {
         let Some(entry) = self.entries.get(&place) else {
             return BTreeSet::new();
         };
         let places = entry.change.paths().map(|path| self.places_about(path));
         let is_open = |it: &u64| {
             let entry = self.entries.get(it);
-            *it < place && entry.is_some_and(|entry| entry.step != Step::Parked)
+            *it < place && entry.is_some_and(|entry| with_parked || !entry.step.is_parked())
         };
         places.flatten().filter(is_open).collect()
     }

@@ -231,7 +231,8 @@ impl Names {
     }
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
-    /// behind all changes so far. `record` records it in the journal of the contents.
+    /// behind all changes so far. `record` records it in the journal of the contents. Returns
+    /// whether the server's file must be compared first, because a change before it was refused.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
@@ -242,7 +243,7 @@ impl Names {
         path: &RemotePath,
         base: NameBase,
         record: impl FnOnce(&NameChange) -> io::Result<RecordedChange>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut state = self.lock();
         let change = NameChange {
             action: NameAction::Store { id: ino.0 },
@@ -252,12 +253,13 @@ impl Names {
         let recorded = record(&change)?;
         let before = state.log.take_store(ino.0);
         let inherited = before.as_ref().map(Inherited::from).unwrap_or_default();
+        let was_behind = before.as_ref().is_some_and(|it| it.step == Step::Behind);
         self.add(&mut state, root, change, recorded, inherited);
         if let Some(before) = before {
             RecordedChange::end(&before.records);
         }
         self.note(&state);
-        Ok(())
+        Ok(was_behind)
     }
 
     /// Removes the store of `ino`, which is not needed any more. The caller holds the gate of the
@@ -369,7 +371,6 @@ impl Names {
         if state.phase == NamesPhase::Running {
             state.phase = NamesPhase::Draining;
         }
-        state.log.unpark();
         state.retry_at = None;
         state.tries = 0;
         self.changed.notify_all();

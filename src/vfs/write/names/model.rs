@@ -373,7 +373,7 @@ impl World {
         for entry in refusal.dropped {
             self.journal.push(Noted::Ended(entry.records));
         }
-        self.give_up_parked();
+        self.give_up_parked()?;
         self.rebuild()
     }
 
@@ -385,21 +385,28 @@ impl World {
     }
 
     /// Contents that cannot be stored are kept elsewhere; here, for ever.
-    fn give_up_parked(&mut self) {
-        let parked = self
-            .log
-            .iter()
-            .filter(|(_, entry)| entry.step == Step::Parked);
+    fn give_up_parked(&mut self) -> Result<(), Broken> {
+        let parked = self.log.iter().filter(|(_, entry)| entry.step.is_parked());
         let parked: Vec<_> = parked.map(|(place, _)| place).collect();
         for place in parked {
-            let Some(entry) = self.log.remove(place) else {
+            let step = self.log.get(place).map(|entry| entry.step);
+            let Some(entry) = self.log.get(place).cloned() else {
                 continue;
             };
+            // The upload is complete, or becomes so.
+            if step == Some(Step::Behind)
+                && entry.change.is_store()
+                && self.log.may_store(place, false)
+            {
+                self.execute(&entry)?;
+            }
+            self.log.remove(place);
             self.journal.push(Noted::Ended(entry.records));
             if let NameAction::Store { id } = entry.change.action {
                 self.parked.insert(id);
             }
         }
+        Ok(())
     }
 
     /// The programs see what the server has, and the changes on top.
@@ -429,7 +436,7 @@ impl World {
             for entry in self.log.refuse(place).dropped {
                 self.journal.push(Noted::Ended(entry.records));
             }
-            self.give_up_parked();
+            self.give_up_parked()?;
         }
     }
 
@@ -556,13 +563,14 @@ proptest! {
 
 #[test]
 fn each_rule_is_needed() {
-    let off: [(&str, SwitchOff); 9] = [
+    let off: [(&str, SwitchOff); 10] = [
         ("frozen", |rules| rules.log.frozen = false),
         ("between", |rules| rules.log.between = false),
         ("flight", |rules| rules.log.flight = false),
         ("order", |rules| rules.log.order = false),
         ("cascade", |rules| rules.log.cascade = false),
         ("tail", |rules| rules.log.tail = false),
+        ("asks", |rules| rules.log.asks = false),
         ("write ahead", |rules| rules.write_ahead = false),
         ("verify", |rules| rules.verify = false),
         ("spool", |rules| rules.spool = false),

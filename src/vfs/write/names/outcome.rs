@@ -1,7 +1,7 @@
 //! What follows from the server's answers: names that it has, and changes that are taken back.
 
 use super::failures::{MOST_FAILURES, NameFailure};
-use super::log::{LogEntry, Step};
+use super::log::{LogEntry, Step, TakenBack};
 use super::{Names, State};
 use crate::cache::Attributes;
 use crate::ftp::{Kind, RemotePath};
@@ -54,8 +54,8 @@ impl Names {
         }
     }
 
-    /// Gives up the change at `place` and what depends on it. Returns what is given up.
-    fn refuse(&self, place: u64, errno: Errno, reason: &str) -> Vec<LogEntry<RecordedChange>> {
+    /// Gives up the change at `place` and what depends on it.
+    fn refuse(&self, place: u64, errno: Errno, reason: &str) -> TakenBack<RecordedChange> {
         let mut state = self.lock();
         let refused = state.log.get(place).map(|entry| entry.change.clone());
         let refusal = state.log.refuse(place);
@@ -93,7 +93,7 @@ impl Names {
             }
         }
         self.note(&state);
-        refusal.dropped
+        refusal
     }
 
     /// Returns the place of the store of `ino`.
@@ -139,8 +139,18 @@ impl Vfs {
     }
 
     fn take_back(&self, place: u64, errno: Errno, reason: &str) {
-        let dropped = self.names.refuse(place, errno, reason);
-        for entry in dropped.iter().rev() {
+        let taken_back = self.names.refuse(place, errno, reason);
+        for id in taken_back.behind {
+            let failure = StoreFailure {
+                errno,
+                reason: format!("not done, because an earlier change failed: {reason}"),
+            };
+            if let Some(file) = self.inodes.open_file(Ino(id)) {
+                file.set_failure(errno);
+            }
+            self.writeback.refuse(Ino(id), failure);
+        }
+        for entry in taken_back.dropped.iter().rev() {
             let path = &entry.change.path;
             log::warn!(path; "{path} is as it was before: {reason}");
             if let NameAction::Rename { to, .. } = &entry.change.action {

@@ -19,6 +19,8 @@ pub(super) struct LogRules {
     pub(super) cascade: bool,
     /// Removals and replacements behind an add of their domain that was refused are not sent.
     pub(super) tail: bool,
+    /// Stores that were given up behind a refused change are not sent until a program asks.
+    pub(super) asks: bool,
 }
 
 impl LogRules {
@@ -30,5 +32,6 @@ impl LogRules {
         order: true,
         cascade: true,
         tail: true,
+        asks: true,
     };
 }

@@ -40,6 +40,15 @@ impl Names {
         place.is_none_or(|it| state.may_store(it, false))
     }
 
+    /// Returns the contents that may get their names, of the first change of each domain.
+    pub(in crate::vfs) fn in_turn(&self) -> Vec<Ino> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let contents = self.lock().log.first_stores();
+        contents.into_iter().map(Ino).collect()
+    }
+
     /// Begins the store of `ino` if it is its turn. Returns whether it is.
     pub(in crate::vfs) fn try_begin_store(&self, ino: Ino) -> bool {
         if self.is_empty() {
@@ -54,6 +63,14 @@ impl Names {
             state.begin_store(place);
         }
         is_turn
+    }
+
+    /// Whether the store of `ino` waits until a program asks, because a change that it depends on
+    /// was refused.
+    pub(in crate::vfs) fn is_behind(&self, ino: Ino) -> bool {
+        let state = self.lock();
+        let place = state.log.store_at(ino.0);
+        place.is_some_and(|place| state.is_behind(place))
     }
 
     /// Gives `upload` its name when it is its turn. Returns `None` if it is not wanted any more.
@@ -85,7 +102,7 @@ impl Names {
                 if state.may_store(place, turn.is_urgent) {
                     return self.place_with_others(remote, state, place).map(Some);
                 }
-                if state.phase == NamesPhase::Stopped {
+                if state.phase == NamesPhase::Stopped || state.is_behind(place) {
                     self.give_up(state, place);
                     return Err(behind(turn.path));
                 }
@@ -139,19 +156,16 @@ impl Names {
 impl State {
     fn may_store(&self, place: u64, is_urgent: bool) -> bool {
         let overtakes = is_urgent || self.urgent.contains(&place);
-        let is_parked = self
-            .log
-            .get(place)
-            .is_some_and(|it| it.step == Step::Parked);
-        is_parked || self.log.may_store(place, overtakes)
+        self.log.may_store(place, overtakes)
+    }
+
+    fn is_behind(&self, place: u64) -> bool {
+        let entry = self.log.get(place);
+        entry.is_some_and(|it| it.step == Step::Behind)
     }
 
     fn begin_store(&mut self, place: u64) {
-        if self
-            .log
-            .get(place)
-            .is_some_and(|it| it.step != Step::Parked)
-        {
+        if self.log.get(place).is_some_and(|it| !it.step.is_parked()) {
             self.log.set_step(place, Step::Begun);
         }
     }

@@ -52,7 +52,11 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
             None => MayStart::Yes,
         };
         let is_held = |ino| house.upgrade().is_some_and(|vfs| vfs.is_held(ino));
-        let next = writeback.next(may_start, is_held);
+        let in_turn = || {
+            let vfs = house.upgrade();
+            vfs.map_or_else(Vec::new, |vfs| vfs.names.in_turn())
+        };
+        let next = writeback.next(may_start, is_held, in_turn);
         let Some(vfs) = house.upgrade() else { return };
         let file = match next {
             QueueNext::Upload(file) => file,
@@ -295,6 +299,13 @@ impl Vfs {
             reason: error.to_string(),
         });
         let outcome = match stored {
+            Ok(None) | Err(_) if file.has_sealed() && self.names.is_behind(ino) => {
+                file.set_failure(Errno::IO);
+                StoreOutcome::Failed(StoreFailure {
+                    errno: Errno::IO,
+                    reason: "not done, because an earlier change failed".to_owned(),
+                })
+            }
             Ok(stored) => {
                 if let Some(stored) = stored {
                     if was_left && let Ok(path) = self.inodes.path(ino) {

@@ -121,6 +121,12 @@ impl Writeback {
         self.lock().is_refused(ino)
     }
 
+    /// Lets `ino` wait until a program asks for it, because of `failure`. A running attempt goes on.
+    pub(in crate::vfs) fn refuse(&self, ino: Ino, failure: StoreFailure) {
+        self.lock().refuse(ino, failure);
+        self.changed.notify_all();
+    }
+
     /// Whether the last attempt to store `ino` failed.
     pub(in crate::vfs) fn has_failed(&self, ino: Ino) -> bool {
         self.lock().failure(ino).is_some()
@@ -137,11 +143,13 @@ impl Writeback {
     }
 
     /// Waits until a file should be stored. `may_start` returns whether the upload of a file may
-    /// start besides the given number of running ones. `is_held` returns whether a file must wait.
+    /// start besides the given number of running ones. `is_held` returns whether a file must wait,
+    /// and `in_turn` the files for which others may be waiting.
     pub(in crate::vfs) fn next(
         &self,
         may_start: impl Fn(Ino, usize) -> MayStart,
         is_held: impl Fn(Ino) -> bool,
+        in_turn: impl Fn() -> Vec<Ino>,
     ) -> QueueNext {
         /// How often `may_start` is checked.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -154,13 +162,25 @@ impl Writeback {
                 Ok(first) => {
                     let running = queue.running();
                     drop(queue);
-                    let next = if is_held(first) {
+                    let mut next = if is_held(first) {
                         let others = self.lock().due_files(Instant::now());
                         others.into_iter().find(|ino| !is_held(*ino))
                     } else {
                         Some(first)
                     };
-                    let may_start = next.map_or(MayStart::NotYet, |ino| may_start(ino, running));
+                    let may = |ino| may_start(ino, running);
+                    let mut may_start = next.map_or(MayStart::NotYet, may);
+                    if may_start == MayStart::NotYet {
+                        let due = in_turn();
+                        let mut due: Vec<_> =
+                            due.into_iter().filter(|ino| !is_held(*ino)).collect();
+                        let queue = self.lock();
+                        due.retain(|ino| queue.is_due(*ino, Instant::now()));
+                        drop(queue);
+                        if let Some(ino) = due.into_iter().find(|ino| may(*ino) == MayStart::Yes) {
+                            (next, may_start) = (Some(ino), MayStart::Yes);
+                        }
+                    }
                     queue = self.lock();
                     match may_start {
                         MayStart::Offline => return QueueNext::Offline,
