@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -28,6 +29,8 @@ struct Fixture {
     directory: Arc<TempDir>,
     /// Number of mounts before this one.
     number: u32,
+    /// What is between the mount and the server.
+    proxy: Proxy,
 }
 
 impl Fixture {
@@ -49,8 +52,9 @@ impl Fixture {
             ..ServerOptions::new(root, access)
         });
         let server = server.unwrap();
+        let proxy = Proxy::start(server.address().port());
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
-            .port(server.address().port())
+            .port(proxy.port)
             .login("anna", "secret");
         let place = Self::place(&directory, number);
         let journal = Journal::open(&place, None).unwrap();
@@ -99,6 +103,7 @@ impl Fixture {
             server: Some(server),
             directory,
             number,
+            proxy,
         }
     }
 
@@ -213,6 +218,104 @@ impl Drop for Fixture {
     }
 }
 
+/// How the proxy of the control connections treats what goes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// The answer to the next command of this name is lost, and the way is closed then.
+    LosesAnswer(&'static str),
+    /// This command was sent, and its answer is not there yet.
+    Loses(&'static str),
+    /// There is no connection.
+    Closed,
+    /// Renames to paths that contain this are refused.
+    RefusesRename(&'static str),
+}
+
+struct Proxy {
+    port: u16,
+    way: Arc<Mutex<Way>>,
+}
+
+impl Proxy {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let way = Arc::new(Mutex::new(Way::Open));
+        let of_thread = Arc::clone(&way);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to));
+                let Some(server) = server
+                    .ok()
+                    .filter(|_| *of_thread.lock().unwrap() != Way::Closed)
+                else {
+                    continue;
+                };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let ends = [client.try_clone(), server.try_clone()].map(Result::unwrap);
+                let way = Arc::clone(&of_thread);
+                std::thread::spawn(move || {
+                    forward(client, server, |line| {
+                        let mut way = way.lock().unwrap();
+                        if let Way::LosesAnswer(name) = *way
+                            && line.starts_with(name.as_bytes())
+                        {
+                            *way = Way::Loses(name);
+                        }
+                        if let Way::RefusesRename(part) = *way
+                            && line.starts_with(b"RNTO")
+                            && String::from_utf8_lossy(&line).contains(part)
+                        {
+                            return Some(b"RNTO /absent/directory/name\r\n".to_vec());
+                        }
+                        Some(line)
+                    })
+                });
+                let way = Arc::clone(&of_thread);
+                let [client, server] = ends;
+                std::thread::spawn(move || {
+                    forward(server, client, |line| {
+                        let mut way = way.lock().unwrap();
+                        if let Way::Loses(_) = *way
+                            && line.starts_with(b"250")
+                        {
+                            *way = Way::Closed;
+                        }
+                        (*way != Way::Closed).then_some(line)
+                    })
+                });
+            }
+        });
+        Self { port, way }
+    }
+
+    fn set(&self, way: Way) {
+        *self.way.lock().unwrap() = way;
+    }
+
+    fn way(&self) -> Way {
+        *self.way.lock().unwrap()
+    }
+}
+
+/// Forwards lines as long as `pass` returns what to send.
+fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
+    let mut from = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        let count = from.read_until(b'\n', &mut line).unwrap_or(0);
+        let line = pass(line).filter(|_| count > 0);
+        if line.is_none_or(|line| to.write_all(&line).is_err()) {
+            break;
+        }
+    }
+    let _ = (
+        from.get_ref().shutdown(Shutdown::Both),
+        to.shutdown(Shutdown::Both),
+    );
+}
+
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -317,11 +420,6 @@ fn work_at_random(mut seed: u64, is_killed: bool) {
             all.iter().filter(move |it| it.starts_with(&start)).cloned()
         };
         let (at_new, at_old) = (model.get(&new).cloned(), model.get(&old).cloned());
-        if is_killed && matches!(at_new, Some(Some(_))) {
-            // A file that is replaced while its upload has no answer, and the mount is killed, is
-            // kept beside what the server has.
-            tree.sync();
-        }
         match (random(9), at_new, at_old) {
             (0..=3, None | Some(Some(_)), _) => {
                 let content = format!("{step}").into_bytes();
@@ -420,12 +518,11 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn what_was_to_be_renamed_before_is_not_overwritten_if_the_rename_is_refused() {
     let tree = Fixture::new(Duration::from_millis(2));
-    tree.mkdir("d");
-    tree.write("d/log", b"old");
-    tree.sync();
+    // No program has it open.
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/log"), b"old").unwrap();
     assert!(tree.find("d/log.1").is_err());
-    fs::create_dir(tree.local("d/log.1")).unwrap();
-    fs::write(tree.local("d/log.1/in it"), b"").unwrap();
+    tree.proxy.set(Way::RefusesRename("log.1"));
     tree.rename("d/log", "d/log.1");
     tree.write("d/log", b"new");
     wait_until("the file waits", || refused(&tree) == ["/d/log"]);
@@ -455,4 +552,25 @@ fn many_uploads_that_wait_for_one_that_is_due_later_do_not_keep_it_from_starting
     }
     wait_until("all are stored", || names(&tree.local("d")).len() == 151);
     tree.vfs.release(first, Blocking::Yes(NEVER)).unwrap();
+}
+
+#[test]
+fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
+    let tree = Fixture::new(Duration::ZERO);
+    // No program has it open.
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"content").unwrap();
+    tree.proxy.set(Way::LosesAnswer("RNTO"));
+    tree.rename("d/a", "d/b");
+    wait_until("the answer is lost", || tree.proxy.way() == Way::Closed);
+    // It cannot be asked what became of it.
+    std::thread::sleep(Duration::from_millis(300));
+    tree.proxy.set(Way::Open);
+    wait_until("it is done or refused", || {
+        let report = tree.vfs.report();
+        report.changes == 0 || !report.refused.is_empty()
+    });
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(names(&tree.local("d")), ["b"]);
+    assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
 }

@@ -136,11 +136,6 @@ impl Operation {
         }
     }
 
-    /// Whether it writes a file that exists.
-    fn overwrites(&self, root: &Path) -> bool {
-        matches!(self, Self::Write(path, _) if root.join(path).exists())
-    }
-
     /// Returns the operation without the wait for the server.
     fn unsynced(self) -> Self {
         match self {
@@ -207,10 +202,7 @@ fn compare(kind: Kind, operations: usize, way: Way) {
     let mut random = Random::new();
     for number in 1..=operations {
         let mut operation = Operation::random(&mut random, local.path());
-        // A file that is written again while its upload has no answer, and ftpfs is killed, is kept
-        // beside what the server has.
-        let is_again = matches!(way, Way::Killed) && operation.overwrites(local.path());
-        if !matches!(way, Way::Synced) && !is_again {
+        if !matches!(way, Way::Synced) {
             operation = operation.unsynced();
         }
         println!("{number}: {}", operation.told());

@@ -120,6 +120,31 @@ impl OpenFile {
         }
     }
 
+    /// Records that the server may have the contents that are being uploaded, for the next mount,
+    /// which otherwise takes them for another client's when it stores the newer ones.
+    pub(in crate::vfs) fn note_superseded(&self) {
+        let (older, newer) = {
+            let state = self.state();
+            let older = state.contents.uploading().cloned();
+            let sealed = state.contents.sealed().map(|sealed| sealed.copy.clone());
+            (older, sealed)
+        };
+        let Some((older, newer)) = older.zip(newer).filter(|(a, b)| !a.is_same(b)) else {
+            return;
+        };
+        // The beginning of what was appended to is not here.
+        if older.spool.start() > 0 {
+            return;
+        }
+        match UnprovenUpload::of(older.spool.file(), older.spool.len()) {
+            Ok(upload) => {
+                upload.add_to(&mut self.state().unproven);
+                self.rerecord(&newer);
+            }
+            Err(error) => log::debug!("cannot read what is being uploaded: {error}"),
+        }
+    }
+
     /// Shows the server's file again instead of a copy that was made when a program opened the file
     /// for writing without the server, and that was not changed since.
     pub(in crate::vfs) fn leave_unchanged_draft(&self) {

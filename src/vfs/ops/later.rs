@@ -363,8 +363,14 @@ impl Vfs {
                 file.record_order(change)
             });
         match recorded {
-            Ok(false) => {}
-            Ok(true) => file.set_offline(),
+            Ok(before) => {
+                if before.was_behind {
+                    file.set_offline();
+                }
+                if before.is_begun {
+                    file.note_superseded();
+                }
+            }
             Err(error) => log::warn!(path; "cannot record the order of {path}: {error}"),
         }
     }

@@ -51,6 +51,8 @@ enum ChangeResult {
     Unset,
     /// It was not made, and will be sent again.
     Undone,
+    /// It may have been made, and is compared with the server before it is sent again.
+    Unsure,
     /// It will not be made.
     Refused(remote::Error),
 }
@@ -177,7 +179,7 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
                 let results = results.unwrap_or_else(|| {
                     names.pause(&panicked());
-                    Vec::new()
+                    flight.iter().map(|_| ChangeResult::Unsure).collect()
                 });
                 vfs.finish_names(&flight, results);
             }
@@ -197,11 +199,17 @@ impl Vfs {
             let verdict = if is_behind {
                 Ok(ChangeVerdict::Send)
             } else {
-                judge(&entry.change, |path| look(&remote, path))
+                judge_change(&remote, &entry.change)
             };
             match verdict {
                 Ok(ChangeVerdict::Done) => results.push(ChangeResult::Done),
                 Ok(ChangeVerdict::Send | ChangeVerdict::Conflict) => {
+                    undone.push(&entry.change);
+                    results.push(ChangeResult::Undone);
+                }
+                // It is compared again before it is sent, and refused if that fails then.
+                Err(error) if !error.kind.transience().may_pass() => {
+                    log::debug!("{error}");
                     undone.push(&entry.change);
                     results.push(ChangeResult::Undone);
                 }
@@ -250,7 +258,13 @@ impl Vfs {
                     BatchAnswer::Done => ChangeResult::Done,
                     // The server cannot be asked any more.
                     _ if is_behind || self.names.lock().troubles != troubles => {
-                        ChangeResult::Undone
+                        // A server may refuse a rename and make it.
+                        let is_rename = matches!(change.action, NameAction::Rename { .. });
+                        if answer == BatchAnswer::None || together.len() > 1 && is_rename {
+                            ChangeResult::Unsure
+                        } else {
+                            ChangeResult::Undone
+                        }
                     }
                     BatchAnswer::None => self.after_silence(&remote, change),
                     BatchAnswer::Refused => {
@@ -258,7 +272,7 @@ impl Vfs {
                         self.make_alone(&remote, *place, entry, was_sent)
                     }
                 };
-                if let ChangeResult::Undone = result {
+                if let ChangeResult::Undone | ChangeResult::Unsure = result {
                     undone.push(change);
                 }
                 results.push(result);
@@ -269,13 +283,14 @@ impl Vfs {
 
     /// Returns what became of a change whose answer was lost.
     fn after_silence(&self, remote: &Remote, change: &NameChange) -> ChangeResult {
-        match judge(change, |path| look(remote, path)) {
+        match judge_change(remote, change) {
             Ok(ChangeVerdict::Done) => ChangeResult::Done,
             Ok(ChangeVerdict::Send) => ChangeResult::Undone,
             Ok(ChangeVerdict::Conflict) => ChangeResult::Refused(conflict(change)),
+            Err(error) if !error.kind.transience().may_pass() => ChangeResult::Refused(error),
             Err(error) => {
                 self.names.pause(&error);
-                ChangeResult::Undone
+                ChangeResult::Unsure
             }
         }
     }
@@ -292,16 +307,19 @@ impl Vfs {
         // A server may refuse a rename and make it.
         let is_rename = matches!(change.action, NameAction::Rename { .. });
         if entry.needs_look || was_sent && is_rename {
-            match judge(change, |path| look(remote, path)) {
+            match judge_change(remote, change) {
                 Ok(ChangeVerdict::Done) => return ChangeResult::Done,
                 Ok(ChangeVerdict::Conflict) if entry.needs_look => {
                     return ChangeResult::Refused(conflict(change));
                 }
                 Ok(ChangeVerdict::Send) => self.names.lock().log.has_looked(place),
                 Ok(ChangeVerdict::Conflict) => {}
+                Err(error) if !error.kind.transience().may_pass() => {
+                    return ChangeResult::Refused(error);
+                }
                 Err(error) => {
                     self.names.pause(&error);
-                    return ChangeResult::Undone;
+                    return ChangeResult::Unsure;
                 }
             }
         }
@@ -310,7 +328,11 @@ impl Vfs {
             Err(error) if error.kind.transience().passes_by_itself() => {
                 ::log::debug!("{error}; it will be retried");
                 self.names.pause(&error);
-                ChangeResult::Undone
+                if error.kind.is_unanswered() {
+                    ChangeResult::Unsure
+                } else {
+                    ChangeResult::Undone
+                }
             }
             Err(error) if matches!(change.action, NameAction::SetAttributes { .. }) => {
                 // Several servers set times only on files.
@@ -346,8 +368,10 @@ impl Vfs {
                 }
                 ChangeResult::Undone => {
                     RecordedChange::undo(&entry.records);
-                    self.names.undone(*place);
+                    self.names.undone(*place, false);
                 }
+                // In the journal, it stays one that was begun.
+                ChangeResult::Unsure => self.names.undone(*place, true),
                 ChangeResult::Refused(error) => self.name_refused(*place, &error),
             }
         }
@@ -425,10 +449,18 @@ fn make(remote: &Remote, change: &NameChange) -> Result<(), remote::Error> {
     }
 }
 
-/// Returns what the server has at `path`.
-fn look(remote: &Remote, path: &RemotePath) -> Result<ServerNode, remote::Error> {
+fn judge_change(remote: &Remote, change: &NameChange) -> Result<ChangeVerdict, remote::Error> {
+    let is_removal = change.action == NameAction::RemoveDirectory;
+    judge(change, |path| look(remote, path, is_removal))
+}
+
+/// Returns what the server has at `path`. Only if `lists`, a directory is looked into.
+fn look(remote: &Remote, path: &RemotePath, lists: bool) -> Result<ServerNode, remote::Error> {
     match remote.stat(path) {
         Ok(found) if found.kind == Kind::Directory => {
+            if !lists {
+                return Ok(ServerNode::Directory { is_filled: false });
+            }
             let listing = remote.list(path)?;
             Ok(ServerNode::Directory {
                 is_filled: !listing.entries.is_empty(),

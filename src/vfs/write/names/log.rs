@@ -11,6 +11,8 @@
 //!
 //! `R` identifies the records of the changes in the journal.
 
+mod parking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use super::relation::{Domain, domains_of_path, related, share_a_flight};
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{NameAction, NameChange};
+pub(super) use parking::TakenBack;
 
 /// All changes that are not made yet, by their place in the order.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(super) struct LogEntry<R> {
     since: Instant,
     /// Whether a program waits for it, so that it is combined with nothing.
     is_awaited: bool,
+    /// Whether it may have been made, so that it is combined with nothing.
+    may_be_made: bool,
 }
 
 /// How far a change is.
@@ -96,15 +101,6 @@ pub(super) struct NewChange<R> {
     pub(super) domains: BTreeSet<Domain>,
     /// Whether it must be compared with the server before it is sent.
     pub(super) needs_look: bool,
-}
-
-/// What becomes of the changes behind one that the server refused.
-#[derive(Debug)]
-pub(super) struct TakenBack<R> {
-    /// The changes that are given up, in their order; also the refused one unless it is parked.
-    pub(super) dropped: Vec<LogEntry<R>>,
-    /// The contents whose stores wait until a program asks.
-    pub(super) behind: Vec<u64>,
 }
 
 impl<R: Clone> NamesLog<R> {
@@ -362,7 +358,18 @@ impl<R: Clone> NamesLog<R> {
     pub(super) fn has_looked(&mut self, place: u64) {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.needs_look = false;
+            entry.may_be_made = false;
         }
+    }
+
+    /// Records that the change at `place`, which was sent, may have been made. It is compared with
+    /// the server before it is sent again.
+    pub(super) fn is_unsure(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.needs_look = true;
+            entry.may_be_made = true;
+        }
+        self.set_step(place, Step::Waiting);
     }
 
     /// Puts the change at `place` into the order of `domains`, too. It is compared with the server
@@ -414,76 +421,6 @@ impl<R: Clone> NamesLog<R> {
             self.leave_domain(domain, place);
         }
         Some(entry)
-    }
-
-    /// Gives up the change at `place`, which the server refused, and what depends on it:
-    ///
-    /// - what is related to it and comes later;
-    /// - the removals and replacements of its domains if it adds a name: nothing is destroyed on
-    ///   the strength of an add that failed.
-    ///
-    /// New directories and stores exist nowhere else and are parked. A change that already waits
-    /// [behind](Step::Behind) another is not refused itself.
-    pub(super) fn refuse(&mut self, place: u64) -> TakenBack<R> {
-        let mut dropped = Vec::new();
-        let mut behind = Vec::new();
-        let refused = self.entries.get(&place).cloned();
-        let Some(refused) = refused.filter(|it| it.step != Step::Behind) else {
-            return TakenBack { dropped, behind };
-        };
-        let mut gone = vec![refused.change.clone()];
-        dropped.extend(self.park_or_remove(place, Step::Parked));
-        let later: Vec<_> = self.entries.range(place + 1..).map(|it| *it.0).collect();
-        for place in later {
-            let Some(entry) = self.entries.get(&place).filter(|it| !it.step.is_parked()) else {
-                continue;
-            };
-            let is_behind = self.rules.cascade && gone.iter().any(|it| related(it, &entry.change));
-            let is_tail = self.rules.tail
-                && refused.change.is_add()
-                && entry.change.destroys()
-                && !entry.domains.is_disjoint(&refused.domains);
-            if is_behind || is_tail {
-                gone.push(entry.change.clone());
-                if let NameAction::Store { id } = entry.change.action {
-                    behind.push(id);
-                }
-                dropped.extend(self.park_or_remove(place, Step::Behind));
-            }
-        }
-        TakenBack { dropped, behind }
-    }
-
-    fn park_or_remove(&mut self, place: u64, step: Step) -> Option<LogEntry<R>> {
-        let entry = self.entries.get_mut(&place)?;
-        match entry.change.action {
-            NameAction::MakeDirectory { .. } | NameAction::Store { .. } => {
-                entry.needs_look |= step == Step::Behind;
-                self.set_step(place, step);
-                None
-            }
-            NameAction::Unlink
-            | NameAction::RemoveDirectory
-            | NameAction::Rename { .. }
-            | NameAction::SetAttributes { .. } => self.remove(place),
-        }
-    }
-
-    /// Lets the parked changes at `path`, above it and below it be tried again, and those before
-    /// them that are related to them, and so on. Returns the contents of the stores among them, and
-    /// whether they must be compared with the server.
-    pub(super) fn unpark(&mut self, path: &RemotePath) -> Vec<(u64, bool)> {
-        let mut stores = Vec::new();
-        for place in self.closure_of(path, true) {
-            let Some(entry) = self.entries.get(&place).filter(|it| it.step.is_parked()) else {
-                continue;
-            };
-            if let NameAction::Store { id } = entry.change.action {
-                stores.push((id, entry.step == Step::Behind));
-            }
-            self.set_step(place, Step::Waiting);
-        }
-        stores
     }
 
     /// Returns the places of the changes at `path`, above it and below it, and of those before them
@@ -551,6 +488,7 @@ impl<R: Clone> NamesLog<R> {
             needs_look,
             since: Instant::now(),
             is_awaited: false,
+            may_be_made: false,
         };
         self.entries.insert(place, entry);
         self.set_step(place, step);
@@ -571,7 +509,8 @@ impl<R: Clone> NamesLog<R> {
         let places = new.paths().map(|path| self.places_about(path));
         let place = places.filter_map(|it| it.last().copied()).max()?;
         let entry = self.entries.get(&place)?;
-        let is_frozen = entry.step == Step::Begun && self.rules.frozen;
+        let is_sent = entry.step == Step::Begun || entry.may_be_made;
+        let is_frozen = is_sent && self.rules.frozen;
         (!is_frozen && !entry.is_awaited).then_some(place)
     }
 
@@ -631,7 +570,8 @@ impl<R: Clone> NamesLog<R> {
         places
     }
 
-    fn domains_of(&self, change: &NameChange) -> BTreeSet<Domain> {
+    /// Returns the domains in whose order `change` stands by its paths.
+    pub(super) fn domains_of(&self, change: &NameChange) -> BTreeSet<Domain> {
         let paths = change.paths();
         paths
             .flat_map(|path| domains_of_path(&self.root, path))

@@ -141,6 +141,15 @@ impl Inherited {
     }
 }
 
+/// What was known of the contents of a file when newer ones were closed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vfs) struct StoreBefore {
+    /// Whether the server's file must be compared first, because a change before it was refused.
+    pub(in crate::vfs) was_behind: bool,
+    /// Whether older contents may get the name now.
+    pub(in crate::vfs) is_begun: bool,
+}
+
 /// What programs see of a name after a change: its attributes, or nothing.
 pub(in crate::vfs) type NameView = (RemotePath, Option<Attributes>);
 
@@ -231,8 +240,7 @@ impl Names {
     }
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
-    /// behind all changes so far. `record` records it in the journal of the contents. Returns
-    /// whether the server's file must be compared first, because a change before it was refused.
+    /// behind all changes so far. `record` records it in the journal of the contents.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
@@ -243,7 +251,7 @@ impl Names {
         path: &RemotePath,
         base: NameBase,
         record: impl FnOnce(&NameChange) -> io::Result<RecordedChange>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<StoreBefore> {
         let mut state = self.lock();
         let change = NameChange {
             action: NameAction::Store { id: ino.0 },
@@ -253,13 +261,16 @@ impl Names {
         let recorded = record(&change)?;
         let before = state.log.take_store(ino.0);
         let inherited = before.as_ref().map(Inherited::from).unwrap_or_default();
-        let was_behind = before.as_ref().is_some_and(|it| it.step == Step::Behind);
+        let before_it = StoreBefore {
+            was_behind: before.as_ref().is_some_and(|it| it.step == Step::Behind),
+            is_begun: state.log.count_stores(ino.0) > 0,
+        };
         self.add(&mut state, root, change, recorded, inherited);
         if let Some(before) = before {
             RecordedChange::end(&before.records);
         }
         self.note(&state);
-        Ok(was_behind)
+        Ok(before_it)
     }
 
     /// Removes the store of `ino`, which is not needed any more. The caller holds the gate of the
@@ -392,6 +403,7 @@ impl Names {
             state.phase == NamesPhase::Stopped
                 || !state.log.is_sending() && state.log.next_flight(1, None).is_empty()
         };
+        let was_on = self.is_on();
         let mut state = self.lock();
         while self.is_on() && !is_done(&state) {
             state = self.wait(state, None);
@@ -399,7 +411,7 @@ impl Names {
         state.phase = NamesPhase::Stopped;
         self.changed.notify_all();
         drop(state);
-        if let Err(error) = self.journal.sync() {
+        if was_on && let Err(error) = self.journal.sync() {
             ::log::warn!("cannot write the journal to the disk: {error}");
         }
     }

@@ -332,6 +332,8 @@ impl World {
             return Ok(());
         }
         let mut undone: Vec<NameChange> = Vec::new();
+        // The server cannot be asked what became of the changes without an answer.
+        let cannot_ask = self.random.chance(30);
         for (index, (place, entry)) in flight.iter().enumerate() {
             if self.log.get(*place).is_none_or(|it| it.step != Step::Begun) {
                 continue;
@@ -339,6 +341,10 @@ impl World {
             let is_behind = undone.iter().any(|it| related(it, &entry.change));
             let verdict = match verdicts.get(index).filter(|_| index < answered) {
                 Some(verdict) => *verdict,
+                None if cannot_ask && !entry.change.is_store() => {
+                    self.log.is_unsure(*place);
+                    continue;
+                }
                 None if is_behind => ChangeVerdict::Send,
                 None => self.judge(&entry.change),
             };

@@ -13,15 +13,19 @@ use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::StoreFailure;
 
 impl Names {
-    /// Records that the change at `place` was not made. It will be sent again.
-    pub(super) fn undone(&self, place: u64) {
+    /// Records that the change at `place` was not made, or `is_unsure` to be. It will be sent again.
+    pub(super) fn undone(&self, place: u64, is_unsure: bool) {
         let mut state = self.lock();
         if state
             .log
             .get(place)
             .is_some_and(|it| it.step == Step::Begun)
         {
-            state.log.set_step(place, Step::Waiting);
+            if is_unsure {
+                state.log.is_unsure(place);
+            } else {
+                state.log.set_step(place, Step::Waiting);
+            }
         }
         self.note(&state);
     }

@@ -7,8 +7,8 @@ use super::super::log::{NamesLog, NewChange};
 use super::super::relation::related;
 use super::tree::{ModelNode, Tree};
 use super::{Broken, Noted, World};
-use crate::ftp::RemotePath;
-use crate::journal::{NameAction, NameChange};
+use crate::ftp::{RemotePath, Version};
+use crate::journal::{NameAction, NameBase, NameChange};
 
 impl World {
     /// The process is killed, or the power is cut; another mount follows.
@@ -54,6 +54,16 @@ impl World {
             return Err("a record that was on the disk is gone".to_owned());
         }
         self.is_old = true;
+        // The journal does not have the domains that a change took over from others.
+        for (_, entry) in self.log.iter() {
+            if entry.domains != self.log.domains_of(&entry.change) {
+                match (&entry.change.action, entry.change.base) {
+                    (NameAction::Store { id }, _) => self.free.insert(*id),
+                    (_, NameBase::File(Version { size: Some(id), .. })) => self.free.insert(id),
+                    _ => false,
+                };
+            }
+        }
         self.log = NamesLog::new(RemotePath::root(), self.rules.log);
         // What may have been sent is judged before anything is combined with it.
         let mut todo: Vec<(Vec<u64>, NameChange)> = Vec::new();
