@@ -276,6 +276,11 @@ impl Log {
         });
     }
 
+    /// Whether there are spool files to remove.
+    pub(super) fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
+    }
+
     /// Takes the spool files that can be removed when `synced` records are on the disk.
     pub(super) fn take_garbage(&mut self, synced: u64) -> Vec<ObsoleteSpool> {
         let due = self.garbage.iter().take_while(|it| it.records <= synced);

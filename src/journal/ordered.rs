@@ -89,6 +89,14 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether spool files are removed at the next sync.
+    pub(crate) fn has_garbage(&self) -> bool {
+        let JournalMode::Enabled { log, .. } = &self.shared.mode else {
+            return false;
+        };
+        lock(log).has_garbage()
+    }
+
     /// Removes a spool file after the next sync if the order of the records matters. Otherwise
     /// returns false.
     pub(super) fn remove_later(&self, number: u64, path: &Path) -> bool {

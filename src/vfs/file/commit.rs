@@ -155,6 +155,11 @@ impl OpenFile {
         }
     }
 
+    /// Whether nothing of the closed contents is sent before it is their turn.
+    pub(in crate::vfs) fn waits_for_turn(&self) -> bool {
+        self.sealed().is_some_and(|sealed| self.needs_turn(&sealed))
+    }
+
     fn needs_turn(&self, spooled: &Spooled) -> bool {
         let path = self.services.inodes.path(self.ino);
         spooled.tail.is_some()

@@ -63,7 +63,7 @@ impl Names {
             state.retry_at = None;
             self.changed.notify_all();
         }
-        let settled = self.wait_until(cancel, |state| {
+        let settled = self.wait_until(Some(places), cancel, |state| {
             let is_open = |place: &u64| {
                 let entry = state.log.get(*place);
                 entry.is_some_and(|it| !it.step.is_parked())
@@ -93,7 +93,9 @@ impl Names {
     /// failure since [`Self::hurry`] returned `troubles`.
     pub(in crate::vfs) fn open_among(&self, places: &BTreeSet<u64>, troubles: u64) -> usize {
         let state = self.lock();
-        if state.troubles != troubles || state.phase == NamesPhase::Stopped {
+        if state.trouble_since(troubles, Some(places)).is_some()
+            || state.phase == NamesPhase::Stopped
+        {
             return 0;
         }
         let is_open = |place: &&u64| {
@@ -120,8 +122,13 @@ impl Names {
             .collect()
     }
 
+    /// Waits until `is_done`, which is about the changes at `places`, or about all.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps them from being made.
     pub(super) fn wait_until(
         &self,
+        places: Option<&BTreeSet<u64>>,
         cancel: &Cancel,
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), Errno> {
@@ -134,8 +141,8 @@ impl Names {
             if cancel.is_cancelled() {
                 return Err(Errno::INTR);
             }
-            if state.troubles != troubles {
-                return Err(state.trouble);
+            if let Some(errno) = state.trouble_since(troubles, places) {
+                return Err(errno);
             }
             if state.phase == NamesPhase::Stopped {
                 return Err(Errno::IO);
@@ -143,6 +150,19 @@ impl Names {
             // A cancelled program is noticed soon.
             state = self.wait(state, Some(LOOK_UP));
         }
+    }
+}
+
+impl State {
+    /// Returns the errno of a failure that may be temporary, of the changes at `places` or of all,
+    /// since there were `before` failures.
+    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<Errno> {
+        let is_newer = |of: &&(u64, Errno)| of.0 > before;
+        let mut stores = self.store_troubles.iter();
+        let of_stores =
+            stores.find(|(place, of)| places.is_none_or(|it| it.contains(place)) && is_newer(of));
+        let outage = Some(&self.outage).filter(is_newer);
+        outage.or(of_stores.map(|it| it.1)).map(|of| of.1)
     }
 }
 

@@ -37,8 +37,6 @@ enum NamesNext {
     Judge(Vec<Sent>),
     /// Send these changes.
     Send(Vec<Sent>),
-    /// Sync the journal.
-    Sync,
     /// The mount has ended.
     Stopped,
 }
@@ -68,7 +66,11 @@ impl Names {
             let _ended = OnDrop::new(|| names.stop());
             dispatch(&names, &house);
         };
-        if let Err(error) = guarded::spawn("names", serve) {
+        let names = Arc::clone(self);
+        let keep_synced = move || names.keep_synced();
+        let spawned = guarded::spawn("names", serve)
+            .and_then(|_| guarded::spawn("names journal", keep_synced));
+        if let Err(error) = spawned {
             ::log::warn!("cannot start a thread; making changes of names now: {error}");
             self.stop();
         }
@@ -112,13 +114,8 @@ impl Names {
                     return NamesNext::Send(flight);
                 }
             }
-            let unsynced = state.unsynced.map(|since| since + SYNC_AFTER);
-            if unsynced.is_some_and(|at| at <= now) {
-                state.unsynced = None;
-                return NamesNext::Sync;
-            }
             let due = (state.log.len() > 0 && state.due > now).then_some(state.due);
-            let wake = [due, unsynced, state.retry_at].into_iter().flatten().min();
+            let wake = [due, state.retry_at].into_iter().flatten().min();
             let patience = wake.map(|at| at.saturating_duration_since(now).max(LOOK_UP / 10));
             state = self.wait(state, patience);
         }
@@ -128,7 +125,7 @@ impl Names {
     fn pause(&self, error: &remote::Error) {
         let mut state = self.lock();
         state.troubles += 1;
-        state.trouble = error.kind.into();
+        state.outage = (state.troubles, error.kind.into());
         state.tries += 1;
         let doubled = 2_u32.saturating_pow(state.tries.saturating_sub(1));
         let pause = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
@@ -146,6 +143,24 @@ impl Names {
     pub(in crate::vfs) fn retry_now(&self) {
         self.lock().retry_at = None;
         self.changed.notify_all();
+    }
+
+    /// Syncs the journal soon after each change, until nothing is sent any more. The dispatcher may
+    /// wait for the server meanwhile.
+    fn keep_synced(&self) {
+        let mut state = self.lock();
+        while state.phase != NamesPhase::Stopped {
+            let now = Instant::now();
+            let at = state.unsynced.map(|since| since + SYNC_AFTER);
+            if at.is_some_and(|at| at <= now) {
+                drop(state);
+                self.sync();
+                state = self.lock();
+            } else {
+                let patience = at.map(|at| at.saturating_duration_since(now));
+                state = self.wait(state, patience);
+            }
+        }
     }
 
     fn sync(&self) {
@@ -169,7 +184,6 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
         let Some(vfs) = house.upgrade() else { return };
         match next {
             NamesNext::Stopped => return,
-            NamesNext::Sync => names.sync(),
             NamesNext::Judge(begun) => vfs.judge_names(&begun),
             NamesNext::Send(flight) => {
                 for (_, entry) in &flight {
@@ -229,7 +243,7 @@ impl Vfs {
     /// made one by one, in their turn.
     fn send_names(&self, flight: &[Sent]) -> Vec<ChangeResult> {
         let remote = self.remote.uncancelled();
-        let troubles = self.names.lock().troubles;
+        let outage = self.names.lock().outage;
         let mut results = Vec::with_capacity(flight.len());
         let mut undone: Vec<&NameChange> = Vec::new();
         while let Some(rest) = flight.get(results.len()..).filter(|rest| !rest.is_empty()) {
@@ -257,7 +271,7 @@ impl Vfs {
                 let result = match answer {
                     BatchAnswer::Done => ChangeResult::Done,
                     // The server cannot be asked any more.
-                    _ if is_behind || self.names.lock().troubles != troubles => {
+                    _ if is_behind || self.names.lock().outage != outage => {
                         // A server may refuse a rename and make it.
                         let is_rename = matches!(change.action, NameAction::Rename { .. });
                         if answer == BatchAnswer::None || together.len() > 1 && is_rename {

@@ -93,9 +93,12 @@ struct State {
     retry_at: Option<Instant>,
     /// Number of consecutive failures of this kind.
     tries: u32,
-    /// Number of failures of this kind since the start, and the last one.
+    /// Number of failures of this kind since the start.
     troubles: u64,
-    trouble: Errno,
+    /// The number of the last one that was not that of a store, and its errno.
+    outage: (u64, Errno),
+    /// The numbers of the last ones of stores, and their errnos, by their places.
+    store_troubles: BTreeMap<u64, (u64, Errno)>,
     /// Since when there are records that may not be on the disk.
     unsynced: Option<Instant>,
     /// Whether the log contains changes of an earlier mount that may have been sent.
@@ -168,7 +171,8 @@ impl Names {
                 retry_at: None,
                 tries: 0,
                 troubles: 0,
-                trouble: Errno::IO,
+                outage: (0, Errno::IO),
+                store_troubles: BTreeMap::new(),
                 unsynced: None,
                 has_unjudged: false,
                 ready: BTreeMap::new(),
@@ -215,7 +219,7 @@ impl Names {
         if self.len() < MOST_CHANGES {
             return Ok(());
         }
-        self.wait_until(cancel, |state| state.log.len() < MOST_CHANGES)
+        self.wait_until(None, cancel, |state| state.log.len() < MOST_CHANGES)
     }
 
     /// Records `change`, and shows `views`. What it replaces was `inherited`.
@@ -368,11 +372,20 @@ impl Names {
         }
     }
 
-    /// Records a failure that may be temporary.
-    pub(in crate::vfs) fn note_trouble(&self, errno: Errno) {
+    /// Records a failure of the store of `ino` that may be temporary.
+    pub(in crate::vfs) fn note_trouble(&self, ino: Ino, errno: Errno) {
         let mut state = self.lock();
-        state.troubles += 1;
-        state.trouble = errno;
+        if let Some(place) = state.log.store_at(ino.0) {
+            state.troubles += 1;
+            let number = state.troubles;
+            let State {
+                log,
+                store_troubles,
+                ..
+            } = &mut *state;
+            store_troubles.retain(|place, _| log.get(*place).is_some());
+            store_troubles.insert(place, (number, errno));
+        }
         self.note(&state);
     }
 
@@ -396,6 +409,11 @@ impl Names {
         self.changed.notify_all();
     }
 
+    /// Whether nothing is sent any more.
+    pub(in crate::vfs) fn has_stopped(&self) -> bool {
+        self.lock().phase == NamesPhase::Stopped
+    }
+
     /// Returns after [`Self::end`] when nothing is left to try. Nothing is sent from then on.
     pub(in crate::vfs) fn drain(&self) {
         // What waits for a file that could not be stored is left to the next mount.
@@ -412,6 +430,15 @@ impl Names {
         self.changed.notify_all();
         drop(state);
         if was_on && let Err(error) = self.journal.sync() {
+            ::log::warn!("cannot write the journal to the disk: {error}");
+        }
+    }
+
+    /// Removes the spool files that are not needed any more.
+    pub(in crate::vfs) fn tidy(&self) {
+        if self.journal.has_garbage()
+            && let Err(error) = self.journal.sync()
+        {
             ::log::warn!("cannot write the journal to the disk: {error}");
         }
     }

@@ -104,8 +104,16 @@ fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
 impl Vfs {
     /// Whether `ino` cannot be uploaded yet.
     fn is_held(&self, ino: Ino) -> bool {
-        let path = self.inodes.path(ino);
-        path.is_ok_and(|path| self.names.is_held(&path))
+        if self
+            .inodes
+            .path(ino)
+            .is_ok_and(|path| self.names.is_held(&path))
+        {
+            return true;
+        }
+        let waits = !self.names.is_empty() && !self.names.has_stopped() && !self.names.is_turn(ino);
+        let file = waits.then(|| self.inodes.open_file(ino)).flatten();
+        file.is_some_and(|file| file.waits_for_turn())
     }
 
     /// Stores nothing in the background until the server can be reached again.
@@ -306,6 +314,12 @@ impl Vfs {
                     reason: "not done, because an earlier change failed".to_owned(),
                 })
             }
+            Ok(None) if file.has_sealed() && self.names.has_stopped() => {
+                StoreOutcome::RetryLater(StoreFailure {
+                    errno: Errno::IO,
+                    reason: "changes before it were not made".to_owned(),
+                })
+            }
             Ok(stored) => {
                 if let Some(stored) = stored {
                     if was_left && let Ok(path) = self.inodes.path(ino) {
@@ -338,7 +352,7 @@ impl Vfs {
             StoreOutcome::Requeue => self.names.store_undone(ino),
             StoreOutcome::RetryLater(failure) => {
                 self.names.store_undone(ino);
-                self.names.note_trouble(failure.errno);
+                self.names.note_trouble(ino, failure.errno);
             }
             StoreOutcome::Failed(failure) => self.store_refused(ino, failure),
         }
