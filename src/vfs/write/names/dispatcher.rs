@@ -131,7 +131,8 @@ impl Names {
         let pause = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
         match state.phase {
             NamesPhase::Running => state.retry_at = Some(Instant::now() + pause),
-            NamesPhase::Draining if state.tries < TRIES_AT_THE_END => {
+            // The rest is left to the next mount.
+            NamesPhase::Draining if state.tries < TRIES_AT_THE_END && !is_gone(error.kind) => {
                 state.retry_at = Some(Instant::now() + FIRST_PAUSE);
             }
             NamesPhase::Draining | NamesPhase::Stopped => state.phase = NamesPhase::Stopped,
@@ -169,6 +170,14 @@ impl Names {
             ::log::warn!("cannot write the journal to the disk: {error}");
         }
     }
+}
+
+/// Whether there is no server.
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Unreachable | ErrorKind::ConnectionRefused | ErrorKind::Offline
+    )
 }
 
 fn is_unjudged(entry: &LogEntry<RecordedChange>) -> bool {
