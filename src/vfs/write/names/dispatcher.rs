@@ -137,6 +137,9 @@ impl Names {
             }
             NamesPhase::Draining | NamesPhase::Stopped => state.phase = NamesPhase::Stopped,
         }
+        if state.phase == NamesPhase::Stopped {
+            state.has_lost_server = is_gone(error.kind);
+        }
         self.changed.notify_all();
     }
 

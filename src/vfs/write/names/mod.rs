@@ -87,6 +87,8 @@ struct State {
     urgent: BTreeSet<u64>,
     failures: Vec<NameFailure>,
     phase: NamesPhase,
+    /// Whether nothing is sent any more because there was no server at the end of the mount.
+    has_lost_server: bool,
     /// When the newest change may be sent.
     due: Instant,
     /// When a failure that may be temporary is followed by the next attempt.
@@ -167,6 +169,7 @@ impl Names {
                 urgent: BTreeSet::new(),
                 failures: Vec::new(),
                 phase: NamesPhase::Running,
+                has_lost_server: false,
                 due: Instant::now(),
                 retry_at: None,
                 tries: 0,
@@ -412,6 +415,11 @@ impl Names {
     /// Whether nothing is sent any more.
     pub(in crate::vfs) fn has_stopped(&self) -> bool {
         self.lock().phase == NamesPhase::Stopped
+    }
+
+    /// Whether nothing is sent any more because there was no server at the end of the mount.
+    pub(in crate::vfs) fn has_lost_server(&self) -> bool {
+        self.lock().has_lost_server
     }
 
     /// Returns after [`Self::end`] when nothing is left to try. Nothing is sent from then on.

@@ -299,6 +299,16 @@ impl Vfs {
             self.names.store_undone(ino);
             self.writeback.done(ino, StoreOutcome::panicked());
         });
+        if self.names.has_lost_server() {
+            // The next mount stores it, behind the changes before it.
+            panicked.disarm();
+            let failure = StoreFailure {
+                errno: Errno::NETUNREACH,
+                reason: "the server cannot be reached".to_owned(),
+            };
+            self.writeback.done(ino, StoreOutcome::Failed(failure));
+            return;
+        }
         let was_left = file.is_left();
         let stored = file.store_sealed(Priority::Background, &Cancel::never());
         let is_stored = matches!(&stored, Ok(Some(_)));
