@@ -30,7 +30,7 @@ struct Fixture {
     /// Number of mounts before this one.
     number: u32,
     /// What is between the mount and the server.
-    proxy: Proxy,
+    proxy: ControlProxy,
 }
 
 impl Fixture {
@@ -52,7 +52,7 @@ impl Fixture {
             ..ServerOptions::new(root, access)
         });
         let server = server.unwrap();
-        let proxy = Proxy::start(server.address().port());
+        let proxy = ControlProxy::start(server.address().port());
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
             .port(proxy.port)
             .login("anna", "secret");
@@ -232,12 +232,12 @@ enum Way {
     RefusesRename(&'static str),
 }
 
-struct Proxy {
+struct ControlProxy {
     port: u16,
     way: Arc<Mutex<Way>>,
 }
 
-impl Proxy {
+impl ControlProxy {
     fn start(to: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -270,7 +270,7 @@ impl Proxy {
                             return Some(b"RNTO /absent/directory/name\r\n".to_vec());
                         }
                         Some(line)
-                    })
+                    });
                 });
                 let way = Arc::clone(&of_thread);
                 let [client, server] = ends;
@@ -283,7 +283,7 @@ impl Proxy {
                             *way = Way::Closed;
                         }
                         (*way != Way::Closed).then_some(line)
-                    })
+                    });
                 });
             }
         });

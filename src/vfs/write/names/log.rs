@@ -275,7 +275,8 @@ impl<R: Clone> NamesLog<R> {
         (!is_soft || entry.domains.iter().all(is_first)) && self.related_before(place).is_empty()
     }
 
-    /// Returns the contents of the stores whose turn it is, and that are the first of their domains.
+    /// Returns the contents of the stores whose turn it is, and that are the first of their
+    /// domains.
     pub(super) fn first_stores(&self) -> BTreeSet<u64> {
         let places = self.by_domain.values().filter_map(BTreeSet::first);
         let stores = places.filter_map(|place| match self.get(*place)?.change.action {

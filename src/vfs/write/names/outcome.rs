@@ -13,7 +13,8 @@ use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::StoreFailure;
 
 impl Names {
-    /// Records that the change at `place` was not made, or `is_unsure` to be. It will be sent again.
+    /// Records that the change at `place` was not made, or that this `is_unsure`. It will be sent
+    /// again.
     pub(super) fn undone(&self, place: u64, is_unsure: bool) {
         let mut state = self.lock();
         if state

@@ -121,7 +121,8 @@ impl Writeback {
         self.lock().is_refused(ino)
     }
 
-    /// Lets `ino` wait until a program asks for it, because of `failure`. A running attempt goes on.
+    /// Lets `ino` wait until a program asks for it, because of `failure`. A running attempt goes
+    /// on.
     pub(in crate::vfs) fn refuse(&self, ino: Ino, failure: StoreFailure) {
         self.lock().refuse(ino, failure);
         self.changed.notify_all();
