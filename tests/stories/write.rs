@@ -314,8 +314,8 @@ mod refused_writes_are_told {
     }
 }
 
-/// A child process that closes what it inherited has the file stored. A time that is set meanwhile is
-/// that of the file, on the server and in the mount.
+/// A child process that closes what it inherited has the file stored. A time that is set meanwhile
+/// is that of the file, on the server and in the mount.
 #[test]
 fn a_time_set_while_the_file_is_stored_is_shown() {
     let server = TestServer::start(Kind::Embedded);
