@@ -190,7 +190,7 @@ fn damage_is_fetched_again() {
         assert!(fs::read(mounted.join("file")).unwrap() == bytes, "{round}");
         mounted.unmount();
         let files = stored(cache.path());
-        // A busy disk may not keep all that is read.
+        // An entry with much damage is removed, with what a transfer adds to it meanwhile.
         damaged += usize::from(files.len() >= 2);
         for path in files {
             let file = File::options().read(true).write(true).open(path).unwrap();
