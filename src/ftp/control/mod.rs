@@ -19,6 +19,7 @@ use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
 use super::secrets::Secrets;
 use super::stream::MaybeTlsStream;
+use super::tcp::acknowledge;
 use super::tls::{self, Connector, Security};
 use ledger::{Fit, Ledger};
 use owed::PassiveReply;
@@ -321,7 +322,11 @@ impl Control {
         loop {
             let reply = self.any_reply(phase, deadline)?;
             match self.classify(&reply) {
-                Fit::Answer | Fit::Preliminary => return Ok(reply),
+                Fit::Answer => return Ok(reply),
+                Fit::Preliminary => {
+                    acknowledge(self.stream.socket());
+                    return Ok(reply);
+                }
                 Fit::Passing => log::debug!("skipping a preliminary reply: {reply}"),
                 Fit::OutOfStep => return Err(self.out_of_step(reply)),
                 Fit::Stray => {

@@ -66,10 +66,6 @@ impl Session {
         let Some(command) = self.next_passive_command() else {
             return Ok(());
         };
-        // The server may still have to answer the end of the TLS data connection.
-        if self.tls.is_some() {
-            return Ok(());
-        }
         let mut lines = vec![command.verb().as_bytes().to_vec()];
         let question = match question.zip(self.facts_command()) {
             Some((path, with)) => {
@@ -92,7 +88,7 @@ impl Session {
     /// [expected](Session::expect_more) and the server executes commands in order. Returns whether
     /// it did.
     pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
-        let is_supported = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
+        let is_supported = self.profile.has(Capability::EarlyUpload);
         if !self.prepared.expects_more() || !is_supported {
             return Ok(false);
         }

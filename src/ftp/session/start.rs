@@ -194,7 +194,8 @@ impl Session {
             log::debug!("> {}", escaped(line));
             return self.control.send(line);
         }
-        if !self.profile.has(Capability::CompletesUnasked) {
+        // With TLS, the handshake is still to come, and close_notify is sent at the end of the data.
+        if !self.profile.has(Capability::CompletesUnasked) && self.tls.is_none() {
             // If the server has closed the connection, its reply reports that.
             let _ = data.shutdown(Shutdown::Write);
         }

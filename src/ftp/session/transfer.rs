@@ -56,6 +56,8 @@ pub struct Upload {
     verb: &'static str,
     /// Number of bytes sent together with the command.
     sent_early: u64,
+    /// The file whose facts to ask for behind the data.
+    asked: Option<RemotePath>,
     /// Reply of a server that ended the transfer early.
     ended: Option<Reply>,
 }
@@ -123,18 +125,30 @@ impl Session {
         length: u64,
         ask_facts: bool,
     ) -> Result<Upload, Box<Failed>> {
+        let asked = ask_facts.then_some(path);
         // With TLS, the handshake comes first and needs the server's reply.
         if length > MAX_EARLY_UPLOAD
             || !self.profile.has(Capability::EarlyUpload)
             || self.tls.is_some()
         {
-            return self.store(path, 0);
+            return self.store_asking(path, asked);
         }
         match self.begin_early(path, file, length, ask_facts) {
             Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
-            Ok(None) => self.store(path, 0),
+            Ok(None) => self.store_asking(path, asked),
             Err(error) => Err(Failed::new(error, self)),
         }
+    }
+
+    /// Starts to upload to `path` (STOR), and to ask for the facts of `asked` behind the data.
+    fn store_asking(
+        self,
+        path: &RemotePath,
+        asked: Option<&RemotePath>,
+    ) -> Result<Upload, Box<Failed>> {
+        let mut upload = self.store(path, 0)?;
+        upload.asked = asked.cloned();
+        Ok(upload)
     }
 
     /// Starts to append to `path` (APPE).
@@ -407,6 +421,7 @@ impl Upload {
             data,
             verb,
             sent_early,
+            asked: None,
             piece: Vec::new(),
             ended: None,
         }
@@ -467,6 +482,7 @@ impl Upload {
             mut session,
             mut data,
             verb,
+            asked,
             ended,
             ..
         } = self;
@@ -482,6 +498,11 @@ impl Upload {
         // End of the data. An error only means that the server has closed the connection; it
         // reports why in the reply.
         let _ = data.end();
+        if session.profile.has(Capability::QueuesDuringUpload)
+            && let Err(error) = session.send_pipelined(asked.as_ref())
+        {
+            return Err(Failed::new(error, session));
+        }
         let early = match session.drain(&data) {
             Ok(None) => session.drain_data_connection(&mut data).transpose(),
             early => early,
