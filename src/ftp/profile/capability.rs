@@ -21,6 +21,12 @@ pub enum Capability {
     CompletesUnasked,
     /// Accepts a handshake immediately after the reply to AUTH TLS (RFC 4217 §4).
     PromptHandshake,
+    /// Answers the commands of the login that arrive in one write one after the other, in order.
+    PipelinedLogin,
+    /// Needs PRET before EPSV and PASV if it lists PRET in FEAT.
+    Pret,
+    /// Sends all data of a download over TLS 1.3 after the client's close_notify (RFC 8446 §6.1).
+    EarlyCloseNotify,
     /// Uses UTF-8 for names after `OPTS UTF8 ON` (RFC 2640).
     Utf8,
 
@@ -230,6 +236,19 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "handshake",
             true,
             "needs a pause between AUTH TLS and the handshake",
+        ),
+        row(
+            C::PipelinedLogin,
+            "loginpipeline",
+            false,
+            "is not known to queue commands during the login",
+        ),
+        row(C::Pret, "pret", true, "needs no PRET; it is not sent"),
+        row(
+            C::EarlyCloseNotify,
+            "earlyclose",
+            false,
+            "is not known to go on after a close_notify",
         ),
         row(C::Utf8, "utf8", true, "is not asked for UTF-8 names"),
         row(C::Mlsd, "mlsd", true, "has no MLSD"),

@@ -34,6 +34,8 @@ const FINDING_BITS: u32 = 3;
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
 /// The same wait as a number of round trips, for slow connections.
 const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
+/// Number of logins sent in one write that end without a reply until they are given up.
+const MAX_LOST_LOGINS: u8 = 2;
 /// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
 /// command was answered while it was held.
 const CARRIED: u8 = 1;
@@ -122,6 +124,8 @@ struct LoginFacts {
     identity: Option<ServerIdentity>,
     /// The host of the last login.
     host: Option<HostIdentity>,
+    /// A login took USER and PASS, and with TLS, PBSZ and PROT before them.
+    is_usual_login: bool,
     system: String,
 }
 
@@ -335,6 +339,30 @@ impl ServerProfile {
     /// Returns the host of the last login. `None` before the first one.
     pub fn host(&self) -> Option<HostIdentity> {
         self.known().host
+    }
+
+    /// Records that a login took USER and PASS, and with TLS, PBSZ and PROT before them.
+    pub(super) fn record_usual_login(&self) {
+        self.known().is_usual_login = true;
+    }
+
+    /// Features of the server if the next login can be sent in one write.
+    pub(super) fn pipelined_login(&self) -> Option<Features> {
+        let is_supported =
+            self.is_proven(Capability::Pipelining) && self.has(Capability::PipelinedLogin);
+        let known = self.known();
+        let announced = known.announced.clone();
+        announced.filter(|_| is_supported && known.is_usual_login)
+    }
+
+    /// Records that a login sent in one write failed because of `why`, which the network can have
+    /// caused if it `is_doubtful`. Later ones are sent one command at a time.
+    pub(super) fn pipelined_login_failed(&self, why: &dyn Cause, is_doubtful: bool) {
+        if is_doubtful {
+            self.doubt(Capability::PipelinedLogin, MAX_LOST_LOGINS, why);
+        } else if self.fails(Capability::PipelinedLogin, why) {
+            self.inner.demotions.fetch_add(1, Relaxed);
+        }
     }
 
     /// Whether a login has succeeded since the program started.

@@ -11,9 +11,11 @@ use crate::ftp::error::{Error, Phase};
 use crate::ftp::features::Features;
 use crate::ftp::options::ConnectOptions;
 use crate::ftp::other_service;
-use crate::ftp::profile::{Capability, HostIdentity};
+use crate::ftp::profile::{Capability, HostIdentity, ServerProfile};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::tls::{Connector, Tls};
+
+use super::login_flight::log_in_together;
 
 /// Facts to request if MLST supports them.
 const FACTS: [&str; 8] = [
@@ -49,7 +51,13 @@ pub(in crate::ftp) fn log_in(
     tls: Option<&Connector>,
 ) -> Result<Features, Error> {
     let profile = &options.profile;
-    let greeting = enter(control, options, tls)?;
+    let greeting = greet(control, options, tls)?;
+    if options.login_commands.is_empty()
+        && let Some(known) = profile.pipelined_login()
+    {
+        return log_in_together(control, options, &greeting, &known);
+    }
+    enter(control, options, tls)?;
     for line in &options.login_commands {
         let reply = command(control, "login_command", line.as_bytes())?;
         if reply.is_refusal() {
@@ -76,24 +84,14 @@ pub(in crate::ftp) fn log_in(
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
-    let security = control.security(None);
-    let certificate = security.as_ref().and_then(|it| it.certificates.first());
-    let key = certificate.map(|it| it.key.octets());
-    profile.record_host(HostIdentity::of(key, &greeting));
-    profile.record_login(&greeting, &features);
+    record(control, profile, &greeting, &features);
     if together {
         check_type(answer(control, "TYPE")?)?;
     }
     if prepares {
         control.expect_passive_reply();
     }
-    let mut options_lines = Vec::new();
-    if profile.has(Capability::Utf8) && options.charset.is_none() {
-        // Pure-FTPd replies 504 and uses UTF-8 all the same.
-        options_lines.push("OPTS UTF8 ON".to_owned());
-    }
-    options_lines.extend(wanted_facts(&features));
-    send_options(control, &options_lines, together)?;
+    send_options(control, &options_lines(options, &features), together)?;
     if !together {
         send(control, b"TYPE I")?;
         check_type(answer(control, "TYPE")?)?;
@@ -135,16 +133,43 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the login from the greeting on, including TLS.
+/// Records in `profile` which host this is and what it announces.
+pub(super) fn record(
+    control: &Control,
+    profile: &ServerProfile,
+    greeting: &Reply,
+    features: &Features,
+) {
+    let security = control.security(None);
+    let certificate = security.as_ref().and_then(|it| it.certificates.first());
+    let key = certificate.map(|it| it.key.octets());
+    profile.record_host(HostIdentity::of(key, greeting));
+    profile.record_login(greeting, features);
+}
+
+/// Returns the options to set for a server with these features.
+pub(super) fn options_lines(options: &ConnectOptions, features: &Features) -> Vec<String> {
+    let mut lines = Vec::new();
+    if options.profile.has(Capability::Utf8) && options.charset.is_none() {
+        // Pure-FTPd replies 504 and uses UTF-8 all the same.
+        lines.push("OPTS UTF8 ON".to_owned());
+    }
+    lines.extend(wanted_facts(features));
+    lines
+}
+
+/// Runs the login after the greeting, and protects data connections if there is TLS.
 fn enter(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
-) -> Result<Reply, Error> {
-    let greeting = greet(control, options, tls)?;
+) -> Result<(), Error> {
     let protected = tls.is_none() || protect_data(control)?.is_none();
-    authenticate(control, options)?;
+    let is_usual = authenticate(control, options)?;
     control.reveal();
+    if protected && is_usual {
+        options.profile.record_usual_login();
+    }
     if !protected && let Some(refused) = protect_data(control)? {
         if !matches!(options.tls, Tls::Implicit(_)) {
             return Err(refused);
@@ -156,7 +181,7 @@ fn enter(
             "assuming that data connections use TLS: {refused}"
         );
     }
-    Ok(greeting)
+    Ok(())
 }
 
 /// Receives the greeting and performs the TLS handshake, if there is one.
@@ -185,7 +210,7 @@ pub(super) fn greet(
 }
 
 /// Sends options and ignores the replies.
-fn send_options(
+pub(super) fn send_options(
     control: &mut Control,
     options_lines: &[String],
     together: bool,
@@ -205,7 +230,7 @@ fn send_options(
     Ok(())
 }
 
-fn check_type(reply: Reply) -> Result<(), Error> {
+pub(super) fn check_type(reply: Reply) -> Result<(), Error> {
     if reply.is_completion() {
         return Ok(());
     }
@@ -231,7 +256,7 @@ fn greeting(control: &mut Control, options: &ConnectOptions) -> Result<Reply, Er
 }
 
 /// Skips further greetings before `reply` if the server sent several: 220 answers no command.
-fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
+pub(super) fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
     for _ in 0..MAX_GREETINGS {
         if !matches!(reply.code().0, 120 | 220) {
             break;
@@ -265,14 +290,15 @@ fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
     Ok(None)
 }
 
-fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
+/// Sends USER and what the server asks for. Returns whether that was PASS and nothing else.
+fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<bool, Error> {
     let mut step = ("USER", options.user.as_str());
     for _ in 0..MAX_STEPS {
         let (verb, argument) = step;
         let reply = secret_command(control, verb, argument)?;
         step = match reply.code().0 {
             // 202: no password is needed.
-            230 | 232 | 202 | 200 => return Ok(()),
+            230 | 232 | 202 | 200 => return Ok(verb == "PASS"),
             331 => ("PASS", options.password.reveal()),
             332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
             332 => return Err(Error::Login(reply)),
@@ -290,7 +316,7 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
 }
 
 /// Classifies a refused login: a session limit, or the credentials.
-fn login_error(reply: Reply, command: &'static str) -> Error {
+pub(super) fn login_error(reply: Reply, command: &'static str) -> Error {
     if is_about_room(&reply) {
         return Error::TooManySessions(reply);
     }
@@ -367,7 +393,7 @@ fn protected_url(options: &ConnectOptions) -> String {
     }
 }
 
-fn features(reply: &Reply) -> Features {
+pub(super) fn features(reply: &Reply) -> Features {
     // 500 and 502 mean that there are no features (RFC 2389 §3.2).
     if reply.is_completion() {
         Features::parse(reply)
@@ -405,7 +431,7 @@ fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Rep
     refuse_421(skip_greetings(control, reply)?, verb)
 }
 
-fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {
+pub(super) fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {
     refuse_421(control.reply(Phase::Reply)?, verb)
 }
 

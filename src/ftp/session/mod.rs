@@ -9,6 +9,7 @@ mod heard_read;
 pub(super) mod list;
 pub(super) mod list_form;
 pub(super) mod login;
+mod login_flight;
 pub(super) mod pipelined;
 pub(super) mod prepared;
 pub(super) mod quota;
@@ -40,6 +41,7 @@ use super::tls::{Connector, Security, Tls, TlsConfig, TlsFallback};
 use login::log_in;
 use pipelined::{PipelinedCommands, PipelinedQuestion};
 use prepared::{PassiveCommand, PreparedData};
+use start::needs_announcing;
 
 /// Number of timeouts to wait for the reply that ends an upload (150 s by default). Servers that
 /// scan uploads, or forward them to another store, reply late. TCP keep-alive detects a dead
@@ -172,7 +174,7 @@ impl Session {
             outcome => outcome,
         };
         let (mut control, route, features) = logged_in?;
-        let needs_announcing = features.has("PRET");
+        let needs_announcing = needs_announcing(&features, profile);
         if needs_announcing && control.awaits_passive_reply() {
             // EPSV before PRET is useless.
             control.wait_for_passive_reply()?;

@@ -12,6 +12,7 @@ use crate::ftp::concurrent_handshake::ConcurrentHandshake;
 use crate::ftp::data::open;
 use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
+use crate::ftp::features::Features;
 use crate::ftp::path::RemotePath;
 use crate::ftp::pending::PendingConnection;
 use crate::ftp::profile::{Capability, ServerProfile};
@@ -89,7 +90,7 @@ impl Session {
     /// Announces the transfer before EPSV or PASV if the server requires that (PRET in FEAT):
     /// drftpd uses it to choose the machine that makes the data connection.
     fn announce(&mut self, line: &[u8]) -> Result<(), Error> {
-        if self.data.active || !self.features().has("PRET") {
+        if self.data.active || !needs_announcing(self.features(), &self.profile) {
             return Ok(());
         }
         match self.exchange("PRET", &[b"PRET ", line].concat()) {
@@ -270,8 +271,13 @@ impl Session {
         pending: PendingConnection,
     ) -> Result<MaybeTlsStream, Error> {
         let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
-            Ok(MaybeTlsStream::Tls(stream)) => {
+            Ok(MaybeTlsStream::Tls(mut stream)) => {
                 self.data_resumed = Some(stream.is_resumed());
+                let is_upload = matches!(verb, "STOR" | "APPE");
+                if !is_upload && self.profile.has(Capability::EarlyCloseNotify) {
+                    // An error occurs again when the data is read.
+                    let _ = stream.close_notify_early();
+                }
                 return Ok(MaybeTlsStream::Tls(stream));
             }
             Ok(wire) => return Ok(wire),
@@ -373,6 +379,11 @@ pub(in crate::ftp) fn send_file(
         }
     }
     Ok(Ok(()))
+}
+
+/// Whether transfers must be announced before EPSV or PASV (PRET in FEAT).
+pub(in crate::ftp) fn needs_announcing(features: &Features, profile: &ServerProfile) -> bool {
+    features.has("PRET") && profile.has(Capability::Pret)
 }
 
 /// Whether a transfer was refused before it began because the server has no data connection, so

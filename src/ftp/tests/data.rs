@@ -379,6 +379,19 @@ fn a_server_that_wants_to_know_the_transfer_first_is_told() {
 }
 
 #[test]
+fn a_server_that_only_tolerates_pret_is_not_asked() {
+    let peer = Peer::plays(|stage| {
+        let greeting = "---------- Welcome to Pure-FTPd [privsep] ----------";
+        stage.log_in_as(greeting, "211-Features\n PRET\n211 End");
+        let data = stage.extended_passive();
+        empty_file(stage, data);
+        stage.drain();
+    });
+    drop(download(peer.preparing_session()));
+    peer.join();
+}
+
+#[test]
 fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
     let peer = Peer::plays(|stage| {
         stage.log_in();

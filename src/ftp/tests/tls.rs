@@ -100,14 +100,24 @@ pub(super) fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
 
 /// Plays the greeting, AUTH TLS, handshake and login.
 pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
-    stage.reply("220 ready");
+    log_in_as(stage, config, "ready", "502 no FEAT");
+}
+
+/// The same with another greeting and answer to FEAT.
+pub(super) fn log_in_as(
+    stage: &mut Stage,
+    config: &Arc<ServerConfig>,
+    greeting: &str,
+    features: &str,
+) {
+    stage.reply(&format!("220 {greeting}"));
     stage.answer("AUTH TLS", "234 go on");
     stage.secure(config);
     stage.answer("PBSZ 0", "200 so be it");
     stage.answer("PROT P", "200 protected");
     stage.answer("USER alice", "331 password?");
     stage.answer("PASS open sesame", "230 in");
-    stage.answer("FEAT", "502 no FEAT");
+    stage.answer("FEAT", features);
     stage.answer("TYPE I", "200 binary");
 }
 

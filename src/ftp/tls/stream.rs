@@ -44,6 +44,8 @@ pub(in crate::ftp) struct TlsStream {
     taken: usize,
     /// The server's close_notify was received.
     ended: bool,
+    /// The client's close_notify was sent.
+    closing: bool,
     /// The fatal error, after which rustls must not process the connection any further.
     broken: Option<rustls::Error>,
 }
@@ -98,6 +100,7 @@ impl TlsStream {
             plain: Vec::new(),
             taken: 0,
             ended: false,
+            closing: false,
             broken: None,
         }
     }
@@ -160,11 +163,26 @@ impl TlsStream {
         }
     }
 
-    /// Sends close_notify.
+    /// Sends close_notify right after the handshake, because nothing else is to be sent. Only TLS 1.3
+    /// allows that: an older peer stops sending (RFC 8446 §6.1, RFC 5246 §7.2.1).
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(in crate::ftp) fn close_notify_early(&mut self) -> io::Result<()> {
+        if self.connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
+            self.close_notify()?;
+        }
+        Ok(())
+    }
+
+    /// Sends close_notify unless it was sent before.
     ///
     /// # Errors
     /// Those of the socket.
     pub(in crate::ftp) fn close_notify(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.closing, true) {
+            return Ok(());
+        }
         self.drive(Want::CloseNotify, &mut Sink::none())
             .map_err(broken)?;
         self.flush_out()

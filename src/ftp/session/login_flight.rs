@@ -1,0 +1,108 @@
+//! The login of a further session, in one write. The first login of the mount showed that the server
+//! asks for a password and nothing else, and what its features are. With TLS, the handshake has
+//! been done, so the password is encrypted.
+//!
+//! Only known servers queue commands before the login (`profile/family.rs`).
+
+use super::login::{
+    answer, check_type, features, login_error, options_lines, record, send_options, skip_greetings,
+};
+use crate::ftp::PathError;
+use crate::ftp::control::Control;
+use crate::ftp::data::is_v4;
+use crate::ftp::error::Error;
+use crate::ftp::features::Features;
+use crate::ftp::options::ConnectOptions;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::{Reply, ReplyClass};
+use crate::ftp::text::escaped;
+use crate::ftp::tls::Tls;
+
+/// Logs in after the greeting. `known` are the features of an earlier login. Returns those of this
+/// one.
+///
+/// # Errors
+/// The login is refused, or the server did not answer the commands in order: then later logins are
+/// sent one command at a time.
+pub(super) fn log_in_together(
+    control: &mut Control,
+    options: &ConnectOptions,
+    greeting: &Reply,
+    known: &Features,
+) -> Result<Features, Error> {
+    let (user, password) = (options.user.as_str(), options.password.reveal());
+    let is_unsendable = |it: &str| it.contains(['\r', '\n', '\0']);
+    if is_unsendable(user) || is_unsendable(password) {
+        return Err(Error::Path(PathError::Unsendable));
+    }
+    let profile = &options.profile;
+    let is_protected = !matches!(options.tls, Tls::Off);
+    let skips_extended = options.trust_pasv_address && is_v4(control)?;
+    let prepares = options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
+    let set = options_lines(options, known);
+    let mut lines = Vec::new();
+    if is_protected {
+        lines.extend(["PBSZ 0".to_owned(), "PROT P".to_owned()]);
+    }
+    lines.extend([format!("USER {user}"), format!("PASS {password}")]);
+    lines.extend(["FEAT".to_owned(), "TYPE I".to_owned()]);
+    lines.extend(set.iter().cloned());
+    lines.extend(prepares.then(|| "EPSV".to_owned()));
+    for line in &lines {
+        match line.strip_prefix("PASS ") {
+            Some(_) => log::debug!("> PASS ****"),
+            None => log::debug!("> {}", escaped(line.as_bytes())),
+        }
+    }
+    control.conceal(password);
+    let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+    control.send_batch(&lines)?;
+    let found = receive(control, is_protected, set.len()).inspect_err(|error| match error {
+        // A login step by step would fail, too.
+        Error::Login(_) | Error::TooManySessions(_) => {}
+        error => {
+            let is_doubtful = matches!(
+                error,
+                Error::Closed(_) | Error::Timeout(_) | Error::Io { .. }
+            );
+            profile.pipelined_login_failed(error, is_doubtful);
+        }
+    })?;
+    record(control, profile, greeting, &found);
+    if prepares {
+        control.expect_passive_reply();
+    }
+    if found != *known {
+        send_options(control, &options_lines(options, &found), true)?;
+    }
+    Ok(found)
+}
+
+/// Receives the replies up to those to the `options`.
+fn receive(control: &mut Control, is_protected: bool, options: usize) -> Result<Features, Error> {
+    let expect = |control: &mut Control, command, class| {
+        let reply = answer(control, command)?;
+        let reply = skip_greetings(control, reply)?;
+        if reply.code().class() == class {
+            return Ok(());
+        }
+        // What refuses protection says nothing about the account.
+        if matches!(command, "USER" | "PASS") {
+            return Err(login_error(reply, command));
+        }
+        Err(Error::Refused { command, reply })
+    };
+    if is_protected {
+        expect(control, "PBSZ", ReplyClass::Completion)?;
+        expect(control, "PROT", ReplyClass::Completion)?;
+    }
+    expect(control, "USER", ReplyClass::Intermediate)?;
+    expect(control, "PASS", ReplyClass::Completion)?;
+    control.reveal();
+    let found = features(&answer(control, "FEAT")?);
+    check_type(answer(control, "TYPE")?)?;
+    for _ in 0..options {
+        answer(control, "OPTS")?;
+    }
+    Ok(found)
+}
