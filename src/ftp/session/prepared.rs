@@ -59,7 +59,7 @@ pub(in crate::ftp) struct PreparedData {
 /// What is known about transfers to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
-    /// Nothing, and it is unknown whether prepared connections work.
+    /// Nothing, and it is unknown whether prepared connections work in this session.
     Unproven,
     /// Nothing, but a prepared connection has been used successfully.
     Proven,
@@ -184,10 +184,11 @@ impl Session {
     /// connection is requested in one write with the next command, if the server is known to answer
     /// that after the transfer. This saves a round trip between the two.
     pub fn expect_more(&mut self, more: bool) {
+        let is_proven = self.profile.is_proven(Capability::EarlyDataConnection);
         self.prepared.promise = match (self.prepared.promise, more) {
-            (Promise::Unproven, _) => Promise::Unproven,
-            (Promise::Proven | Promise::More, true) => Promise::More,
-            (Promise::Proven | Promise::More, false) => Promise::Proven,
+            (Promise::Unproven, _) if !is_proven => Promise::Unproven,
+            (_, true) => Promise::More,
+            (_, false) => Promise::Proven,
         };
     }
 

@@ -259,9 +259,11 @@ impl Vfs {
         if self.remote.can_stat_name(name)
             && !is_listed_ahead
             && !self.lacks_in_small_listing(directory, name)
-            && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
         {
-            return self.stat(directory, name, Remote::stat, cancel);
+            if self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
+                return self.stat(directory, name, Remote::stat, cancel);
+            }
+            self.prefetcher.combed(directory);
         }
         let interval = relist_interval(self.options.open_ttl, self.cache.listing_age(directory));
         let listing = self.recent_listing(directory, interval, cancel)?;

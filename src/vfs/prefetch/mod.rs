@@ -34,6 +34,9 @@ use walk::{TreeWalk, WalkStep};
 const MOST_THREADS: usize = 16;
 /// A thread with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
+/// Connections to have when a program looks up one name after the other: it may do the same in the
+/// directories below, and a connection takes several round trips.
+const COMBING_CONNECTIONS: usize = 4;
 /// How long a connection to spare is waited for before a look whether there is still something to
 /// do.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -73,6 +76,8 @@ struct State {
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
+    /// Number of connections to open before it is known what for.
+    anticipated: usize,
     /// Number of directories that the last job could list in one batch.
     batch: usize,
     stopped: bool,
@@ -104,6 +109,7 @@ impl Prefetcher {
             relist: RelistQueue::new(options.writeback),
             threads: 0,
             coming: 0,
+            anticipated: 0,
             batch: 1,
             stopped: false,
         };
@@ -145,6 +151,19 @@ impl Prefetcher {
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
         step != WalkStep::Stray
+    }
+
+    /// `directory` is being listed because a program looks up one name there after the other. It
+    /// may do the same below.
+    pub(super) fn combed(&self, directory: &RemotePath) {
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        let is_new = state.walk.combed(directory, shared.cache.now());
+        let open = shared.remote.pool_stats().open;
+        if is_new && state.anticipated == 0 {
+            state.anticipated = COMBING_CONNECTIONS.saturating_sub(open);
+        }
+        self.call_threads(state);
     }
 
     /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
@@ -306,7 +325,8 @@ impl State {
     /// How many connections there is work for.
     fn jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
-        listings + self.run.jobs(now) + self.relist.jobs(now)
+        let known = listings + self.run.jobs(now) + self.relist.jobs(now);
+        known.max(self.anticipated)
     }
 
     /// What to do with this connection.
@@ -337,6 +357,7 @@ impl PrefetchShared {
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
+                state.anticipated = state.anticipated.saturating_sub(1);
                 spare.and_then(|spare| Some((state.next(&spare, self.cache.now())?, spare)))
             };
             if let Some((job, mut spare)) = job {

@@ -8,7 +8,9 @@
 //! opened, so that somebody who looks around costs little.
 //!
 //! Other programs look names up without opening the directory (rsync at its target, git). A name
-//! looked up in a directory after names in the one before it begins a walk, too.
+//! looked up in a directory after names in the one before it begins a walk, too. So does a name
+//! looked up in a directory whose parent was listed because a program looked up one name there after
+//! the other.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -29,6 +31,11 @@ const LATELY: Duration = Duration::from_secs(10);
 /// Most directories remembered in which names were looked up. A program looks a few names up
 /// elsewhere on its way.
 const MOST_LOOKED: usize = 4;
+/// Most directories remembered that were listed because several names were looked up in them.
+const MOST_COMBED: usize = 8;
+/// A program that looks names up may have no use for directories that lie beside so many others
+/// (.git/objects). They are listed ahead once it looks into one of them.
+const MOST_BESIDE: usize = 32;
 /// A walk that opens nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
@@ -66,6 +73,11 @@ pub(super) struct TreeWalk {
     opened: VecDeque<(RemotePath, Instant)>,
     /// The directories in which names that are not cached were looked up, the last one at the back.
     looked: VecDeque<(RemotePath, Instant)>,
+    /// The directories that were listed because names in them were looked up one after the other,
+    /// the last one at the back.
+    combed: VecDeque<(RemotePath, Instant)>,
+    /// Whether the walk looks names up and opens no directories.
+    is_by_names: bool,
     position: InOrder,
     window: usize,
     /// When a step was last made.
@@ -94,6 +106,8 @@ impl TreeWalk {
             most_bytes,
             opened: VecDeque::new(),
             looked: VecDeque::new(),
+            combed: VecDeque::new(),
+            is_by_names: false,
             position: InOrder(RemotePath::root()),
             window: FIRST_WINDOW,
             moved: now,
@@ -110,6 +124,9 @@ impl TreeWalk {
                 .any(|(path, at)| *path == parent && lately(at))
         });
         self.remember(directory, now);
+        if is_expected || comes_from {
+            self.is_by_names = false;
+        }
         if is_expected {
             return WalkStep::Expected;
         }
@@ -128,6 +145,29 @@ impl TreeWalk {
         looked.any(|(path, at)| path == directory && lately(at))
     }
 
+    /// Records that `directory` was listed because a program looked up one name there after the
+    /// other. Returns whether that was not the case a moment ago.
+    pub(super) fn combed(&mut self, directory: &RemotePath, now: Instant) -> bool {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+        let mut combed = self.combed.iter();
+        let is_new = !combed.any(|(path, at)| path == directory && lately(at));
+        self.combed.retain(|(path, _)| path != directory);
+        self.combed.push_back((directory.clone(), now));
+        if self.combed.len() > MOST_COMBED {
+            self.combed.pop_front();
+        }
+        is_new
+    }
+
+    /// Whether the parent of `directory` [was combed](Self::combed) a moment ago.
+    fn is_parent_combed(&self, directory: &RemotePath, now: Instant) -> bool {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+        directory.parent().is_some_and(|parent| {
+            let mut combed = self.combed.iter();
+            combed.any(|(path, at)| *path == parent && lately(at))
+        })
+    }
+
     /// A program looks up a name in `directory` that is not cached. `follows` tells whether the
     /// directory before it in their parent [was looked into](Self::has_looked).
     pub(super) fn looked_up(
@@ -144,9 +184,10 @@ impl TreeWalk {
         if self.reaches(directory, now) {
             return WalkStep::Expected;
         }
-        if !follows {
+        if !follows && !self.is_parent_combed(directory, now) {
             return WalkStep::Stray;
         }
+        self.is_by_names = true;
         self.position = InOrder(directory.clone());
         self.moved = now;
         WalkStep::Unexpected
@@ -237,7 +278,9 @@ impl TreeWalk {
             self.ahead_bytes += bytes;
             self.ahead_bytes -= before.unwrap_or(0);
         }
-        self.add(directories);
+        if !self.is_by_names || directories.len() <= MOST_BESIDE {
+            self.add(directories);
+        }
     }
 
     /// A directory that was taken is not being listed any more.
@@ -311,6 +354,50 @@ mod tests {
         walk.given_up(&path("/c"));
         assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
         assert!(!walk.reaches(&path("/d"), now));
+    }
+
+    #[test]
+    fn a_name_looked_up_below_a_combed_directory_begins_a_walk() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        assert!(walk.combed(&path("/a"), now));
+        assert!(!walk.combed(&path("/a"), now));
+        let step = |walk: &mut TreeWalk, directory, at| walk.looked_up(&path(directory), false, at);
+        assert_eq!(step(&mut walk, "/a/1/x", now), WalkStep::Stray);
+        assert_eq!(step(&mut walk, "/a/1", now + LIVES), WalkStep::Stray);
+        assert_eq!(step(&mut walk, "/a/1", now), WalkStep::Unexpected);
+        for number in 0..MOST_COMBED {
+            walk.combed(&path(&format!("/{number}")), now);
+        }
+        assert_eq!(step(&mut walk, "/a/2", now), WalkStep::Stray);
+    }
+
+    #[test]
+    fn a_walk_by_names_does_not_list_many_directories_below_one() {
+        let now = Instant::now();
+        let many = || -> Vec<_> {
+            let names = 0..=MOST_BESIDE;
+            names
+                .map(|number| path(&format!("/b/{number:02}")))
+                .collect()
+        };
+        let mut walk = walk(now);
+        walk.looked_up(&path("/a"), true, now);
+        walk.add(paths(&["/b", "/c"]));
+        assert_eq!(walk.take(2, now), paths(&["/b", "/c"]));
+        walk.listed(path("/b"), 100, many());
+        walk.listed(path("/c"), 100, paths(&["/c/1"]));
+        assert_eq!(walk.take(2, now), paths(&["/c/1"]));
+        // A program that opens directories comes to all of them.
+        walk.opened(&path("/c"), now);
+        walk.add(paths(&["/d"]));
+        walk.take(1, now);
+        walk.listed(
+            path("/d"),
+            100,
+            (0..40).map(|it| path(&format!("/d/{it}"))).collect(),
+        );
+        assert!(walk.wanted(now) > 0);
     }
 
     #[test]
