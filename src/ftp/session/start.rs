@@ -193,7 +193,10 @@ impl Session {
         let is_download = *marker == RestartMarker::None && !matches!(verb, "STOR" | "APPE");
         if !is_download || !self.send_with_next(line)? {
             log::debug!("> {}", escaped(line));
-            return self.control.send(line);
+            self.control.send(line)?;
+            if !is_download || verb == "RETR" {
+                return Ok(());
+            }
         }
         // With TLS, the handshake is still to come, and close_notify is sent at the end of the data.
         if !self.profile.has(Capability::CompletesUnasked) && self.tls.is_none() {
