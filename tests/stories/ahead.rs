@@ -309,3 +309,51 @@ stories! {
         }
     }
 }
+
+/// The first login of a mount is made step by step, all others in one write.
+#[test]
+fn a_further_connection_logs_in_with_one_flight() {
+    let server = start(32, &[]);
+    let mount = Mount::new(&server);
+    // The listings of the walk are fetched over several connections.
+    shell(mount.path(), "find .");
+    let flights = server.embedded().unwrap().flights();
+    let verbs = |flight: &Vec<String>| -> Vec<String> {
+        let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+        flight.iter().map(verb).collect()
+    };
+    let mut logins: Vec<_> = flights.iter().map(verbs).collect();
+    logins.retain(|verbs| verbs.first().is_some_and(|verb| verb == "USER"));
+    assert!(logins.len() > 1, "{flights:?}");
+    assert_eq!(logins[0], ["USER"]);
+    for further in &logins[1..] {
+        assert_eq!(
+            further.join("+"),
+            "USER+PASS+FEAT+TYPE+OPTS+EPSV",
+            "{flights:?}"
+        );
+    }
+}
+
+/// A program that looked up several names of a directory, and then one in a directory below, most
+/// likely goes on in the directories beside that.
+#[test]
+fn names_looked_up_below_a_directory_list_the_directories_beside_ahead() {
+    let server = start(8, &[]);
+    let mount = Mount::new(&server);
+    shell(mount.path(), "stat 0 1 2");
+    let listed = |directory: &str| {
+        let line = format!("MLSD {directory}");
+        server.commands().contains(&line)
+    };
+    assert!(listed("/"), "by the third name");
+    assert!(!listed("/0") && !listed("/7"));
+    shell(mount.path(), "stat '0/dir 000'");
+    assert!(
+        wait_for(Duration::from_secs(10), || listed("/7")),
+        "{:?}",
+        server.commands()
+    );
+    let is_single = |line: &&String| line.starts_with("MLST /0/");
+    assert_eq!(server.commands().iter().filter(is_single).count(), 0);
+}

@@ -15,8 +15,6 @@ use crate::ftp::profile::{Capability, HostIdentity, ServerProfile};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::tls::{Connector, Tls};
 
-use super::login_flight::log_in_together;
-
 /// Facts to request if MLST supports them.
 const FACTS: [&str; 8] = [
     "type",
@@ -43,20 +41,15 @@ const HANDSHAKE_PAUSE: Duration = Duration::from_millis(200);
 /// Paths that do not exist, for commands that must be refused.
 const PROBE_PATHS: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
-/// Logs in over a new connection and returns the server's features. Sends independent commands in
+/// Logs in after the `greeting` and returns the server's features. Sends independent commands in
 /// one batch while the profile says that the server supports it.
 pub(in crate::ftp) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
+    greeting: &Reply,
 ) -> Result<Features, Error> {
     let profile = &options.profile;
-    let greeting = greet(control, options, tls)?;
-    if options.login_commands.is_empty()
-        && let Some(known) = profile.pipelined_login()
-    {
-        return log_in_together(control, options, &greeting, &known);
-    }
     enter(control, options, tls)?;
     for line in &options.login_commands {
         let reply = command(control, "login_command", line.as_bytes())?;
@@ -84,7 +77,7 @@ pub(in crate::ftp) fn log_in(
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
-    record(control, profile, &greeting, &features);
+    record(control, profile, greeting, &features);
     if together {
         check_type(answer(control, "TYPE")?)?;
     }

@@ -1,6 +1,6 @@
-//! The login of a further session, in one write. The first login of the mount showed that the server
-//! asks for a password and nothing else, and what its features are. With TLS, the handshake has
-//! been done, so the password is encrypted.
+//! The login of a further session, in one write. The first login of the mount showed that the
+//! server asks for a password and nothing else, and what its features are. With TLS, the handshake
+//! comes before it, so the password is encrypted.
 //!
 //! Only known servers queue commands before the login (`profile/family.rs`).
 

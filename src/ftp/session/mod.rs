@@ -39,6 +39,7 @@ use super::reply::{Reply, ReplyClass};
 use super::text::escaped;
 use super::tls::{Connector, Security, Tls, TlsConfig, TlsFallback};
 use login::log_in;
+use login_flight::log_in_together;
 use pipelined::{PipelinedCommands, PipelinedQuestion};
 use prepared::{PassiveCommand, PreparedData};
 use start::needs_announcing;
@@ -231,7 +232,12 @@ impl Session {
         let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
         control.register(&options.sockets);
         control.set_counts(&options.counts);
-        let features = log_in(&mut control, options, tls)?;
+        let greeting = login::greet(&mut control, options, tls)?;
+        let known = options.profile.pipelined_login();
+        let features = match known.filter(|_| options.login_commands.is_empty()) {
+            Some(known) => log_in_together(&mut control, options, &greeting, &known)?,
+            None => log_in(&mut control, options, tls, &greeting)?,
+        };
         control.logged_in();
         Ok((control, route, features))
     }

@@ -198,7 +198,7 @@ impl Session {
                 return Ok(());
             }
         }
-        // With TLS, the handshake is still to come, and close_notify is sent at the end of the data.
+        // With TLS, the handshake is still to come, and close_notify is sent after the data.
         if !self.profile.has(Capability::CompletesUnasked) && self.tls.is_none() {
             // If the server has closed the connection, its reply reports that.
             let _ = data.shutdown(Shutdown::Write);

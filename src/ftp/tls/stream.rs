@@ -163,8 +163,8 @@ impl TlsStream {
         }
     }
 
-    /// Sends close_notify right after the handshake, because nothing else is to be sent. Only TLS 1.3
-    /// allows that: an older peer stops sending (RFC 8446 §6.1, RFC 5246 §7.2.1).
+    /// Sends close_notify right after the handshake, because the client has nothing else to send.
+    /// Only TLS 1.3 allows that: an older peer stops sending (RFC 8446 §6.1, RFC 5246 §7.2.1).
     ///
     /// # Errors
     /// Those of the socket.

@@ -157,12 +157,20 @@ impl Prefetcher {
     /// may do the same below.
     pub(super) fn combed(&self, directory: &RemotePath) {
         let shared = &self.shared;
-        let mut state = shared.lock();
-        let is_new = state.walk.combed(directory, shared.cache.now());
-        let open = shared.remote.pool_stats().open;
-        if is_new && state.anticipated == 0 {
-            state.anticipated = COMBING_CONNECTIONS.saturating_sub(open);
+        let is_new = shared.lock().walk.combed(directory, shared.cache.now());
+        if is_new {
+            self.anticipate(COMBING_CONNECTIONS);
         }
+    }
+
+    /// Opens connections until there are as many, because they will be needed in a moment.
+    pub(super) fn anticipate(&self, connections: usize) {
+        let mut state = self.shared.lock();
+        if state.anticipated > 0 {
+            return;
+        }
+        let open = self.shared.remote.pool_stats().open;
+        state.anticipated = connections.saturating_sub(open + state.coming);
         self.call_threads(state);
     }
 

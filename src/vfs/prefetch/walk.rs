@@ -9,8 +9,8 @@
 //!
 //! Other programs look names up without opening the directory (rsync at its target, git). A name
 //! looked up in a directory after names in the one before it begins a walk, too. So does a name
-//! looked up in a directory whose parent was listed because a program looked up one name there after
-//! the other.
+//! looked up in a directory whose parent was listed because a program looked up one name there
+//! after the other.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};

@@ -240,6 +240,11 @@ impl Vfs {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
+        if !self.remote.is_offline() {
+            // Each of several waiting files gets a connection, as in `may_start_another`.
+            let most = self.remote.pool_stats().limit.saturating_sub(1);
+            self.prefetcher.anticipate(self.writeback.count().min(most));
+        }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
         }

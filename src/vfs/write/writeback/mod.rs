@@ -117,6 +117,11 @@ impl Writeback {
         self.lock().failure(ino).is_some()
     }
 
+    /// Number of waiting files.
+    pub(in crate::vfs) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Returns all waiting files.
     pub(in crate::vfs) fn files(&self) -> Vec<Arc<OpenFile>> {
         self.lock().files()
