@@ -3,25 +3,40 @@
 import os
 import shutil
 import sys
+import time
 
 from .place import SMALL_BYTES, write_random, write_small
+from .processes import Failure, run
 from .work import Work, whole
 
-KEYS = ("untar", "git", "sync", "save", "move", "append", "walk", "small-read", "small-write", "delete")
+KEYS = (
+    "large-read", "large-write", "small-read", "small-write", "untar", "sync-new", "sync", "clone", "commit", "git", "touched", "save",
+    "replace", "move", "append", "walk", "delete",
+)  # fmt: skip
+# Those that need what `fill` creates.
+FILLED = ("clone", "commit", "touched", "save", "replace", "move", "append", "delete")
 # Files to save and to move.
 FILES = 20
 LINE = "one more line\n"
-# Saves the files of the first directory to the second, as most editors do.
+# Files of the repository that have another time, but not other contents, and as many that are changed.
+TOUCHED = 60
+# What differs in size between two clones of a repository: git records what the file system can do.
+VARYING = (".git/config",)
+GIT = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "safe.directory=*"]
+# A commit has the same name and size wherever it is made.
+COMMIT = ["env", "GIT_AUTHOR_DATE=1700000000 +0000", "GIT_COMMITTER_DATE=1700000000 +0000", *GIT]
+# Saves the files of the first directory to the second, as most editors do, or without `fsync`, as most other programs do.
 SAVE = """
 import os, sys
-ours, theirs = sys.argv[1:]
+ours, theirs, *sync = sys.argv[1:]
 try:
     for name in sorted(os.listdir(ours)):
         content = open(f"{ours}/{name}", "rb").read()
         with open(f"{theirs}/{name}.tmp", "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(f"{theirs}/{name}.tmp", f"{theirs}/{name}")
 except OSError as error:
     sys.exit(f"save: {error.strerror}")
@@ -46,6 +61,48 @@ def fill(place):
     shutil.copy(before / "appended", after / "appended")
     with open(after / "appended", "a") as file:
         file.write(LINE)
+    fill_repositories(place.local / "repository", before, after)
+
+
+def fill_repositories(repository, before, after):
+    """Creates the repositories to look at, to change and to clone, and what the last two become."""
+    for name in ("touched", "changed", "cloned"):
+        run("cp", "-a", repository, before / name)
+    run("cp", "-a", repository, after / "changed")
+    for path in files_of(before / "touched"):
+        os.utime(path, (time.time(), time.time()))
+    for top in (before, after):
+        for path in files_of(top / "changed"):
+            with open(path, "a") as file:
+                file.write(LINE)
+    run(*commit(after / "changed"))
+    # With several threads, the size of a pack is not always the same.
+    run(*GIT, "-C", before / "cloned", "config", "pack.threads", "1")
+    run(*clone(before / "cloned", after / "clone"))
+
+
+def files_of(repository):
+    """Some of the files of a work tree."""
+    return sorted(repository.glob("module-*/*"))[:TOUCHED]
+
+
+def commit(repository):
+    return [*COMMIT, "-C", repository, "commit", "-qam", "Change"]
+
+
+def clone(source, target):
+    # As from another machine: in one pack.
+    return [*GIT, "clone", "-q", "--no-local", source, target]
+
+
+def check_repository(place, name):
+    """Checks that the server has the work tree of `local / name`, byte for byte, and an intact repository."""
+    ours, theirs = place.local / name, place.root / "in" / os.path.basename(name)
+    run("diff", "-rq", "--exclude=.git", ours, theirs)
+    run(*GIT, "-C", theirs, "fsck", "--strict")
+    heads = [run(*GIT, "-C", path, "rev-parse", "HEAD").output for path in (ours, theirs)]
+    if len(set(heads)) > 1:
+        raise Failure(f"{name} has another commit on the server")
 
 
 def works(place):
@@ -58,7 +115,34 @@ def works(place):
             stores=lambda part: f"{part}/source",
         ),
         Work(
+            "sync-new", "rsync a new tree", "file", source, is_special=True,
+            mounted=lambda mnt, part: ["rsync", "-a", f"{place.local}/{part}/source/", f"{mnt}/in/source/"],
+            stores=lambda part: f"{part}/source",
+        ),
+        Work(
+            "touched", f"git status with {TOUCHED} touched files", "tree", whole(1), is_special=True,
+            before=lambda part: place.put("before/touched", "touched"),
+            mounted=lambda mnt, part: [*GIT, "-C", f"{mnt}/in/touched", "status", "--short"],
+        ),
+        Work(
+            "commit", f"git commit of {TOUCHED} files", "commit", whole(1), is_special=True,
+            before=lambda part: place.put("before/changed", "changed"),
+            mounted=lambda mnt, part: commit(f"{mnt}/in/changed"),
+            stores=lambda part: "after/changed", varying=VARYING, check=check_repository,
+        ),
+        Work(
+            "clone", f"git clone of {place.sizes.repository} files", "clone", whole(1), is_special=True,
+            mounted=lambda mnt, part: clone(place.local / "before/cloned", f"{mnt}/in/clone"),
+            stores=lambda part: "after/clone", varying=VARYING, check=check_repository,
+        ),
+        Work(
             "save", f"save {FILES} files, like an editor", "file", whole(FILES), is_special=True,
+            before=lambda part: place.put("before/saved", "saved"),
+            mounted=lambda mnt, part: [sys.executable, "-c", SAVE, place.local / "after/saved", f"{mnt}/in/saved", "sync"],
+            stores=lambda part: "after/saved",
+        ),
+        Work(
+            "replace", f"replace {FILES} files", "file", whole(FILES), is_special=True,
             before=lambda part: place.put("before/saved", "saved"),
             mounted=lambda mnt, part: [sys.executable, "-c", SAVE, place.local / "after/saved", f"{mnt}/in/saved"],
             stores=lambda part: "after/saved",

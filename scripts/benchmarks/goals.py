@@ -40,29 +40,63 @@ def at_most(name, figure, wanted):
 
 
 def goals(report):
-    """The targets for the round-trip times of this run."""
+    """The targets for the round-trip times of this run. Works that it did not do have none."""
     found = []
     for rtt in report.rtts:
-        if report.about["tls"]:
-            beside = report.ratio(rtt, "large-read", "curl")[0]
-            found.append(at_least(f"{rtt} ms: large read over TLS, ratio to curl --ssl-reqd", beside, 0.9))
+        if report.about.get("rate"):
+            found += at_a_rate(report, rtt)
         elif not rtt:
             found += near(report)
         elif rtt >= FAR:
-            found += far(report, rtt)
+            found += far_tls(report, rtt) if report.about["tls"] else [*far(report, rtt), *of_a_day(report, rtt)]
     peaks = [result.peak_mb for result in report.results if result.program.startswith("ftpfs") and result.peak_mb]
     found.append(at_most("peak memory of ftpfs in any workload, MB", max(peaks, default=None), PEAK_MB))
     return found
 
 
 def near(report):
+    reads = at_least("0 ms: large read, ratio to curl", report.ratio(0, "large-read", "curl")[0], 0.9)
+    writes = at_least("0 ms: large write, ratio to curl", report.ratio(0, "large-write", "curl")[0], 0.9)
+    if report.about["tls"]:
+        return [reads, writes]
     ours = cpu_per_gib(report, "ftpfs")
     theirs = [value for value in (cpu_per_gib(report, name) for name in ("rclone", "rclone full")) if value]
     share = ours / min(theirs) if ours is not None and theirs else None
     return [
-        at_least("0 ms: large read, ratio to curl", report.ratio(0, "large-read", "curl")[0], 0.9),
+        reads,
+        writes,
         at_least("0 ms: large direct_io read, ratio to curl", report.ratio(0, "large-read", "curl", "ftpfs direct_io")[0], 0.9),
         at_most("0 ms: CPU seconds per GiB read, relative to rclone mount", share, 0.5),
+    ]
+
+
+def at_a_rate(report, rtt):
+    """The targets on a link of limited bandwidth, which a transfer must fill."""
+    return [
+        at_least(f"{rtt} ms: {name}, ratio to curl", report.ratio(rtt, key, "curl")[0], 0.98)
+        for name, key in (("large read", "large-read"), ("large write", "large-write"))
+    ]
+
+
+def far_tls(report, rtt):
+    writeback = report.round_trips(rtt, "small-write", "ftpfs writeback")
+    return [
+        at_most(f"{rtt} ms: small file read over TLS, round trips", report.round_trips(rtt, "small-read"), 0.75),
+        at_most(f"{rtt} ms: small file write over TLS, round trips", report.round_trips(rtt, "small-write"), 4.2),
+        at_most(f"{rtt} ms: small file write over TLS with writeback, round trips", writeback, 0.6),
+    ]
+
+
+# By workload: round trips per item in the default mode.
+OF_A_DAY = {"sync": 0.1, "touched": 50}
+
+
+def of_a_day(report, rtt):
+    names = {key: name for key, name, _ in report.works}
+    return [
+        at_most(f"{rtt} ms: {names[key]}, round trips", report.round_trips(rtt, key), wanted)
+        for key, wanted in OF_A_DAY.items()
+        if key in names
     ]
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from . import programs, servers
-from .place import MIB
+from .place import MIB, Place
 from .processes import Failure, run
 from .programs import OURS
 
@@ -110,7 +110,7 @@ def on_a_mount(place, server, program, work, part, limit):
             began = time.monotonic()
         done = run(*command, limit=limit)
         if work.stores and not done.is_over:
-            place.wait_until_stored(work.stores(part), limit)
+            place.wait_until_stored(work.stores(part), limit, work.varying)
         seconds = time.monotonic() - began
         if work.tells_time and not done.is_over:
             seconds = done.seconds = float(done.output)
@@ -118,7 +118,7 @@ def on_a_mount(place, server, program, work, part, limit):
         result.cpu_seconds, result.peak_mb = mount.cpu_seconds() - used, mount.peak_mb()
     result.ask(server, position)
     if work.stores and not done.is_over:
-        place.check(work.stores(part))
+        (work.check or Place.check)(place, work.stores(part))
     return result
 
 

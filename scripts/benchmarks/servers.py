@@ -78,10 +78,10 @@ def data_connections(asked):
 
 
 @contextlib.contextmanager
-def started(command, environment=None):
+def started(command, environment=None, log=None):
     """Starts a program that prints its address in one line and ends when its input closes."""
     process = subprocess.Popen(
-        [str(word) for word in command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(word) for word in command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
     )
     try:
         told = process.stdout.readline()
@@ -116,7 +116,9 @@ def server(kind, root, ftpfs, rtt=0, rate=0, tls=False):
         else:
             command = [sys.executable, SCRIPTS / "ftpd", "run", kind, "--root", root]
             command += ["--tls", "required"] if tls else []
-        process, told = stack.enter_context(started([*there, *command], environment))
+        # The embedded server logs every session.
+        log = subprocess.DEVNULL if kind == "embedded" else None
+        process, told = stack.enter_context(started([*there, *command], environment, log))
         if kind == "embedded":
             # It does not react when its input closes.
             stack.callback(process.terminate)

@@ -19,6 +19,10 @@ class Work:
     wire: dict = dataclasses.field(default_factory=dict)
     # Returns the local file or directory that the server has afterwards, given the part.
     stores: object = None
+    # Files of that directory whose size may differ.
+    varying: tuple = ()
+    # Checks what the server has, given the place and what `stores` returned; by default, byte for byte.
+    check: object = None
     # Puts what the workload needs in the server's directory `in`, given the part.
     before: object = None
     # Runs once before, unmeasured, to fill the caches.

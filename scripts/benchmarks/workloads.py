@@ -28,7 +28,8 @@ def works(place, server):
 
 
 def lftp(server, script):
-    return ["lftp", "-c", f"set net:max-retries 3; open -u {USER},{PASSWORD} ftp://{server.address}:{server.port}; {script}"]
+    secured = f"set ftp:ssl-force true; set ftp:ssl-protect-data true; set ssl:ca-file {server.authority}; "
+    return ["lftp", "-c", f"{secured if server.authority else ''}set net:max-retries 3; open -u {USER},{PASSWORD} ftp://{server.address}:{server.port}; {script}"]
 
 
 def curl(server, *words):

@@ -177,7 +177,8 @@ impl CachedFile {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
-            if data.metadata()?.len() != size {
+            let all_slots = slots_at + block::count(size) * SLOT;
+            if data.metadata()?.len() != size || slots.metadata()?.len() != all_slots {
                 return Ok(None);
             }
             EntryData::Beside(data)
@@ -435,10 +436,11 @@ impl CachedFile {
         })
     }
 
-    /// Removes the entry, much of which is damaged.
+    /// Makes all blocks absent, because many are damaged. The entry itself stays, so that transfers
+    /// that add to it do not write to a file without a name.
     pub(crate) fn discard(&self) {
         log::info!("what the cache has of {} is damaged", self.header.path);
-        let _ = fs::remove_file(&self.path);
+        self.make_absent(0..block::count(self.header.size));
     }
 
     /// Writes the bytes of the block `index`, and returns the slot that makes it present.
@@ -488,17 +490,31 @@ impl CachedFile {
             "block {index} of {} in the cache is damaged, and is fetched again",
             self.header.path
         );
+        self.make_absent(index..index + 1);
+    }
+
+    fn make_absent(&self, blocks: Range<u64>) {
         self.forget_verified();
-        match &self.data {
-            EntryData::Behind(_) => drop(fs::remove_file(&self.path)),
-            EntryData::Beside(_) => {
-                let absent = [0; SLOT as usize];
-                if let Err(error) = self.slots.write_all_at(&absent, self.slot_at(index)) {
-                    log::debug!("cannot write {}: {error}", self.path.display());
-                    let _ = fs::remove_file(&self.path);
-                }
-            }
+        let is_written = match &self.data {
+            EntryData::Behind(_) => Err(io::ErrorKind::Unsupported.into()),
+            EntryData::Beside(_) => self.clear_slots(blocks),
+        };
+        if let Err(error) = is_written {
+            log::debug!("{} is removed: {error}", self.path.display());
+            let _ = fs::remove_file(&self.path);
         }
+    }
+
+    fn clear_slots(&self, blocks: Range<u64>) -> io::Result<()> {
+        let absent = [0; SLOTS_READ as usize];
+        let (mut at, end) = (self.slot_at(blocks.start), self.slot_at(blocks.end));
+        while at < end {
+            let length = (end - at).min(SLOTS_READ);
+            let piece = absent.get(..length as usize).unwrap_or_default();
+            self.slots.write_all_at(piece, at)?;
+            at += length;
+        }
+        Ok(())
     }
 
     fn read_slots(&self, first: u64, stored: &mut [u8]) -> io::Result<()> {
@@ -514,12 +530,6 @@ impl CachedFile {
 
     fn slot_at(&self, index: u64) -> u64 {
         self.slots_at + index * SLOT
-    }
-
-    /// Sets the time of the last use.
-    #[cfg(test)]
-    pub(super) fn used_at(&self, time: SystemTime) {
-        self.slots.set_modified(time).unwrap();
     }
 
     /// Records that the entry was used: what was used least recently is removed first.

@@ -102,6 +102,27 @@ fn large_buffers_are_not_in_the_heap() {
     assert!(heap < FUSE_BUFFER, "{heap}");
 }
 
+/// The tables of a small run: it reaches all targets and stores what a killed mount left.
+#[test]
+fn a_small_measurement_of_scale_has_all_tables() {
+    let script = script("resources");
+    let words = ["--only", "scale", "--largest", "10000", "--ftpfs", FTPFS].map(AsRef::as_ref);
+    let shown = run_with(script.to_str().unwrap(), &words);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for (title, largest) in [
+        ("files of a tree", "10,000"),
+        ("names in a directory", "10,000"),
+        ("programs that read", "64"),
+        ("waiting uploads", "100"),
+    ] {
+        let table = shown.split("\n\n").find(|part| part.contains(title));
+        let last = table.and_then(|table| table.lines().last());
+        let first = last.and_then(|line| line.split('|').nth(1));
+        assert_eq!(first.map(str::trim), Some(largest), "{title}: {shown}");
+    }
+    assert_eq!(shown.matches("yes ").count(), 2, "{shown}");
+}
+
 /// Ctrl-C at a terminal reaches the script and the programs that it started.
 #[test]
 fn a_measurement_that_is_interrupted_leaves_nothing() {

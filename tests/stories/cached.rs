@@ -184,14 +184,12 @@ fn damage_is_fetched_again() {
     let mut random = Random::new();
     let bytes = random.bytes(3_000_000);
     write_old(&server, "file", &bytes, DAY);
-    let mut damaged = 0;
     for round in 0..20 {
         let mounted = mount(&server, cache.path(), &[]);
         assert!(fs::read(mounted.join("file")).unwrap() == bytes, "{round}");
         mounted.unmount();
         let files = stored(cache.path());
-        // An entry with much damage is removed, with what a transfer adds to it meanwhile.
-        damaged += usize::from(files.len() >= 2);
+        assert!(files.len() >= 2, "{round}");
         for path in files {
             let file = File::options().read(true).write(true).open(path).unwrap();
             let length = file.metadata().unwrap().len();
@@ -215,7 +213,6 @@ fn damage_is_fetched_again() {
             }
         }
     }
-    assert!(damaged >= 10, "{damaged}");
 }
 
 /// The mount works at the server's speed where the cache cannot be used.

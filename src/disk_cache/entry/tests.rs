@@ -9,6 +9,13 @@ use crate::ftp::Precision;
 
 const SIZE: u64 = 3 * BLOCK + 77;
 
+impl CachedFile {
+    /// Sets the time of the last use.
+    pub(in crate::disk_cache) fn used_at(&self, time: SystemTime) {
+        self.slots.set_modified(time).unwrap();
+    }
+}
+
 struct Fixture {
     _base: TempDir,
     directory: CacheDir,
@@ -248,6 +255,34 @@ fn a_damaged_block_counts_as_absent() {
     let slot = entry.write(1, &sample(SIZE)[range]).unwrap();
     entry.confirm(&[(1, slot)]).unwrap();
     assert_eq!(check(&entry, &sample(SIZE)), SIZE);
+}
+
+/// What one transfer adds while another reader discards the entry can be found by the next one.
+#[test]
+fn an_entry_that_is_discarded_can_be_added_to() {
+    let fixture = Fixture::new();
+    let entry = fixture.large();
+    let other = fixture.open(SIZE, 1).unwrap();
+    entry.discard();
+    assert!(other.present().unwrap().is_empty());
+    let slot = other.write(1, &sample(SIZE)[..BLOCK as usize]).unwrap();
+    other.confirm(&[(1, slot)]).unwrap();
+    let next = fixture.open(SIZE, 1).unwrap();
+    assert_eq!(next.present().unwrap(), only(BLOCK..2 * BLOCK));
+}
+
+#[test]
+fn an_entry_that_lacks_slots_is_replaced() {
+    let fixture = Fixture::new();
+    drop(fixture.large());
+    let slots = OpenOptions::new().write(true).open(fixture.slots_file());
+    let slots = slots.unwrap();
+    let length = slots.metadata().unwrap().len();
+    slots.set_len(length - 1).unwrap();
+    assert!(fixture.open(SIZE, 1).is_none());
+    fixture.large();
+    let next = fixture.open(SIZE, 1).unwrap();
+    assert_eq!(check(&next, &sample(SIZE)), SIZE);
 }
 
 #[test]

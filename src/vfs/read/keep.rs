@@ -49,18 +49,20 @@ impl ReaderShared {
     /// after a power cut, slots may be there whose data never was, and a transfer for each of them
     /// would be slow.
     pub(super) fn lose_cached(&self, file: &Arc<CachedFile>, ranges: &[Range<u64>]) {
-        let bytes = ranges.iter().map(|range| range.end - range.start).sum();
-        let all = self.damaged.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let before = self.damaged.fetch_add(bytes, Ordering::Relaxed);
+        let is_much = before + bytes >= MUCH_DAMAGE;
+        // Blocks are discarded before they can be fetched, so that none is discarded that a
+        // transfer has just added.
+        if is_much && before < MUCH_DAMAGE {
+            file.discard();
+        }
         let mut state = self.lock();
         for range in ranges {
             state.blocks.lose_cached(file, range);
         }
-        if all >= MUCH_DAMAGE {
+        if is_much {
             state.blocks.lose_cached(file, &(0..u64::MAX));
-        }
-        drop(state);
-        if all >= MUCH_DAMAGE {
-            file.discard();
         }
     }
 
