@@ -8,6 +8,9 @@ use crate::vfs::Vfs;
 /// How often the caller learns how many files are left.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// How often changes of names are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How long to look for a server that could not be reached when something must be stored now.
 pub(in crate::vfs) const LOOK: Duration = Duration::from_secs(6);
 
@@ -43,22 +46,34 @@ impl Vfs {
         if !inos.is_empty() {
             self.remote.look_for_server(LOOK);
         }
+        self.unpark(path);
+        let (places, _) = self.names.places(path, false);
+        let changes = places.len();
+        if inos.is_empty() && changes > 0 {
+            self.remote.look_for_server(LOOK);
+        }
         let attempts = self.writeback.expedite(&inos);
+        let troubles = self.names.hurry(&places);
         loop {
-            let left = self.writeback.undecided(&attempts, REPORT);
+            let mut left = self.writeback.undecided(&attempts, REPORT);
+            let names = self.names.open_among(&places, troubles);
+            if left == 0 && names > 0 {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            left += names;
             if left == 0 || !go_on(left) {
                 break;
             }
         }
         let waiting = self.writeback.statuses();
-        let failures: Vec<_> = waiting
+        let mut failures: Vec<_> = waiting
             .into_iter()
             .filter(|it| inos.contains(&it.file.ino()))
             .filter_map(|it| Some((self.inodes.path(it.file.ino()).ok(), it.failure?.reason)))
             .collect();
-        FlushOutcome {
-            stored: inos.len().saturating_sub(failures.len()),
-            failures,
-        }
+        let stored = inos.len().saturating_sub(failures.len());
+        let failed = self.names.failures_below(path);
+        failures.extend(failed.into_iter().map(|it| (Some(it.path), it.reason)));
+        FlushOutcome { stored, failures }
     }
 }

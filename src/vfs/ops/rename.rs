@@ -7,11 +7,13 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
+use super::later::ChangeTime;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::file::gate::Pass;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::write::names::Inherited;
 
 /// A name: the inode and path of its directory, and the name.
 struct NamedPlace<'a> {
@@ -57,16 +59,67 @@ impl Vfs {
         } else {
             self.what_is_at(&to, cancel)?
         };
+        self.begin_change(&from.path, cancel)?;
+        self.begin_change(&to.path, cancel)?;
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
             }
             check_replaceable(moved.kind, replaced.kind)?;
-            if replaced.kind == Kind::Directory {
-                self.check_empty(&to, cancel)?;
-            }
+        }
+        if !self.is_case_only(&from, &to)
+            && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)?
+                == ChangeTime::Later
+        {
+            return Ok(());
+        }
+        let is_on_server = |file: &Arc<OpenFile>| file.is_on_server();
+        if self.open_at(&from).as_ref().is_none_or(is_on_server) {
+            self.settle_order(&from.path, cancel)?;
+            self.settle_order(&to.path, cancel)?;
+        }
+        if replaced
+            .as_ref()
+            .is_some_and(|it| it.kind == Kind::Directory)
+        {
+            self.check_empty(&to, cancel)?;
         }
         self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
+    }
+
+    /// Renames a file that no program has open later, if that is possible.
+    fn rename_closed(
+        &self,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
+        moved: &Attributes,
+        replaced: Option<&Attributes>,
+        cancel: &Cancel,
+    ) -> Result<ChangeTime, Errno> {
+        if !self.options.names || self.open_at(from).is_some() {
+            return Ok(ChangeTime::Now);
+        }
+        let replaced_file = self.open_at(to);
+        if let Some(file) = &replaced_file {
+            file.interrupt_upload();
+        }
+        let pass = match &replaced_file {
+            Some(file) => Some(file.enter(cancel)?),
+            None => None,
+        };
+        let there = (replaced, replaced_file.as_ref());
+        if self.rename_later(&from.path, &to.path, moved, there)? == ChangeTime::Now {
+            return Ok(ChangeTime::Now);
+        }
+        self.touch_directory(&from.directory);
+        self.touch_directory(&to.directory);
+        self.inodes
+            .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some((file, pass)) = replaced_file.as_ref().zip(pass) {
+            file.unlink(&pass);
+            self.forget_sealed(file);
+        }
+        Ok(ChangeTime::Later)
     }
 
     fn rename_checked(
@@ -165,6 +218,7 @@ impl Vfs {
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
+        let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
@@ -174,6 +228,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
             file.record_new_path(pass);
+            self.move_store(file, inherited.clone());
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {
@@ -183,6 +238,23 @@ impl Vfs {
             self.forget_sealed(file);
         }
         Ok(())
+    }
+
+    /// Removes the store of the replaced file from the order. Returns what the moved one inherits.
+    fn inherit_store(
+        &self,
+        moved: Option<&Arc<OpenFile>>,
+        replaced: Option<&Arc<OpenFile>>,
+    ) -> Option<Inherited> {
+        let replaced = replaced?;
+        if self.options.names
+            && let Some(moved) = moved
+            && replaced.is_unconfirmed()
+        {
+            // It replaces what the server has only if that is what programs saw.
+            moved.set_offline();
+        }
+        Some(self.names.forget_store(replaced.ino()))
     }
 
     /// Renames on the server, including the hidden files `below` a directory.

@@ -207,6 +207,10 @@ impl Prefetcher {
         let shared = &self.shared;
         let now = self.shared.cache.now();
         let listing = |directory: &RemotePath| {
+            if shared.cache.has_pins(directory) {
+                // The server may have other files under the names that programs see.
+                return None;
+            }
             let listing = shared.cache.snapshot(directory)?;
             let age = shared
                 .dir_ttl

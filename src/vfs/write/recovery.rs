@@ -24,6 +24,7 @@ use crate::remote::{
 };
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::table::ino::Ino;
 
 /// What a killed mount left, as far as it is not shown.
 struct Remains {
@@ -162,6 +163,9 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if !vfs.options.writeback && !vfs.writeback.files().is_empty() {
         vfs.writeback.start(vfs);
     }
+    if !vfs.names.is_empty() {
+        vfs.names.start(vfs);
+    }
     claims.end_pass();
     let leftovers = Arc::new(Leftovers {
         place: place.clone(),
@@ -224,10 +228,12 @@ fn take_over(
         }
         !is_adopted
     });
-    let (in_place, waiting) = (left.in_place(), left.waiting());
+    let (in_place, waiting, changes) = (left.in_place(), left.waiting(), left.changes());
     let root = vfs.inodes.root();
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
+    vfs.names.set_loading(!changes.is_empty());
+    let mut shown = BTreeMap::new();
     let mut hidden = Vec::new();
     for file in waiting {
         let target = &file.pending.target;
@@ -239,14 +245,26 @@ fn take_over(
             hidden.push(file);
             continue;
         }
-        let can_be_shown = claims.versions.get(target) == Some(&1)
-            && !claims.in_place.contains(target)
-            && show(vfs, place, &journal, &file);
-        if !can_be_shown && !store(&journal, &remote, place, &file, claims) {
+        let can_be_shown =
+            claims.versions.get(target) == Some(&1) && !claims.in_place.contains(target);
+        let ino = if can_be_shown {
+            show(vfs, place, &journal, &file)
+        } else {
+            None
+        };
+        if let Some(ino) = ino {
+            shown.insert(file.number, (ino, target.clone()));
+        } else if !store(&journal, &remote, place, &file, claims) {
             claims.late.insert(target.clone());
             hidden.push(file);
         }
     }
+    if let Some(root) = root.filter(|_| !changes.is_empty()) {
+        let count = changes.len();
+        log::info!("{count} changes of names, made before ftpfs was killed, are being made");
+        vfs.names.take_over(&root, &journal, changes, &shown);
+    }
+    vfs.names.set_loading(false);
     for path in &in_place {
         if claims.versions.contains_key(path) {
             if claims.stored.contains(path) {
@@ -268,22 +286,22 @@ fn take_over(
     }
 }
 
-/// Shows a waiting file and puts it into the writeback queue. Returns whether that worked.
-fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> bool {
+/// Shows a waiting file and puts it into the writeback queue. Returns its inode if that worked.
+fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> Option<Ino> {
     let target = &file.pending.target;
     let spool = vfs.services.spools.left(journal, file);
     let adopted = spool
         .map_err(Errno::from)
         .and_then(|spool| vfs.adopt(spool, &file.pending, place));
     match adopted {
-        Ok(()) => {
+        Ok(_) => {
             log::info!(path = target; "{target}, closed before ftpfs was killed, is being stored");
         }
         Err(errno) => {
             log::warn!(path = target; "{target}, closed before ftpfs was killed: {errno:?}");
         }
     }
-    adopted.is_ok()
+    adopted.ok()
 }
 
 impl Remains {

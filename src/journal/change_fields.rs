@@ -1,0 +1,95 @@
+//! A change of names as fields of a record.
+
+use super::change::{NameAction, NameBase, NameChange};
+use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path};
+use crate::ftp::{RemotePath, Version};
+
+/// Formats the word, the numbers, the kind of the change, its path, what was there, and the
+/// arguments of the kind.
+pub(super) fn put_change(line: &mut Vec<u8>, word: &str, numbers: &[u64], change: &NameChange) {
+    let numbers = list(numbers);
+    let base = text_of(&change.base);
+    let (kind, arguments, to) = match &change.action {
+        NameAction::MakeDirectory { mode } => ("mkdir", vec![option(*mode)], None),
+        NameAction::Store { id } => ("store", vec![id.to_string()], None),
+        NameAction::Unlink => ("unlink", Vec::new(), None),
+        NameAction::RemoveDirectory => ("rmdir", Vec::new(), None),
+        NameAction::Rename { to, replaced } => ("rename", vec![text_of(replaced)], Some(to)),
+        NameAction::SetAttributes { mode, modified } => {
+            ("attributes", vec![option(*mode), option(*modified)], None)
+        }
+    };
+    let mut fields: Vec<&[u8]> = vec![numbers.as_bytes(), kind.as_bytes()];
+    fields.extend([change.path.as_bytes(), base.as_bytes()]);
+    fields.extend(arguments.iter().map(String::as_bytes));
+    fields.extend(to.map(RemotePath::as_bytes));
+    put(line, word, &fields);
+}
+
+/// Parses the fields after the word and the numbers of [`put_change`].
+pub(super) fn to_change(fields: &[Vec<u8>]) -> Option<NameChange> {
+    let [kind, path, base, arguments @ ..] = fields else {
+        return None;
+    };
+    let action = match (kind.as_slice(), arguments) {
+        (b"mkdir", [mode]) => NameAction::MakeDirectory {
+            mode: to_option(mode)?,
+        },
+        (b"store", [id]) => NameAction::Store { id: to_number(id)? },
+        (b"unlink", []) => NameAction::Unlink,
+        (b"rmdir", []) => NameAction::RemoveDirectory,
+        (b"rename", [replaced, to]) => NameAction::Rename {
+            to: to_path(to)?,
+            replaced: to_base(replaced)?,
+        },
+        (b"attributes", [mode, modified]) => NameAction::SetAttributes {
+            mode: to_option(mode)?,
+            modified: to_option(modified)?,
+        },
+        _ => return None,
+    };
+    Some(NameChange {
+        action,
+        path: to_path(path)?,
+        base: to_base(base)?,
+    })
+}
+
+/// Formats `absent`, `directory`, or the size and time of a file.
+fn text_of(base: &NameBase) -> String {
+    match base {
+        NameBase::Absent => "absent".to_owned(),
+        NameBase::Directory => "directory".to_owned(),
+        NameBase::File(version) => {
+            let modified = option(version.modified.map(moment));
+            format!("{},{modified}", option(version.size))
+        }
+    }
+}
+
+fn to_base(field: &[u8]) -> Option<NameBase> {
+    match field {
+        b"absent" => Some(NameBase::Absent),
+        b"directory" => Some(NameBase::Directory),
+        field => {
+            let comma = field.iter().position(|byte| *byte == b',')?;
+            let (size, modified) = (field.get(..comma)?, field.get(comma + 1..)?);
+            Some(NameBase::File(Version {
+                size: to_option(size)?,
+                modified: to_moment(modified)?,
+                unique: 0,
+            }))
+        }
+    }
+}
+
+/// Formats numbers.
+pub(super) fn list(numbers: &[u64]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
+    numbers.join(",")
+}
+
+/// Parses what [`list`] formatted.
+pub(super) fn to_list(field: &[u8]) -> Option<Vec<u64>> {
+    field.split(|byte| *byte == b',').map(to_number).collect()
+}

@@ -1,0 +1,576 @@
+//! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
+#![cfg(all(feature = "mount", feature = "server"))]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::cancel::{Blocking, Cancel};
+use crate::ftp::{ConnectOptions, RemotePath};
+use crate::journal::{Journal, StateDir};
+use crate::pool::PoolOptions;
+use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
+use crate::server::{Access, Server, ServerOptions};
+use crate::vfs::write::recovery::recover;
+use crate::vfs::{Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions};
+
+const NEVER: &Cancel = &Cancel::never();
+
+struct Fixture {
+    vfs: Arc<Vfs>,
+    server: Option<Server>,
+    directory: Arc<TempDir>,
+    /// Number of mounts before this one.
+    number: u32,
+    /// What is between the mount and the server.
+    proxy: ControlProxy,
+}
+
+impl Fixture {
+    /// Starts a server with this round-trip time, and a tree on it.
+    fn new(delay: Duration) -> Self {
+        let directory = Arc::new(TempDir::new().unwrap());
+        fs::create_dir(directory.path().join("root")).unwrap();
+        Self::mount(delay, directory, 0)
+    }
+
+    fn mount(delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
+        let root = directory.path().join("root");
+        let access = Access::Account {
+            user: "anna".into(),
+            password: "secret".into(),
+        };
+        let server = Server::start(ServerOptions {
+            delay,
+            ..ServerOptions::new(root, access)
+        });
+        let server = server.unwrap();
+        let proxy = ControlProxy::start(server.address().port());
+        let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
+            .port(proxy.port)
+            .login("anna", "secret");
+        let place = Self::place(&directory, number);
+        let journal = Journal::open(&place, None).unwrap();
+        let options = RemoteOptions {
+            pool: PoolOptions {
+                works_offline: false,
+                connect,
+                connections: 8,
+                idle: Duration::from_secs(60),
+                keep_alive: Duration::from_secs(30),
+                lease_timeout: Duration::from_secs(20),
+                retry: RetryMode::Soft,
+            },
+            atomic: Atomic::Auto,
+            append: Append::Auto,
+            verify: Verify::Size,
+            links: Links::Show,
+            profile_file: None,
+            listing_bytes: 64 << 20,
+        };
+        let remote = Remote::connect(options, journal.clone()).unwrap();
+        let options = VfsOptions {
+            uid: 0,
+            gid: 0,
+            file_mode: None,
+            directory_mode: None,
+            ignores_refused_attributes: false,
+            read_only: false,
+            dir_ttl: Duration::from_secs(20),
+            open_ttl: Duration::from_secs(1),
+            attr_ttl: Duration::from_secs(1),
+            read_ahead: 1 << 20,
+            timeout: Duration::from_secs(20),
+            cache_bytes: 64 << 20,
+            spool_size: None,
+            writeback: true,
+            names: true,
+            direct_io: false,
+            space: None,
+        };
+        let root = MountRoot::Known(RemotePath::root());
+        let vfs = Vfs::new(remote.handle().clone(), root, options, journal, None);
+        recover(&vfs, &place);
+        Self {
+            vfs,
+            server: Some(server),
+            directory,
+            number,
+            proxy,
+        }
+    }
+
+    fn place(directory: &TempDir, number: u32) -> StateDir {
+        let state = directory.path().join(format!("state{number}"));
+        StateDir::of(&state, "anna", "host", 21)
+    }
+
+    /// Mounts the tree again, as if this mount had been killed now: its server does not answer any
+    /// more, and what it has recorded so far is all that the next mount knows.
+    fn killed(mut self, delay: Duration) -> Self {
+        drop(self.server.take());
+        let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
+        let [from, to] = places.map(|place| place.directory().to_owned());
+        for journal in fs::read_dir(&from).unwrap() {
+            let journal = journal.unwrap().path();
+            if !journal.is_dir() {
+                continue;
+            }
+            let copy = to.join(journal.file_name().unwrap());
+            fs::create_dir_all(&copy).unwrap();
+            for file in fs::read_dir(&journal).unwrap() {
+                let file = file.unwrap().path();
+                fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        let mode = fs::Permissions::from_mode(0o700);
+        for directory in fs::read_dir(&to).unwrap() {
+            fs::set_permissions(directory.unwrap().path(), mode.clone()).unwrap();
+        }
+        fs::set_permissions(&to, mode).unwrap();
+        Self::mount(delay, Arc::clone(&self.directory), self.number + 1)
+    }
+
+    fn local(&self, path: &str) -> std::path::PathBuf {
+        self.directory.path().join("root").join(path)
+    }
+
+    fn find(&self, path: &str) -> Result<Ino, Errno> {
+        let mut at = Ino::ROOT;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let found = self.vfs.lookup(at, name.as_bytes(), Blocking::Yes(NEVER))?;
+            at = found.value.ino;
+        }
+        Ok(at)
+    }
+
+    fn parent<'a>(&self, path: &'a str) -> (Ino, &'a [u8]) {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (self.find(parent).unwrap(), name.as_bytes())
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        let handle = self.write_and_keep(path, content);
+        self.vfs.release(handle, Blocking::Yes(NEVER)).unwrap();
+    }
+
+    /// Writes and closes a file that stays open elsewhere.
+    fn write_and_keep(&self, path: &str, content: &[u8]) -> Handle {
+        let (parent, name) = self.parent(path);
+        let mode = OpenMode {
+            access: OpenAccess::Write,
+            append: false,
+            truncate: true,
+        };
+        let may = Blocking::Yes(NEVER);
+        let opened = match self.vfs.lookup(parent, name, may) {
+            Ok(found) => self.vfs.open(found.value.ino, mode, may).unwrap(),
+            Err(_) => self.vfs.create(parent, name, 0o644, mode, may).unwrap().1,
+        };
+        self.vfs.write(opened.handle, 0, content, 1, may).unwrap();
+        self.vfs.flush(opened.handle, 1, may).unwrap();
+        opened.handle
+    }
+
+    fn mkdir(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        let _ = self.vfs.lookup(parent, name, Blocking::Yes(NEVER));
+        self.vfs.make_directory(parent, name, 0o755, NEVER).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        let (from, to) = (self.parent(from), self.parent(to));
+        self.vfs.rename(from, to, false, NEVER).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.vfs.unlink(parent, name, NEVER).unwrap();
+    }
+
+    fn rmdir(&self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.vfs.remove_directory(parent, name, NEVER).unwrap();
+    }
+
+    fn sync(&self) {
+        self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.vfs.report().totals.round_trips
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.vfs.drain();
+            self.vfs.disconnect();
+        }
+    }
+}
+
+/// How the proxy of the control connections treats what goes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// The answer to the next command of this name is lost, and the way is closed then.
+    LosesAnswer(&'static str),
+    /// This command was sent, and its answer is not there yet.
+    Loses(&'static str),
+    /// There is no connection.
+    Closed,
+    /// Renames to paths that contain this are refused.
+    RefusesRename(&'static str),
+}
+
+struct ControlProxy {
+    port: u16,
+    way: Arc<Mutex<Way>>,
+}
+
+impl ControlProxy {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let way = Arc::new(Mutex::new(Way::Open));
+        let of_thread = Arc::clone(&way);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to));
+                let Some(server) = server
+                    .ok()
+                    .filter(|_| *of_thread.lock().unwrap() != Way::Closed)
+                else {
+                    continue;
+                };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let ends = [client.try_clone(), server.try_clone()].map(Result::unwrap);
+                let way = Arc::clone(&of_thread);
+                std::thread::spawn(move || {
+                    forward(client, server, |line| {
+                        let mut way = way.lock().unwrap();
+                        if let Way::LosesAnswer(name) = *way
+                            && line.starts_with(name.as_bytes())
+                        {
+                            *way = Way::Loses(name);
+                        }
+                        if let Way::RefusesRename(part) = *way
+                            && line.starts_with(b"RNTO")
+                            && String::from_utf8_lossy(&line).contains(part)
+                        {
+                            return Some(b"RNTO /absent/directory/name\r\n".to_vec());
+                        }
+                        Some(line)
+                    });
+                });
+                let way = Arc::clone(&of_thread);
+                let [client, server] = ends;
+                std::thread::spawn(move || {
+                    forward(server, client, |line| {
+                        let mut way = way.lock().unwrap();
+                        if let Way::Loses(_) = *way
+                            && line.starts_with(b"250")
+                        {
+                            *way = Way::Closed;
+                        }
+                        (*way != Way::Closed).then_some(line)
+                    });
+                });
+            }
+        });
+        Self { port, way }
+    }
+
+    fn set(&self, way: Way) {
+        *self.way.lock().unwrap() = way;
+    }
+
+    fn way(&self) -> Way {
+        *self.way.lock().unwrap()
+    }
+}
+
+/// Forwards lines as long as `pass` returns what to send.
+fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
+    let mut from = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        let count = from.read_until(b'\n', &mut line).unwrap_or(0);
+        let line = pass(line).filter(|_| count > 0);
+        if line.is_none_or(|line| to.write_all(&line).is_err()) {
+            break;
+        }
+    }
+    let _ = (
+        from.get_ref().shutdown(Shutdown::Both),
+        to.shutdown(Shutdown::Both),
+    );
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_server_has_a_tree_after_a_sync_and_its_removal_takes_a_few_round_trips() {
+    let tree = Fixture::new(Duration::from_millis(20));
+    tree.mkdir("t");
+    tree.mkdir("t/a");
+    for number in 0..40 {
+        tree.write(&format!("t/a/tmp{number}"), format!("{number}").as_bytes());
+        tree.rename(&format!("t/a/tmp{number}"), &format!("t/a/{number}"));
+    }
+    assert!(tree.find("t/a/39").is_ok() && tree.find("t/a/tmp39").is_err());
+    tree.sync();
+    assert_eq!(names(&tree.local("t/a")).len(), 40);
+    assert_eq!(fs::read(tree.local("t/a/7")).unwrap(), b"7");
+
+    let before = tree.round_trips();
+    for number in 0..40 {
+        tree.rename(&format!("t/a/{number}"), &format!("t/{number}"));
+    }
+    tree.sync();
+    let moved = tree.round_trips() - before;
+    assert_eq!(names(&tree.local("t/a")), [""; 0]);
+    assert!(moved <= 20, "{moved} round trips for 40 renames");
+
+    let before = tree.round_trips();
+    for number in 0..40 {
+        tree.remove(&format!("t/{number}"));
+    }
+    tree.rmdir("t/a");
+    tree.rmdir("t");
+    assert!(tree.find("t").is_err());
+    tree.sync();
+    let removed = tree.round_trips() - before;
+    assert_eq!(names(&tree.local("")), [""; 0]);
+    assert!(removed <= 20, "{removed} round trips for 42 removals");
+}
+
+#[test]
+fn a_file_that_is_written_again_while_its_upload_waits_is_stored_in_its_last_version() {
+    let tree = Fixture::new(Duration::from_millis(5));
+    tree.mkdir("d");
+    for round in 0..20 {
+        for name in ["d/one", "d/two"] {
+            tree.write(name, format!("{round}").as_bytes());
+        }
+        tree.write("d/tmp", b"tmp");
+        tree.rename("d/tmp", "d/two");
+        if round % 3 == 0 {
+            tree.remove("d/one");
+        }
+        if round % 5 == 0 {
+            std::thread::sleep(Duration::from_millis(230));
+        }
+    }
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), ["one", "two"]);
+    assert_eq!(fs::read(tree.local("d/one")).unwrap(), b"19");
+    assert_eq!(fs::read(tree.local("d/two")).unwrap(), b"tmp");
+}
+
+/// Returns the files and directories below `directory`, with the contents of the files.
+fn tree_of(directory: &Path, at: &str, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    for name in names(directory) {
+        let (path, at) = (directory.join(&name), format!("{at}{name}"));
+        if path.is_dir() {
+            tree_of(&path, &format!("{at}/"), found);
+            found.insert(at, None);
+        } else {
+            found.insert(at, Some(fs::read(path).unwrap()));
+        }
+    }
+}
+
+fn work_at_random(mut seed: u64, is_killed: bool) {
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 11) as usize % below.max(1)
+    };
+    let delay = Duration::from_millis(2);
+    let mut tree = Fixture::new(delay);
+    let mut model: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+    for step in 0..250 {
+        let directories: Vec<_> = model.iter().filter(|it| it.1.is_none()).collect();
+        let mut parents: Vec<String> = directories.iter().map(|it| format!("{}/", it.0)).collect();
+        parents.retain(|parent| parent.matches('/').count() < 3);
+        parents.push(String::new());
+        let name = ["a", "b", "c", "d"][random(4)];
+        let new = format!("{}{name}", parents[random(parents.len())]);
+        let all: Vec<String> = model.keys().cloned().collect();
+        let old = all.get(random(all.len())).cloned().unwrap_or_default();
+        let below = |path: &str| {
+            let start = format!("{path}/");
+            all.iter().filter(move |it| it.starts_with(&start)).cloned()
+        };
+        let (at_new, at_old) = (model.get(&new).cloned(), model.get(&old).cloned());
+        match (random(9), at_new, at_old) {
+            (0..=3, None | Some(Some(_)), _) => {
+                let content = format!("{step}").into_bytes();
+                tree.write(&new, &content);
+                model.insert(new, Some(content));
+            }
+            (4, None, _) => {
+                tree.mkdir(&new);
+                model.insert(new, None);
+            }
+            (5, _, Some(Some(_))) => {
+                tree.remove(&old);
+                model.remove(&old);
+            }
+            (6, _, Some(None)) if below(&old).next().is_none() => {
+                tree.rmdir(&old);
+                model.remove(&old);
+            }
+            (7..=8, None | Some(Some(_)), Some(Some(content))) if new != old => {
+                tree.rename(&old, &new);
+                model.remove(&old);
+                model.insert(new, Some(content));
+            }
+            (7, None, Some(None)) if !new.starts_with(&format!("{old}/")) => {
+                tree.rename(&old, &new);
+                let moved: Vec<_> = below(&old).chain([old.clone()]).collect();
+                for path in moved {
+                    let kept = model.remove(&path).unwrap();
+                    model.insert(format!("{new}{}", &path[old.len()..]), kept);
+                }
+            }
+            (8, _, _) => std::thread::sleep(Duration::from_millis(random(300) as u64)),
+            _ => {}
+        }
+        for path in &all {
+            assert_eq!(
+                tree.find(path).is_ok(),
+                model.contains_key(path),
+                "{step}: {path}"
+            );
+        }
+        if is_killed && random(25) == 0 {
+            tree = tree.killed(delay);
+        }
+        if step % 40 == 39 {
+            tree.sync();
+            let mut found = BTreeMap::new();
+            tree_of(&tree.local(""), "", &mut found);
+            assert_eq!(found, model, "{step}");
+        }
+    }
+    assert_eq!(tree.number > 0, is_killed);
+    let root = tree.local("");
+    tree.vfs.drain();
+    let mut found = BTreeMap::new();
+    tree_of(&root, "", &mut found);
+    assert_eq!(found, model);
+}
+
+#[test]
+fn random_work_is_on_the_server_after_a_sync_and_at_the_end() {
+    for seed in [1_u64, 2, 3, 4] {
+        work_at_random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), false);
+    }
+}
+
+#[test]
+fn random_work_goes_on_after_kills() {
+    for seed in [1_u64, 2, 3, 4] {
+        work_at_random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), true);
+    }
+}
+
+/// Returns the names that could not be stored, for good or until a program asks.
+fn refused(tree: &Fixture) -> Vec<String> {
+    let waiting = tree.vfs.report().uploads;
+    let refused = waiting
+        .into_iter()
+        .filter(|file| file.stage == Stage::Failed);
+    let mut names: Vec<_> = refused
+        .filter_map(|file| file.path)
+        .map(|it| it.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_was_to_be_renamed_before_is_not_overwritten_if_the_rename_is_refused() {
+    let tree = Fixture::new(Duration::from_millis(2));
+    // No program has it open.
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/log"), b"old").unwrap();
+    assert!(tree.find("d/log.1").is_err());
+    tree.proxy.set(Way::RefusesRename("log.1"));
+    tree.rename("d/log", "d/log.1");
+    tree.write("d/log", b"new");
+    wait_until("the file waits", || refused(&tree) == ["/d/log"]);
+    // The upload, if there were one, takes less than this.
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(fs::read(tree.local("d/log")).unwrap(), b"old");
+    assert!(tree.vfs.sync_directory(Ino::ROOT, NEVER).is_err());
+    // Both are kept.
+    assert_eq!(fs::read(tree.local("d/log")).unwrap(), b"old");
+    let all = names(&tree.local("d"));
+    let is_new = |name: &&String| {
+        let path = tree.local("d").join(name);
+        path.is_file() && fs::read(path).unwrap() == b"new"
+    };
+    assert_eq!(all.iter().filter(is_new).count(), 1, "{all:?}");
+}
+
+#[test]
+fn many_uploads_that_wait_for_one_that_is_due_later_do_not_keep_it_from_starting() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("d");
+    tree.sync();
+    // It waits longer, because it may soon be closed again.
+    let first = tree.write_and_keep("d/first", b"first");
+    for number in 0..150 {
+        tree.write(&format!("d/{number}"), b"content");
+    }
+    wait_until("all are stored", || names(&tree.local("d")).len() == 151);
+    tree.vfs.release(first, Blocking::Yes(NEVER)).unwrap();
+}
+
+#[test]
+fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
+    let tree = Fixture::new(Duration::ZERO);
+    // No program has it open.
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"content").unwrap();
+    tree.proxy.set(Way::LosesAnswer("RNTO"));
+    tree.rename("d/a", "d/b");
+    wait_until("the answer is lost", || tree.proxy.way() == Way::Closed);
+    // It cannot be asked what became of it.
+    std::thread::sleep(Duration::from_millis(300));
+    tree.proxy.set(Way::Open);
+    wait_until("it is done or refused", || {
+        let report = tree.vfs.report();
+        report.changes == 0 || !report.refused.is_empty()
+    });
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(names(&tree.local("d")), ["b"]);
+    assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
+}

@@ -1,0 +1,45 @@
+//! What two changes have to do with each other.
+
+use std::collections::BTreeSet;
+
+use crate::ftp::RemotePath;
+use crate::journal::{NameAction, NameChange};
+
+/// A top-level name of the mount, or nothing for what is directly in its root.
+pub(super) type Domain = Box<[u8]>;
+
+/// Whether a path of one equals or lies above a path of the other.
+pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
+    let is_related = |a: &RemotePath, b: &RemotePath| a.below(b).is_some() || b.below(a).is_some();
+    one.paths().any(|a| other.paths().any(|b| is_related(a, b)))
+}
+
+/// Whether two related changes can be sent together: a new directory and what is in it, or a
+/// removal and that of the directory above. If the first is refused, so is the second.
+pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
+    let is_below =
+        |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
+    let mut paths = second.paths();
+    match first.action {
+        NameAction::MakeDirectory { .. } => {
+            paths.all(|path| is_below(path, &first.path) || first.path.below(path).is_none())
+        }
+        NameAction::Unlink | NameAction::RemoveDirectory => {
+            second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
+        }
+        NameAction::Store { .. } | NameAction::Rename { .. } | NameAction::SetAttributes { .. } => {
+            false
+        }
+    }
+}
+
+/// Returns the domains of `path`: its top-level name, and nothing for one directly in the root.
+pub(super) fn domains_of_path(root: &RemotePath, path: &RemotePath) -> BTreeSet<Domain> {
+    let below = path.below(root).unwrap_or(path.as_bytes());
+    let mut names = below.splitn(2, |byte| *byte == b'/');
+    let mut domains = BTreeSet::from([Box::from(names.next().unwrap_or_default())]);
+    if names.next().is_none() {
+        domains.insert(Box::default());
+    }
+    domains
+}
