@@ -22,6 +22,8 @@ pub enum ChangeCommand {
     RemoveDirectory(RemotePath),
     /// Renames a file from the first path to the second (RNFR, RNTO).
     Rename(RemotePath, RemotePath),
+    /// Sets an attribute.
+    Set(RemotePath, Setting),
 }
 
 /// A complete upload that gets its attributes and its name.
@@ -131,6 +133,7 @@ impl Session {
                 self.line(b"RNFR ", from, b"")?,
                 self.line(b"RNTO ", to, b"")?,
             ]),
+            ChangeCommand::Set(path, setting) => Ok(vec![self.setting_line(path, *setting)?]),
         }
     }
 
@@ -140,6 +143,7 @@ impl Session {
             ChangeCommand::MakeDirectory(_) => self.completion("MKD").map(drop),
             ChangeCommand::RemoveDirectory(_) => self.completion("RMD").map(drop),
             ChangeCommand::Rename(..) => self.renamed(),
+            ChangeCommand::Set(_, setting) => self.set_answer(*setting),
         }
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! `R` identifies the records of the changes in the journal.
 
+mod flight;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub(super) struct NamesLog<R> {
     by_contents: BTreeMap<u64, BTreeSet<u64>>,
     /// Places of the entries that are not parked, by domain.
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
+    /// Places of the entries that create directories.
+    new_directories: BTreeSet<u64>,
     last: u64,
     rules: LogRules,
 }
@@ -112,6 +115,7 @@ impl<R: Clone> NamesLog<R> {
             by_path: BTreeMap::new(),
             by_contents: BTreeMap::new(),
             by_domain: BTreeMap::new(),
+            new_directories: BTreeSet::new(),
             last: 0,
             rules,
         }
@@ -215,7 +219,9 @@ impl<R: Clone> NamesLog<R> {
     /// Returns the places of the changes to send together, in order. Stores are not among them: see
     /// [`Self::may_store`].
     ///
-    /// With `only`, the soft order does not count, and no other changes are returned.
+    /// With `only`, the soft order does not count, and no other changes are returned. Otherwise new
+    /// directories come before what they do not depend on: their files can be uploaded meanwhile,
+    /// and get their names in order.
     pub(super) fn next_flight(&self, most: usize, only: Option<&BTreeSet<u64>>) -> Vec<u64> {
         let mut flight: Vec<u64> = Vec::new();
         let mut closed: BTreeSet<&[u8]> = BTreeSet::new();
@@ -250,6 +256,9 @@ impl<R: Clone> NamesLog<R> {
             } else {
                 closed.extend(entry.domains.iter().map(|it| &**it));
             }
+        }
+        if only.is_none() {
+            self.add_directories(&mut flight, most);
         }
         flight
     }
@@ -402,6 +411,7 @@ impl<R: Clone> NamesLog<R> {
     /// Removes the change at `place`, which was made or given up.
     pub(super) fn remove(&mut self, place: u64) -> Option<LogEntry<R>> {
         let entry = self.entries.remove(&place)?;
+        self.new_directories.remove(&place);
         for path in entry.change.paths() {
             if let Some(places) = self.by_path.get_mut(path.as_bytes()) {
                 places.remove(&place);
@@ -474,6 +484,9 @@ impl<R: Clone> NamesLog<R> {
         }
         if let NameAction::Store { id } = new.change.action {
             self.by_contents.entry(id).or_default().insert(place);
+        }
+        if let NameAction::MakeDirectory { .. } = new.change.action {
+            self.new_directories.insert(place);
         }
         let NewChange {
             change,
