@@ -118,6 +118,7 @@ impl Family {
                 (C::QueuesDuringUpload, true),
                 (C::StatListing, true),
                 (C::MdtmUtc, false),
+                (C::SiteUtime, false),
                 (C::DirectoryTimes, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),

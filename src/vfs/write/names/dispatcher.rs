@@ -100,8 +100,9 @@ impl Names {
                 if !state.urgent.is_empty() {
                     places = state.log.next_flight(most, Some(&state.urgent));
                 }
-                let is_due = now >= state.due || state.phase == NamesPhase::Draining;
-                if places.is_empty() && is_due {
+                let is_due = state.due.is_none_or(|due| now >= due);
+                if places.is_empty() && (is_due || state.phase == NamesPhase::Draining) {
+                    state.due = None;
                     places = state.log.next_flight(most, None);
                 }
                 let mut flight = Vec::with_capacity(places.len());
@@ -114,7 +115,7 @@ impl Names {
                     return NamesNext::Send(flight);
                 }
             }
-            let due = (state.log.len() > 0 && state.due > now).then_some(state.due);
+            let due = state.due.filter(|due| *due > now);
             let wake = [due, state.retry_at].into_iter().flatten().min();
             let patience = wake.map(|at| at.saturating_duration_since(now).max(LOOK_UP / 10));
             state = self.wait(state, patience);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::log::NewChange;
 use super::outcome::renamed_attributes;
@@ -75,7 +74,7 @@ impl Names {
                 self.show(&state, &path, known);
             }
         }
-        state.due = Instant::now();
+        state.due = None;
         self.note(&state);
     }
 

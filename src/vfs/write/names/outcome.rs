@@ -28,7 +28,7 @@ impl Names {
                 state.log.set_step(place, Step::Waiting);
             }
         }
-        self.note(&state);
+        self.progressed(&state);
     }
 
     /// Lets the changes that an earlier mount may have sent be compared with the server later.
@@ -44,7 +44,7 @@ impl Names {
         for path in entry.change.paths() {
             self.confirm(&state, path);
         }
-        self.note(&state);
+        self.progressed(&state);
         Some(entry)
     }
 
@@ -97,7 +97,7 @@ impl Names {
                 self.reveal(&state, path);
             }
         }
-        self.note(&state);
+        self.progressed(&state);
         refusal
     }
 

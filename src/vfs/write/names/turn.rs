@@ -89,6 +89,8 @@ impl Names {
             return upload.place().map(Some);
         };
         state.ready.insert(place, upload);
+        // Its connection is free for the next one.
+        self.writeback.look_again();
         loop {
             if let Some(result) = state.placed.remove(&place) {
                 return result.map(Some);

@@ -288,6 +288,10 @@ impl Vfs {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
+        if self.options.names && self.writeback.len() > 1 {
+            // They are open when the upload is due.
+            self.remote.expect_transfers(self.writeback.len());
+        }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
         }
