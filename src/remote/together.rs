@@ -34,6 +34,11 @@ impl RemoteHandle {
         ModeWay::candidates(self.profile()).next().is_some()
     }
 
+    /// Whether the server may have a command that makes symbolic links.
+    pub(crate) fn may_make_links(&self) -> bool {
+        self.profile().has(Capability::SiteSymlink)
+    }
+
     /// Whether the server may have a command that sets times, also of directories if wanted.
     pub(crate) fn sets_times(&self, of_directories: bool) -> bool {
         TimeWay::candidates(self.profile()).next().is_some()
