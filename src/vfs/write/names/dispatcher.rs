@@ -412,7 +412,7 @@ impl Vfs {
 
 /// Returns the commands that make `change` together with others, if there are any that are known to
 /// work.
-fn commands(remote: &Remote, change: &NameChange) -> Option<Vec<ChangeCommand>> {
+pub(super) fn commands(remote: &Remote, change: &NameChange) -> Option<Vec<ChangeCommand>> {
     let path = &change.path;
     let mut commands = Vec::with_capacity(2);
     let (mut wanted_mode, mut wanted_time) = (None, None);

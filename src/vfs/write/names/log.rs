@@ -295,38 +295,6 @@ impl<R: Clone> NamesLog<R> {
         stores.collect()
     }
 
-    /// Returns the store at `place`, whose turn it is, and the places of those behind it whose
-    /// turn it is then, and that `is_ready`: others see them in order. None is related to another.
-    pub(super) fn stores_from(
-        &self,
-        place: u64,
-        most: usize,
-        is_ready: &dyn Fn(u64) -> bool,
-    ) -> Vec<u64> {
-        let mut batch = vec![place];
-        for (next, entry) in self.entries.range(place + 1..) {
-            if batch.len() >= most {
-                break;
-            }
-            let is_in = |domain: &Domain| {
-                let before = self.by_domain.get(domain).into_iter();
-                let mut before = before.flat_map(|places| places.range(..*next));
-                before.all(|it| batch.contains(it))
-            };
-            let is_store = entry.change.is_store();
-            if !is_store || entry.step != Step::Waiting || !is_ready(*next) {
-                if entry.step.is_parked() {
-                    continue;
-                }
-                break;
-            }
-            if entry.domains.iter().all(is_in) && self.related_before(*next).is_empty() {
-                batch.push(*next);
-            }
-        }
-        batch
-    }
-
     /// Whether a directory above `path` is not as the program sees it, so that nothing can be
     /// uploaded there.
     pub(super) fn is_held(&self, path: &RemotePath) -> bool {

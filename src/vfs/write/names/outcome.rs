@@ -37,7 +37,7 @@ impl Names {
     }
 
     /// Records that the change at `place` was made. Returns it.
-    fn done(&self, place: u64) -> Option<LogEntry<RecordedChange>> {
+    pub(super) fn done(&self, place: u64) -> Option<LogEntry<RecordedChange>> {
         let mut state = self.lock();
         let entry = state.log.remove(place)?;
         RecordedChange::end(&entry.records);
