@@ -199,10 +199,15 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
             NamesNext::Stopped => return,
             NamesNext::Judge(begun) => vfs.judge_names(&begun),
             NamesNext::Send(flight) => {
-                for (_, entry) in &flight {
-                    RecordedChange::begin(&entry.records, &entry.change);
+                // Attributes are set again if it is not known whether they were.
+                let is_attributes =
+                    |it: &Sent| matches!(it.1.change.action, NameAction::SetAttributes { .. });
+                if !flight.iter().all(is_attributes) {
+                    for (_, entry) in &flight {
+                        RecordedChange::begin(&entry.records, &entry.change);
+                    }
+                    names.sync();
                 }
-                names.sync();
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
                 let results = results.unwrap_or_else(|| {
                     names.pause(&panicked());

@@ -18,8 +18,8 @@ pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
 const WRITES: u32 = 0o300;
 
 /// Whether two related changes can be sent together: a new directory and what is in it, or a
-/// removal and that of the directory above. If the first is refused, so is the second. Or a file
-/// and the attributes of a directory above, which do not keep it from being stored again.
+/// removal and that of the directory above. If the first is refused, so is the second. Or a file or
+/// attributes, and then the attributes of a directory above that still lets the first be repeated.
 pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
     let is_below =
         |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
@@ -31,14 +31,14 @@ pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
         NameAction::Unlink | NameAction::RemoveDirectory => {
             second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
         }
-        NameAction::Store { .. } => match second.action {
+        NameAction::Store { .. } | NameAction::SetAttributes { .. } => match second.action {
             NameAction::SetAttributes { mode, .. } => {
                 is_below(&first.path, &second.path)
                     && mode.is_none_or(|mode| mode & WRITES == WRITES)
             }
             _ => false,
         },
-        NameAction::Rename { .. } | NameAction::SetAttributes { .. } => false,
+        NameAction::Rename { .. } => false,
     }
 }
 
