@@ -296,8 +296,8 @@ impl Vfs {
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
         if self.options.names && self.writeback.len() > 1 {
-            // They are open when the upload is due.
-            self.remote.expect_transfers(self.writeback.len());
+            // They are open when the uploads are due, and more files will follow.
+            self.remote.expect_transfers(self.writeback.len() * 2);
         }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
