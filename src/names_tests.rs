@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -112,27 +112,24 @@ impl Fixture {
         StateDir::of(&state, "anna", "host", 21)
     }
 
-    /// Mounts the tree again, as if this mount had been killed now: its server does not answer any
-    /// more, and what it has recorded so far is all that the next mount knows.
+    /// Mounts the tree again, as if this mount had been killed now: no answer reaches it any more,
+    /// and what it has recorded so far is all that the next mount knows.
     fn killed(mut self, delay: Duration) -> Self {
-        drop(self.server.take());
+        let mut way = self.proxy.way.lock().unwrap();
         let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
         let [from, to] = places.map(|place| place.directory().to_owned());
-        for journal in fs::read_dir(&from).unwrap() {
-            let journal = journal.unwrap().path();
-            if !journal.is_dir() {
-                continue;
-            }
-            let copy = to.join(journal.file_name().unwrap());
-            fs::create_dir_all(&copy).unwrap();
-            for file in fs::read_dir(&journal).unwrap() {
-                let file = file.unwrap().path();
-                fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
-            }
-        }
+        let files = journal_files(&from);
+        drop(self.server.take());
+        *way = Way::Closed;
+        drop(way);
         let mode = fs::Permissions::from_mode(0o700);
-        for directory in fs::read_dir(&to).unwrap() {
-            fs::set_permissions(directory.unwrap().path(), mode.clone()).unwrap();
+        for (path, content) in files {
+            let copy = to.join(path);
+            let parent = copy.parent().unwrap();
+            fs::create_dir_all(parent).unwrap();
+            fs::set_permissions(parent, mode.clone()).unwrap();
+            fs::write(&copy, content).unwrap();
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::set_permissions(&to, mode).unwrap();
         Self::mount(delay, Arc::clone(&self.directory), self.number + 1)
@@ -314,6 +311,31 @@ fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<
         from.get_ref().shutdown(Shutdown::Both),
         to.shutdown(Shutdown::Both),
     );
+}
+
+/// Returns the files of the journals in `directory`, as they are at one moment.
+fn journal_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let read = || {
+        let mut files = BTreeMap::new();
+        for journal in fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()? {
+            if !journal.path().is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(journal.path())?.collect::<Result<Vec<_>, _>>()? {
+                let name = PathBuf::from(journal.file_name()).join(file.file_name());
+                files.insert(name, fs::read(file.path())?);
+            }
+        }
+        Ok::<_, io::Error>(files)
+    };
+    loop {
+        // The threads of the mount go on until they wait for an answer.
+        if let (Ok(first), Ok(second)) = (read(), read())
+            && first == second
+        {
+            return first;
+        }
+    }
 }
 
 fn names(directory: &Path) -> Vec<String> {
