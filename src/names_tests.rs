@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -42,6 +42,10 @@ impl Fixture {
     }
 
     fn mount(delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
+        Self::mount_by(Way::Open, delay, directory, number)
+    }
+
+    fn mount_by(way: Way, delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
         let root = directory.path().join("root");
         let access = Access::Account {
             user: "anna".into(),
@@ -53,6 +57,7 @@ impl Fixture {
         });
         let server = server.unwrap();
         let proxy = ControlProxy::start(server.address().port());
+        proxy.set(way);
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
             .port(proxy.port)
             .login("anna", "secret");
@@ -114,7 +119,11 @@ impl Fixture {
 
     /// Mounts the tree again, as if this mount had been killed now: no answer reaches it any more,
     /// and what it has recorded so far is all that the next mount knows.
-    fn killed(mut self, delay: Duration) -> Self {
+    fn killed(self, delay: Duration) -> Self {
+        self.killed_and_by(Way::Open, delay)
+    }
+
+    fn killed_and_by(mut self, by: Way, delay: Duration) -> Self {
         let mut way = self.proxy.way.lock().unwrap();
         let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
         let [from, to] = places.map(|place| place.directory().to_owned());
@@ -123,16 +132,19 @@ impl Fixture {
         *way = Way::Closed;
         drop(way);
         let mode = fs::Permissions::from_mode(0o700);
-        for (path, content) in files {
+        for (path, (content, modified)) in files {
             let copy = to.join(path);
             let parent = copy.parent().unwrap();
             fs::create_dir_all(parent).unwrap();
             fs::set_permissions(parent, mode.clone()).unwrap();
             fs::write(&copy, content).unwrap();
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+            // The journals of several mounts are in the order of their times.
+            let copy = fs::File::options().write(true).open(&copy).unwrap();
+            copy.set_modified(modified).unwrap();
         }
         fs::set_permissions(&to, mode).unwrap();
-        Self::mount(delay, Arc::clone(&self.directory), self.number + 1)
+        Self::mount_by(by, delay, Arc::clone(&self.directory), self.number + 1)
     }
 
     fn local(&self, path: &str) -> std::path::PathBuf {
@@ -227,6 +239,8 @@ enum Way {
     Closed,
     /// Renames to paths that contain this are refused.
     RefusesRename(&'static str),
+    /// Commands of these names do not arrive.
+    Swallows(&'static [&'static str]),
 }
 
 struct ControlProxy {
@@ -259,6 +273,11 @@ impl ControlProxy {
                             && line.starts_with(name.as_bytes())
                         {
                             *way = Way::Loses(name);
+                        }
+                        if let Way::Swallows(names) = *way
+                            && names.iter().any(|name| line.starts_with(name.as_bytes()))
+                        {
+                            return Some(Vec::new());
                         }
                         if let Way::RefusesRename(part) = *way
                             && line.starts_with(b"RNTO")
@@ -313,8 +332,9 @@ fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<
     );
 }
 
-/// Returns the files of the journals in `directory`, as they are at one moment.
-fn journal_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Returns the contents and times of the files of the journals in `directory`, as they are at one
+/// moment.
+fn journal_files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let read = || {
         let mut files = BTreeMap::new();
         for journal in fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()? {
@@ -323,7 +343,8 @@ fn journal_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             }
             for file in fs::read_dir(journal.path())?.collect::<Result<Vec<_>, _>>()? {
                 let name = PathBuf::from(journal.file_name()).join(file.file_name());
-                files.insert(name, fs::read(file.path())?);
+                let modified = file.metadata()?.modified()?;
+                files.insert(name, (fs::read(file.path())?, modified));
             }
         }
         Ok::<_, io::Error>(files)
@@ -595,4 +616,47 @@ fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
     assert_eq!(tree.vfs.report().refused, []);
     assert_eq!(names(&tree.local("d")), ["b"]);
     assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
+}
+
+/// Nothing is changed on the server.
+const CHANGES_NOTHING: Way = Way::Swallows(&["STOR", "RNFR", "RNTO", "MKD", "RMD", "DELE", "MFMT"]);
+
+#[test]
+fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"old").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.rename("d/a", "d/b");
+    tree.write("d/a", b"first");
+    let tree = tree.killed_and_by(CHANGES_NOTHING, delay);
+    tree.write("d/a", b"second");
+    let tree = tree.killed(delay);
+    assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(fs::read(tree.local("d/b")).unwrap(), b"old");
+}
+
+#[test]
+fn the_changes_of_two_killed_mounts_have_one_order() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    tree.mkdir("p");
+    tree.mkdir("q");
+    tree.sync();
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.write("p/x", b"content");
+    let tree = tree.killed_and_by(Way::Swallows(&["STOR"]), delay);
+    tree.mkdir("r");
+    tree.proxy.set(CHANGES_NOTHING);
+    // No name but its own can be in it.
+    tree.mkdir("r/s");
+    tree.rename("p/x", "r/s/x");
+    let tree = tree.killed(delay);
+    tree.sync();
+    assert_eq!(names(&tree.local("p")), [""; 0]);
+    assert_eq!(fs::read(tree.local("r/s/x")).unwrap(), b"content");
 }

@@ -166,13 +166,6 @@ impl Names {
             }
         }
     }
-
-    fn sync(&self) {
-        self.lock().unsynced = None;
-        if let Err(error) = self.journal.sync() {
-            ::log::warn!("cannot write the journal to the disk: {error}");
-        }
-    }
 }
 
 /// Whether there is no server.
@@ -199,7 +192,7 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
             NamesNext::Judge(begun) => vfs.judge_names(&begun),
             NamesNext::Send(flight) => {
                 for (_, entry) in &flight {
-                    RecordedChange::begin(&entry.records, &entry.change);
+                    RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
                 }
                 names.sync();
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
