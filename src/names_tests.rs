@@ -19,7 +19,9 @@ use crate::pool::PoolOptions;
 use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
 use crate::server::{Access, Server, ServerOptions};
 use crate::vfs::write::recovery::recover;
-use crate::vfs::{Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions};
+use crate::vfs::{
+    Changes, Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions,
+};
 
 const NEVER: &Cancel = &Cancel::never();
 
@@ -209,6 +211,15 @@ impl Fixture {
         self.vfs.remove_directory(parent, name, NEVER).unwrap();
     }
 
+    fn set_time(&self, path: &str, seconds: u64) {
+        let changes = Changes {
+            modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+            ..Changes::default()
+        };
+        let ino = self.find(path).unwrap();
+        self.vfs.setattr(ino, None, &changes, NEVER).unwrap();
+    }
+
     fn sync(&self) {
         self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
     }
@@ -241,6 +252,8 @@ enum Way {
     RefusesRename(&'static str),
     /// Commands of these names do not arrive.
     Swallows(&'static [&'static str]),
+    /// No time can be set.
+    RefusesTimes,
 }
 
 struct ControlProxy {
@@ -278,6 +291,12 @@ impl ControlProxy {
                             && names.iter().any(|name| line.starts_with(name.as_bytes()))
                         {
                             return Some(Vec::new());
+                        }
+                        let is_time = ["MFMT", "SITE UTIME", "MDTM 2"];
+                        if *way == Way::RefusesTimes
+                            && is_time.iter().any(|it| line.starts_with(it.as_bytes()))
+                        {
+                            return Some(b"SITE NONSENSE\r\n".to_vec());
                         }
                         if let Way::RefusesRename(part) = *way
                             && line.starts_with(b"RNTO")
@@ -659,4 +678,24 @@ fn the_changes_of_two_killed_mounts_have_one_order() {
     tree.sync();
     assert_eq!(names(&tree.local("p")), [""; 0]);
     assert_eq!(fs::read(tree.local("r/s/x")).unwrap(), b"content");
+}
+
+#[test]
+fn a_rename_behind_a_time_that_the_server_does_not_set_is_made() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"content").unwrap();
+    fs::write(tree.local("d/x"), b"other").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.set_time("d/a", 1_000_000_000);
+    tree.rename("d/a", "d/b");
+    tree.set_time("d/x", 1_000_000_000);
+    tree.remove("d/x");
+    // The next mount compares everything with the server.
+    let tree = tree.killed_and_by(Way::RefusesTimes, delay);
+    tree.sync();
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(names(&tree.local("d")), ["b"]);
 }

@@ -64,6 +64,8 @@ pub(crate) enum NameBase {
     Directory,
     /// A file, or a symbolic link.
     File(Version),
+    /// A file whose time is being set, before and after that: a server may leave it unset.
+    Retimed(Version, Version),
 }
 
 impl NameChange {

@@ -73,32 +73,45 @@ fn to_domains(field: &[u8]) -> Option<Domains> {
     is_whole.then(|| names.map(Box::from).collect())
 }
 
-/// Formats `absent`, `directory`, or the size and time of a file.
+/// Formats `absent`, `directory`, or the size and time of a file, before and after a change of it.
 fn text_of(base: &NameBase) -> String {
     match base {
         NameBase::Absent => "absent".to_owned(),
         NameBase::Directory => "directory".to_owned(),
-        NameBase::File(version) => {
-            let modified = option(version.modified.map(moment));
-            format!("{},{modified}", option(version.size))
+        NameBase::File(version) => text_of_version(version),
+        NameBase::Retimed(before, after) => {
+            format!("{};{}", text_of_version(before), text_of_version(after))
         }
     }
+}
+
+fn text_of_version(version: &Version) -> String {
+    let modified = option(version.modified.map(moment));
+    format!("{},{modified}", option(version.size))
 }
 
 fn to_base(field: &[u8]) -> Option<NameBase> {
     match field {
         b"absent" => Some(NameBase::Absent),
         b"directory" => Some(NameBase::Directory),
-        field => {
-            let comma = field.iter().position(|byte| *byte == b',')?;
-            let (size, modified) = (field.get(..comma)?, field.get(comma + 1..)?);
-            Some(NameBase::File(Version {
-                size: to_option(size)?,
-                modified: to_moment(modified)?,
-                unique: 0,
-            }))
-        }
+        field => match field.iter().position(|byte| *byte == b';') {
+            None => Some(NameBase::File(to_version(field)?)),
+            Some(end) => {
+                let (before, after) = (field.get(..end)?, field.get(end + 1..)?);
+                Some(NameBase::Retimed(to_version(before)?, to_version(after)?))
+            }
+        },
     }
+}
+
+fn to_version(field: &[u8]) -> Option<Version> {
+    let comma = field.iter().position(|byte| *byte == b',')?;
+    let (size, modified) = (field.get(..comma)?, field.get(comma + 1..)?);
+    Some(Version {
+        size: to_option(size)?,
+        modified: to_moment(modified)?,
+        unique: 0,
+    })
 }
 
 /// Formats numbers.

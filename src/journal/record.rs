@@ -389,6 +389,10 @@ mod tests {
                 unique: 0,
                 ..version
             })),
+            (version(), version()).prop_map(|(mut before, mut after)| {
+                (before.unique, after.unique) = (0, 0);
+                NameBase::Retimed(before, after)
+            }),
         ]
     }
 

@@ -162,20 +162,9 @@ impl Vfs {
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
         }
-        // Gates are entered in the order of their inodes, so that two renames never wait for each
-        // other.
         let below = self.open_below(&from.path);
-        let mut gates: Vec<_> = moved_file
-            .iter()
-            .chain(&replaced_file)
-            .chain(&below)
-            .collect();
-        gates.sort_by_key(|file| file.ino());
-        gates.dedup_by_key(|file| file.ino());
-        let passes = gates
-            .iter()
-            .map(|file| Ok((file.ino(), file.enter(cancel)?)))
-            .collect::<Result<Vec<_>, Errno>>()?;
+        let files = moved_file.iter().chain(&replaced_file).chain(&below);
+        let passes = enter_all(files.collect(), cancel)?;
         let pass_of = |ino| {
             passes
                 .iter()
@@ -480,6 +469,20 @@ impl Vfs {
             );
         }
     }
+}
+
+/// Enters the gates of `files` in the order of their inodes, so that two renames never wait for
+/// each other.
+fn enter_all<'a>(
+    mut files: Vec<&'a Arc<OpenFile>>,
+    cancel: &Cancel,
+) -> Result<Vec<(Ino, Pass<'a>)>, Errno> {
+    files.sort_by_key(|file| file.ino());
+    files.dedup_by_key(|file| file.ino());
+    let files = files.into_iter();
+    files
+        .map(|file| Ok((file.ino(), file.enter(cancel)?)))
+        .collect()
 }
 
 /// Checks whether one kind may replace another. POSIX: a directory replaces only a directory, any

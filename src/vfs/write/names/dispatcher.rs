@@ -380,6 +380,7 @@ impl Vfs {
                 }
                 ChangeResult::Unset => {
                     self.name_done(*place);
+                    self.names.time_is_unset(&entry.change.base);
                     let path = &entry.change.path;
                     if let Some(directory) = path.parent() {
                         self.invalidate(&directory, path.name());

@@ -125,7 +125,9 @@ fn views(change: &NameChange) -> Vec<NameView> {
         NameAction::Unlink | NameAction::RemoveDirectory => vec![(path, None)],
         NameAction::Rename { to, .. } => {
             let moved: Option<Attributes> = match &change.base {
-                NameBase::File(version) => Some(renamed_attributes(version)),
+                NameBase::File(version) | NameBase::Retimed(_, version) => {
+                    Some(renamed_attributes(version))
+                }
                 NameBase::Absent | NameBase::Directory => None,
             };
             vec![(path, None), (to.clone(), moved)]

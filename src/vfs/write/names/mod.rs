@@ -15,6 +15,7 @@
 //! | `dispatcher` | sending the changes |
 //! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
+//! | `times` | files whose time is being set |
 //! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
 //! | `model` | random lives of the log, compared with a POSIX file system |
@@ -34,6 +35,7 @@ mod model;
 mod outcome;
 mod relation;
 mod rules;
+mod times;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,7 @@ use failures::NameFailure;
 pub(in crate::vfs) use left::ShownFiles;
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
 use rules::LogRules;
+use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
 
 /// Maximum number of changes that wait. Further ones wait for room.
@@ -88,6 +91,8 @@ struct State {
     /// Places of the changes that programs wait for and that may overtake others.
     urgent: BTreeSet<u64>,
     failures: Vec<NameFailure>,
+    /// The files whose time programs have set.
+    retimed: BTreeMap<RemotePath, RetimedFile>,
     phase: NamesPhase,
     /// Whether nothing is sent any more because there was no server at the end of the mount.
     has_lost_server: bool,
@@ -171,6 +176,7 @@ impl Names {
                 log: NamesLog::new(RemotePath::root(), LogRules::ALL),
                 urgent: BTreeSet::new(),
                 failures: Vec::new(),
+                retimed: BTreeMap::new(),
                 phase: NamesPhase::Running,
                 has_lost_server: false,
                 due: Instant::now(),
@@ -235,11 +241,12 @@ impl Names {
     pub(in crate::vfs) fn record(
         &self,
         root: &RemotePath,
-        change: NameChange,
+        mut change: NameChange,
         inherited: Inherited,
         views: Vec<NameView>,
     ) -> io::Result<()> {
         let mut state = self.lock();
+        state.note_times(&mut change);
         let record = self.journal.record_change(&change, &inherited.domains)?;
         self.add(&mut state, root, change, record, inherited);
         for (path, known) in views {

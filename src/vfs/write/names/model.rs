@@ -28,6 +28,10 @@ struct Mode {
 
 /// The rules, including those of the journal and of the shell around the log.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each rule can be switched off alone"
+)]
 struct AllRules {
     log: LogRules,
     /// The journal is on the disk before a flight is sent.
