@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -19,7 +19,9 @@ use crate::pool::PoolOptions;
 use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
 use crate::server::{Access, Server, ServerOptions};
 use crate::vfs::write::recovery::recover;
-use crate::vfs::{Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions};
+use crate::vfs::{
+    Changes, Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions,
+};
 
 const NEVER: &Cancel = &Cancel::never();
 
@@ -42,6 +44,10 @@ impl Fixture {
     }
 
     fn mount(delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
+        Self::mount_by(Way::Open, delay, directory, number)
+    }
+
+    fn mount_by(way: Way, delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
         let root = directory.path().join("root");
         let access = Access::Account {
             user: "anna".into(),
@@ -53,6 +59,7 @@ impl Fixture {
         });
         let server = server.unwrap();
         let proxy = ControlProxy::start(server.address().port());
+        proxy.set(way);
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
             .port(proxy.port)
             .login("anna", "secret");
@@ -112,30 +119,34 @@ impl Fixture {
         StateDir::of(&state, "anna", "host", 21)
     }
 
-    /// Mounts the tree again, as if this mount had been killed now: its server does not answer any
-    /// more, and what it has recorded so far is all that the next mount knows.
-    fn killed(mut self, delay: Duration) -> Self {
-        drop(self.server.take());
+    /// Mounts the tree again, as if this mount had been killed now: no answer reaches it any more,
+    /// and what it has recorded so far is all that the next mount knows.
+    fn killed(self, delay: Duration) -> Self {
+        self.killed_and_by(Way::Open, delay)
+    }
+
+    fn killed_and_by(mut self, by: Way, delay: Duration) -> Self {
+        let mut way = self.proxy.way.lock().unwrap();
         let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
         let [from, to] = places.map(|place| place.directory().to_owned());
-        for journal in fs::read_dir(&from).unwrap() {
-            let journal = journal.unwrap().path();
-            if !journal.is_dir() {
-                continue;
-            }
-            let copy = to.join(journal.file_name().unwrap());
-            fs::create_dir_all(&copy).unwrap();
-            for file in fs::read_dir(&journal).unwrap() {
-                let file = file.unwrap().path();
-                fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
-            }
-        }
+        let files = journal_files(&from);
+        drop(self.server.take());
+        *way = Way::Closed;
+        drop(way);
         let mode = fs::Permissions::from_mode(0o700);
-        for directory in fs::read_dir(&to).unwrap() {
-            fs::set_permissions(directory.unwrap().path(), mode.clone()).unwrap();
+        for (path, (content, modified)) in files {
+            let copy = to.join(path);
+            let parent = copy.parent().unwrap();
+            fs::create_dir_all(parent).unwrap();
+            fs::set_permissions(parent, mode.clone()).unwrap();
+            fs::write(&copy, content).unwrap();
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+            // The journals of several mounts are in the order of their times.
+            let copy = fs::File::options().write(true).open(&copy).unwrap();
+            copy.set_modified(modified).unwrap();
         }
         fs::set_permissions(&to, mode).unwrap();
-        Self::mount(delay, Arc::clone(&self.directory), self.number + 1)
+        Self::mount_by(by, delay, Arc::clone(&self.directory), self.number + 1)
     }
 
     fn local(&self, path: &str) -> std::path::PathBuf {
@@ -200,6 +211,15 @@ impl Fixture {
         self.vfs.remove_directory(parent, name, NEVER).unwrap();
     }
 
+    fn set_time(&self, path: &str, seconds: u64) {
+        let changes = Changes {
+            modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+            ..Changes::default()
+        };
+        let ino = self.find(path).unwrap();
+        self.vfs.setattr(ino, None, &changes, NEVER).unwrap();
+    }
+
     fn sync(&self) {
         self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
     }
@@ -230,6 +250,10 @@ enum Way {
     Closed,
     /// Renames to paths that contain this are refused.
     RefusesRename(&'static str),
+    /// Commands of these names do not arrive.
+    Swallows(&'static [&'static str]),
+    /// No time can be set.
+    RefusesTimes,
 }
 
 struct ControlProxy {
@@ -262,6 +286,17 @@ impl ControlProxy {
                             && line.starts_with(name.as_bytes())
                         {
                             *way = Way::Loses(name);
+                        }
+                        if let Way::Swallows(names) = *way
+                            && names.iter().any(|name| line.starts_with(name.as_bytes()))
+                        {
+                            return Some(Vec::new());
+                        }
+                        let is_time = ["MFMT", "SITE UTIME", "MDTM 2"];
+                        if *way == Way::RefusesTimes
+                            && is_time.iter().any(|it| line.starts_with(it.as_bytes()))
+                        {
+                            return Some(b"SITE NONSENSE\r\n".to_vec());
                         }
                         if let Way::RefusesRename(part) = *way
                             && line.starts_with(b"RNTO")
@@ -314,6 +349,33 @@ fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<
         from.get_ref().shutdown(Shutdown::Both),
         to.shutdown(Shutdown::Both),
     );
+}
+
+/// Returns the contents and times of the files of the journals in `directory`, as they are at one
+/// moment.
+fn journal_files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let read = || {
+        let mut files = BTreeMap::new();
+        for journal in fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()? {
+            if !journal.path().is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(journal.path())?.collect::<Result<Vec<_>, _>>()? {
+                let name = PathBuf::from(journal.file_name()).join(file.file_name());
+                let modified = file.metadata()?.modified()?;
+                files.insert(name, (fs::read(file.path())?, modified));
+            }
+        }
+        Ok::<_, io::Error>(files)
+    };
+    loop {
+        // The threads of the mount go on until they wait for an answer.
+        if let (Ok(first), Ok(second)) = (read(), read())
+            && first == second
+        {
+            return first;
+        }
+    }
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -573,4 +635,67 @@ fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
     assert_eq!(tree.vfs.report().refused, []);
     assert_eq!(names(&tree.local("d")), ["b"]);
     assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
+}
+
+/// Nothing is changed on the server.
+const CHANGES_NOTHING: Way = Way::Swallows(&["STOR", "RNFR", "RNTO", "MKD", "RMD", "DELE", "MFMT"]);
+
+#[test]
+fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"old").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.rename("d/a", "d/b");
+    tree.write("d/a", b"first");
+    let tree = tree.killed_and_by(CHANGES_NOTHING, delay);
+    tree.write("d/a", b"second");
+    let tree = tree.killed(delay);
+    assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(fs::read(tree.local("d/b")).unwrap(), b"old");
+}
+
+#[test]
+fn the_changes_of_two_killed_mounts_have_one_order() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    tree.mkdir("p");
+    tree.mkdir("q");
+    tree.sync();
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.write("p/x", b"content");
+    let tree = tree.killed_and_by(Way::Swallows(&["STOR"]), delay);
+    tree.mkdir("r");
+    tree.proxy.set(CHANGES_NOTHING);
+    // No name but its own can be in it.
+    tree.mkdir("r/s");
+    tree.rename("p/x", "r/s/x");
+    let tree = tree.killed(delay);
+    tree.sync();
+    assert_eq!(names(&tree.local("p")), [""; 0]);
+    assert_eq!(fs::read(tree.local("r/s/x")).unwrap(), b"content");
+}
+
+#[test]
+fn a_rename_behind_a_time_that_the_server_does_not_set_is_made() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"content").unwrap();
+    fs::write(tree.local("d/x"), b"other").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.set_time("d/a", 1_000_000_000);
+    tree.rename("d/a", "d/b");
+    tree.set_time("d/x", 1_000_000_000);
+    tree.remove("d/x");
+    // The next mount compares everything with the server.
+    let tree = tree.killed_and_by(Way::RefusesTimes, delay);
+    tree.sync();
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(names(&tree.local("d")), ["b"]);
 }

@@ -1,7 +1,15 @@
 //! A change of names or attributes, which is recorded before the server makes it
 //! (`-o writeback=names`).
 
+use std::collections::BTreeSet;
+
 use crate::ftp::{RemotePath, Version};
+
+/// A top-level name of the mount, or nothing for what is directly in its root.
+pub(crate) type Domain = Box<[u8]>;
+
+/// The domains in whose order a change stands.
+pub(crate) type Domains = BTreeSet<Domain>;
 
 /// A change of a name or of its attributes, with the paths as the program saw them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +64,8 @@ pub(crate) enum NameBase {
     Directory,
     /// A file, or a symbolic link.
     File(Version),
+    /// A file whose time is being set, before and after that: a server may leave it unset.
+    Retimed(Version, Version),
 }
 
 impl NameChange {

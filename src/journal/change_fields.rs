@@ -1,13 +1,18 @@
 //! A change of names as fields of a record.
 
-use super::change::{NameAction, NameBase, NameChange};
+use super::change::{Domains, NameAction, NameBase, NameChange};
 use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path};
 use crate::ftp::{RemotePath, Version};
 
-/// Formats the word, the numbers, the kind of the change, its path, what was there, and the
-/// arguments of the kind.
-pub(super) fn put_change(line: &mut Vec<u8>, word: &str, numbers: &[u64], change: &NameChange) {
-    let numbers = list(numbers);
+/// Formats the word, the numbers, the domains that the change took over, its kind, its path, what
+/// was there, and the arguments of the kind.
+pub(super) fn put_change(
+    line: &mut Vec<u8>,
+    word: &str,
+    numbers: &[u64],
+    (change, domains): (&NameChange, &Domains),
+) {
+    let (numbers, domains) = (list(numbers), text_of_domains(domains));
     let base = text_of(&change.base);
     let (kind, arguments, to) = match &change.action {
         NameAction::MakeDirectory { mode } => ("mkdir", vec![option(*mode)], None),
@@ -19,7 +24,7 @@ pub(super) fn put_change(line: &mut Vec<u8>, word: &str, numbers: &[u64], change
             ("attributes", vec![option(*mode), option(*modified)], None)
         }
     };
-    let mut fields: Vec<&[u8]> = vec![numbers.as_bytes(), kind.as_bytes()];
+    let mut fields: Vec<&[u8]> = vec![numbers.as_bytes(), &domains, kind.as_bytes()];
     fields.extend([change.path.as_bytes(), base.as_bytes()]);
     fields.extend(arguments.iter().map(String::as_bytes));
     fields.extend(to.map(RemotePath::as_bytes));
@@ -27,8 +32,8 @@ pub(super) fn put_change(line: &mut Vec<u8>, word: &str, numbers: &[u64], change
 }
 
 /// Parses the fields after the word and the numbers of [`put_change`].
-pub(super) fn to_change(fields: &[Vec<u8>]) -> Option<NameChange> {
-    let [kind, path, base, arguments @ ..] = fields else {
+pub(super) fn to_change(fields: &[Vec<u8>]) -> Option<(NameChange, Domains)> {
+    let [domains, kind, path, base, arguments @ ..] = fields else {
         return None;
     };
     let action = match (kind.as_slice(), arguments) {
@@ -48,39 +53,65 @@ pub(super) fn to_change(fields: &[Vec<u8>]) -> Option<NameChange> {
         },
         _ => return None,
     };
-    Some(NameChange {
+    let change = NameChange {
         action,
         path: to_path(path)?,
         base: to_base(base)?,
-    })
+    };
+    Some((change, to_domains(domains)?))
 }
 
-/// Formats `absent`, `directory`, or the size and time of a file.
+/// Formats a slash and the name of each domain.
+fn text_of_domains(domains: &Domains) -> Vec<u8> {
+    let names = domains.iter();
+    names.flat_map(|name| [b"/", &**name].concat()).collect()
+}
+
+fn to_domains(field: &[u8]) -> Option<Domains> {
+    let mut names = field.split(|byte| *byte == b'/');
+    let is_whole = names.next() == Some(b"");
+    is_whole.then(|| names.map(Box::from).collect())
+}
+
+/// Formats `absent`, `directory`, or the size and time of a file, before and after a change of it.
 fn text_of(base: &NameBase) -> String {
     match base {
         NameBase::Absent => "absent".to_owned(),
         NameBase::Directory => "directory".to_owned(),
-        NameBase::File(version) => {
-            let modified = option(version.modified.map(moment));
-            format!("{},{modified}", option(version.size))
+        NameBase::File(version) => text_of_version(version),
+        NameBase::Retimed(before, after) => {
+            format!("{};{}", text_of_version(before), text_of_version(after))
         }
     }
+}
+
+fn text_of_version(version: &Version) -> String {
+    let modified = option(version.modified.map(moment));
+    format!("{},{modified}", option(version.size))
 }
 
 fn to_base(field: &[u8]) -> Option<NameBase> {
     match field {
         b"absent" => Some(NameBase::Absent),
         b"directory" => Some(NameBase::Directory),
-        field => {
-            let comma = field.iter().position(|byte| *byte == b',')?;
-            let (size, modified) = (field.get(..comma)?, field.get(comma + 1..)?);
-            Some(NameBase::File(Version {
-                size: to_option(size)?,
-                modified: to_moment(modified)?,
-                unique: 0,
-            }))
-        }
+        field => match field.iter().position(|byte| *byte == b';') {
+            None => Some(NameBase::File(to_version(field)?)),
+            Some(end) => {
+                let (before, after) = (field.get(..end)?, field.get(end + 1..)?);
+                Some(NameBase::Retimed(to_version(before)?, to_version(after)?))
+            }
+        },
     }
+}
+
+fn to_version(field: &[u8]) -> Option<Version> {
+    let comma = field.iter().position(|byte| *byte == b',')?;
+    let (size, modified) = (field.get(..comma)?, field.get(comma + 1..)?);
+    Some(Version {
+        size: to_option(size)?,
+        modified: to_moment(modified)?,
+        unique: 0,
+    })
 }
 
 /// Formats numbers.

@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::change::{NameAction, NameChange};
+use super::change::{Domains, NameAction, NameChange};
 use super::record::{Pending, Record};
 use crate::ftp::RemotePath;
 
@@ -34,7 +35,8 @@ pub(super) struct Log {
     live: LiveRecords,
     /// A write error was logged.
     warned: bool,
-    numbers: u64,
+    /// The largest number of a spool file or a change. Journals that a mount uses together share it.
+    numbers: Arc<AtomicU64>,
     /// Number of records written by this process.
     records: u64,
     /// Size in bytes from which the log may be worth rewriting.
@@ -49,10 +51,9 @@ pub(super) struct Log {
 
 /// A spool file that the next mount does not need once a number of records is on the disk.
 #[derive(Debug)]
-pub(super) struct ObsoleteSpool {
+struct ObsoleteSpool {
     records: u64,
-    pub(super) number: u64,
-    pub(super) path: PathBuf,
+    path: PathBuf,
 }
 
 /// A log with records that may not be on the disk yet. Syncing it needs no lock.
@@ -82,10 +83,10 @@ pub(super) struct LiveRecords {
     turns: u64,
     /// Whether lines have checksums, and the records after a damaged one count for nothing.
     is_ordered: bool,
-    /// Changes of names by number.
-    pub(super) changes: BTreeMap<u64, NameChange>,
+    /// Changes of names by number, and the domains that they took over.
+    pub(super) changes: BTreeMap<u64, (NameChange, Domains)>,
     /// Changes that were about to be sent: the numbers that each stands for, by the first of them.
-    pub(super) begun: BTreeMap<u64, (Vec<u64>, NameChange)>,
+    pub(super) begun: BTreeMap<u64, (Vec<u64>, NameChange, Domains)>,
     /// Numbers of the changes that give a spool file its name, by its number.
     stores: BTreeMap<u64, Vec<u64>>,
     /// The largest number of a spool file or a change.
@@ -143,7 +144,7 @@ impl Log {
             bytes,
             is_torn: false,
             warned: false,
-            numbers: live.largest,
+            numbers: Arc::new(AtomicU64::new(live.largest)),
             live,
             records: 0,
             tidy_at: MIN_REWRITE_SIZE,
@@ -158,10 +159,22 @@ impl Log {
         &self.live
     }
 
-    /// Returns a number that no other spool file or change of this log has.
-    pub(super) fn next_number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    /// Returns a number that is larger than that of any spool file or change of this log, and of
+    /// those that share its numbers.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The largest number.
+    pub(super) fn numbers(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.numbers)
+    }
+
+    /// Continues with `numbers`, so that the changes of several logs have one order.
+    pub(super) fn share_numbers(&mut self, numbers: Arc<AtomicU64>) {
+        let largest = self.numbers.load(Ordering::Relaxed);
+        numbers.fetch_max(largest, Ordering::Relaxed);
+        self.numbers = numbers;
     }
 
     /// Appends `record`. A failure is logged once and ignored: a full disk costs the safety against
@@ -267,11 +280,10 @@ impl Log {
         written
     }
 
-    /// Removes the spool file `path` with this number when the records so far are on the disk.
-    pub(super) fn remove_later(&mut self, number: u64, path: PathBuf) {
+    /// Removes the spool file `path` when the records so far are on the disk.
+    pub(super) fn remove_later(&mut self, path: PathBuf) {
         self.garbage.push(ObsoleteSpool {
             records: self.records,
-            number,
             path,
         });
     }
@@ -282,10 +294,10 @@ impl Log {
     }
 
     /// Takes the spool files that can be removed when `synced` records are on the disk.
-    pub(super) fn take_garbage(&mut self, synced: u64) -> Vec<ObsoleteSpool> {
+    pub(super) fn take_garbage(&mut self, synced: u64) -> Vec<PathBuf> {
         let due = self.garbage.iter().take_while(|it| it.records <= synced);
         let due = due.count();
-        self.garbage.drain(..due).collect()
+        self.garbage.drain(..due).map(|it| it.path).collect()
     }
 
     /// Number of records written by this process.
@@ -416,16 +428,16 @@ impl LiveRecords {
                 self.spools.remove(&number);
             }
             Record::Ordered => self.is_ordered = true,
-            Record::Change(number, change) => {
+            Record::Change(number, change, domains) => {
                 self.largest = self.largest.max(number);
                 if let NameAction::Store { id } = change.action {
                     self.stores.entry(id).or_default().push(number);
                 }
-                self.changes.insert(number, change);
+                self.changes.insert(number, (change, domains));
             }
-            Record::Begun(numbers, change) => {
+            Record::Begun(numbers, change, domains) => {
                 if let Some(first) = numbers.first() {
-                    self.begun.insert(*first, (numbers, change));
+                    self.begun.insert(*first, (numbers, change, domains));
                 }
             }
             Record::Undone(numbers) => {
@@ -458,9 +470,12 @@ impl LiveRecords {
         let pending = self.pending();
         records.extend(pending.map(|(number, pending)| Record::Pending(number, pending.clone())));
         let changes = self.changes.iter();
-        records.extend(changes.map(|(number, change)| Record::Change(*number, change.clone())));
+        records.extend(changes.map(|(number, (change, domains))| {
+            Record::Change(*number, change.clone(), domains.clone())
+        }));
         let begun = self.begun.values().cloned();
-        records.extend(begun.map(|(numbers, change)| Record::Begun(numbers, change)));
+        let begun = begun.map(|(numbers, change, domains)| Record::Begun(numbers, change, domains));
+        records.extend(begun);
         let lines = records.iter().map(|record| self.to_line(record));
         lines.flatten().collect()
     }

@@ -49,7 +49,7 @@ use crate::ftp::{RemotePath, Version};
 use crate::sys::private_files::{self, PrivateFileError};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
-pub(crate) use change::{NameAction, NameBase, NameChange};
+pub(crate) use change::{Domain, Domains, NameAction, NameBase, NameChange};
 pub(crate) use ordered::{LeftChange, RecordedChange};
 pub(crate) use pin_file::{PinFile, RecordedPin};
 pub(crate) use profile_file::ProfileFile;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use super::change::{NameAction, NameChange};
+use super::change::{Domains, NameAction, NameChange};
 use super::record::Record;
 use super::{AbandonedJournal, Journal, JournalMode, SpoolFile, lock};
 
@@ -26,6 +26,8 @@ pub(crate) struct RecordedChange {
 pub(crate) struct LeftChange {
     /// The numbers that it stands for, in increasing order.
     pub(crate) numbers: Vec<u64>,
+    /// The domains that it took over.
+    pub(crate) domains: Domains,
     /// The change. The contents of a [`NameAction::Store`] are those of a spool file.
     pub(crate) change: NameChange,
     /// Whether it may have been sent.
@@ -38,17 +40,37 @@ impl Journal {
         self.append(&Record::Ordered);
     }
 
-    /// Records that a program made `change`.
+    /// Gives the changes of `other`, which a killed mount left, and of this journal numbers in one
+    /// order from now on.
+    pub(crate) fn share_order(&self, other: &Self) {
+        if let JournalMode::Enabled { log, .. } = &self.shared.mode
+            && let JournalMode::Enabled { log: others, .. } = &other.shared.mode
+        {
+            let numbers = lock(log).numbers();
+            let mut others = lock(others);
+            others.share_numbers(numbers);
+            if !others.live().is_ordered() {
+                others.append(&Record::Ordered);
+            }
+        }
+    }
+
+    /// Records that a program made `change`, which took over `domains`.
     ///
     /// # Errors
     /// It is not recorded.
-    pub(crate) fn record_change(&self, change: &NameChange) -> io::Result<RecordedChange> {
+    pub(crate) fn record_change(
+        &self,
+        change: &NameChange,
+        domains: &Domains,
+    ) -> io::Result<RecordedChange> {
         let JournalMode::Enabled { log, .. } = &self.shared.mode else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let mut log = lock(log);
         let number = log.next_number();
-        if let Err(error) = log.try_append(&Record::Change(number, change.clone())) {
+        let record = Record::Change(number, change.clone(), domains.clone());
+        if let Err(error) = log.try_append(&record) {
             log.append(&Record::Ended(vec![number]));
             return Err(error);
         }
@@ -79,12 +101,11 @@ impl Journal {
         })?;
         let garbage = lock(log).take_garbage(records);
         for obsolete in garbage {
-            if let Err(error) = std::fs::remove_file(&obsolete.path)
+            if let Err(error) = std::fs::remove_file(&obsolete)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                ::log::warn!("cannot remove {}: {error}", obsolete.path.display());
+                ::log::warn!("cannot remove {}: {error}", obsolete.display());
             }
-            self.append(&Record::Closed(obsolete.number));
         }
         Ok(())
     }
@@ -106,17 +127,19 @@ impl Journal {
         let mut log = lock(log);
         let is_ordered = log.live().is_ordered();
         if is_ordered {
-            log.remove_later(number, path.to_owned());
+            log.append(&Record::Closed(number));
+            log.remove_later(path.to_owned());
         }
         is_ordered
     }
 }
 
 impl RecordedChange {
-    /// Records that `change`, which stands for all of `records`, is about to be sent.
-    pub(crate) fn begin(records: &[Self], change: &NameChange) {
+    /// Records that `change`, which stands for all of `records` and is in the order of `domains`,
+    /// is about to be sent.
+    pub(crate) fn begin(records: &[Self], change: &NameChange, domains: &Domains) {
         for (journal, numbers) in by_journal(records) {
-            journal.append(&Record::Begun(numbers, change.clone()));
+            journal.append(&Record::Begun(numbers, change.clone(), domains.clone()));
         }
     }
 
@@ -140,16 +163,21 @@ impl SpoolFile {
     ///
     /// # Errors
     /// It is not recorded.
-    pub(crate) fn record_order(&self, change: &NameChange) -> io::Result<RecordedChange> {
+    pub(crate) fn record_order(
+        &self,
+        change: &NameChange,
+        domains: &Domains,
+    ) -> io::Result<RecordedChange> {
         let Some(journaled) = &self.journaled else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let id = journaled.number;
         let action = NameAction::Store { id };
-        journaled.journal.record_change(&NameChange {
+        let change = NameChange {
             action,
             ..change.clone()
-        })
+        };
+        journaled.journal.record_change(&change, domains)
     }
 }
 
@@ -159,18 +187,20 @@ impl AbandonedJournal {
         let live = self.log.live();
         let begun = live.begun.values();
         let mut changes: Vec<_> = begun
-            .map(|(numbers, change)| LeftChange {
+            .map(|(numbers, change, domains)| LeftChange {
                 numbers: numbers.clone(),
+                domains: domains.clone(),
                 change: change.clone(),
                 is_begun: true,
             })
             .collect();
-        let begun = live.begun.values().flat_map(|(numbers, _)| numbers);
+        let begun = live.begun.values().flat_map(|(numbers, ..)| numbers);
         let begun: HashSet<_> = begun.collect();
         let others = live.changes.iter();
         let others = others.filter(|(number, _)| !begun.contains(number));
-        changes.extend(others.map(|(number, change)| LeftChange {
+        changes.extend(others.map(|(number, (change, domains))| LeftChange {
             numbers: vec![*number],
+            domains: domains.clone(),
             change: change.clone(),
             is_begun: false,
         }));

@@ -1,7 +1,7 @@
 //! One line of the log: a word, then tab-separated fields. Bytes that could end a field or a line
 //! are escaped.
 
-use super::change::NameChange;
+use super::change::{Domains, NameChange};
 use super::change_fields::{list, put_change, to_change, to_list};
 use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path, unescape};
 use super::unproven::UnprovenUpload;
@@ -33,10 +33,10 @@ pub(super) enum Record {
     /// From here on, each line has a checksum, and the order of the records matters
     /// (`-o writeback=names`).
     Ordered,
-    /// A program made this change, which has a number.
-    Change(u64, NameChange),
+    /// A program made this change, which has a number, and took over these domains.
+    Change(u64, NameChange, Domains),
     /// This change, which stands for those with the numbers, is about to be sent.
-    Begun(Vec<u64>, NameChange),
+    Begun(Vec<u64>, NameChange, Domains),
     /// The change of [`Self::Begun`] was not made, and will be sent again.
     Undone(Vec<u64>),
     /// The changes with these numbers were made, or are given up.
@@ -109,8 +109,12 @@ impl Record {
             Self::Settled(number) => put(&mut line, "settled", &[number.to_string().as_bytes()]),
             Self::Closed(number) => put(&mut line, "closed", &[number.to_string().as_bytes()]),
             Self::Ordered => put(&mut line, "ordered", &[]),
-            Self::Change(number, change) => put_change(&mut line, "op", &[*number], change),
-            Self::Begun(numbers, change) => put_change(&mut line, "begin", numbers, change),
+            Self::Change(number, change, domains) => {
+                put_change(&mut line, "op", &[*number], (change, domains));
+            }
+            Self::Begun(numbers, change, domains) => {
+                put_change(&mut line, "begin", numbers, (change, domains));
+            }
             Self::Undone(numbers) => put(&mut line, "undone", &[list(numbers).as_bytes()]),
             Self::Ended(numbers) => put(&mut line, "done", &[list(numbers).as_bytes()]),
         }
@@ -186,10 +190,12 @@ impl Record {
             (b"closed", [number]) => Some(Self::Closed(to_number(number)?)),
             (b"ordered", []) => Some(Self::Ordered),
             (b"op", [number, change @ ..]) => {
-                Some(Self::Change(to_number(number)?, to_change(change)?))
+                let (change, domains) = to_change(change)?;
+                Some(Self::Change(to_number(number)?, change, domains))
             }
             (b"begin", [numbers, change @ ..]) => {
-                Some(Self::Begun(to_list(numbers)?, to_change(change)?))
+                let (change, domains) = to_change(change)?;
+                Some(Self::Begun(to_list(numbers)?, change, domains))
             }
             (b"undone", [numbers]) => Some(Self::Undone(to_list(numbers)?)),
             (b"done", [numbers]) => Some(Self::Ended(to_list(numbers)?)),
@@ -383,6 +389,10 @@ mod tests {
                 unique: 0,
                 ..version
             })),
+            (version(), version()).prop_map(|(mut before, mut after)| {
+                (before.unique, after.unique) = (0, 0);
+                NameBase::Retimed(before, after)
+            }),
         ]
     }
 
@@ -397,6 +407,15 @@ mod tests {
                 .prop_map(|(mode, modified)| NameAction::SetAttributes { mode, modified }),
         ];
         (action, path(), base()).prop_map(|(action, path, base)| NameChange { action, path, base })
+    }
+
+    fn domains() -> impl Strategy<Value = Domains> {
+        let name = proptest::collection::vec(
+            any::<u8>().prop_filter("it ends a name", |byte| *byte != b'/'),
+            0..5,
+        );
+        let names = proptest::collection::vec(name, 0..3);
+        names.prop_map(|names| names.into_iter().map(Vec::into_boxed_slice).collect())
     }
 
     fn numbers() -> impl Strategy<Value = Vec<u64>> {
@@ -415,8 +434,10 @@ mod tests {
             any::<u64>().prop_map(Record::Settled),
             any::<u64>().prop_map(Record::Closed),
             Just(Record::Ordered),
-            (any::<u64>(), change()).prop_map(|(number, change)| Record::Change(number, change)),
-            (numbers(), change()).prop_map(|(numbers, change)| Record::Begun(numbers, change)),
+            (any::<u64>(), change(), domains())
+                .prop_map(|(number, change, domains)| Record::Change(number, change, domains)),
+            (numbers(), change(), domains())
+                .prop_map(|(numbers, change, domains)| Record::Begun(numbers, change, domains)),
             numbers().prop_map(Record::Undone),
             numbers().prop_map(Record::Ended),
         ]

@@ -458,9 +458,13 @@ fn changes_of_names_that_were_not_made_are_left_in_their_order() {
     let state = State::new();
     let journal = state.open();
     journal.keep_order();
-    let made = ["/a", "/b", "/c", "/d"].map(|name| journal.record_change(&removal(name)).unwrap());
-    RecordedChange::begin(&made[1..2], &removal("/b"));
-    RecordedChange::begin(&made[2..3], &removal("/c"));
+    let made = ["/a", "/b", "/c", "/d"].map(|name| {
+        journal
+            .record_change(&removal(name), &Domains::new())
+            .unwrap()
+    });
+    RecordedChange::begin(&made[1..2], &removal("/b"), &Domains::new());
+    RecordedChange::begin(&made[2..3], &removal("/c"), &Domains::new());
     RecordedChange::undo(&made[2..3]);
     RecordedChange::end(&made[3..]);
     let killed = state.as_if_killed_now();
@@ -481,7 +485,9 @@ fn what_follows_a_damaged_record_counts_for_nothing() {
     let journal = state.open();
     journal.keep_order();
     for name in ["/a", "/b", "/c"] {
-        journal.record_change(&removal(name)).unwrap();
+        journal
+            .record_change(&removal(name), &Domains::new())
+            .unwrap();
     }
     let killed = state.as_if_killed_now();
     let log = killed.journals().remove(0).join("log");
@@ -498,7 +504,7 @@ fn a_spool_file_goes_when_the_record_that_frees_it_is_on_the_disk() {
     journal.keep_order();
     let spool = journal.spool_file(&path("/f")).unwrap();
     spool.persist(&pending("/f")).unwrap();
-    spool.record_order(&removal("/f")).unwrap();
+    spool.record_order(&removal("/f"), &Domains::new()).unwrap();
     let spools = || {
         let entries = fs::read_dir(&state.journals()[0]).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name());

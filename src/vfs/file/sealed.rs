@@ -8,7 +8,7 @@ use super::change::Needed;
 use super::gate::Pass;
 use super::{OpenFile, Spooled, UploadFailure, empty_spool, spool_from};
 use crate::cancel::Cancel;
-use crate::journal::{NameChange, Pending, RecordedChange};
+use crate::journal::{Domains, NameChange, Pending, RecordedChange};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LocalCopy, SealOutcome, Sealed};
 
@@ -137,9 +137,13 @@ impl OpenFile {
     }
 
     /// Records that the closed contents get the name that `change` has in their turn.
-    pub(in crate::vfs) fn record_order(&self, change: &NameChange) -> io::Result<RecordedChange> {
+    pub(in crate::vfs) fn record_order(
+        &self,
+        change: &NameChange,
+        domains: &Domains,
+    ) -> io::Result<RecordedChange> {
         let sealed = self.sealed().ok_or(io::ErrorKind::NotFound)?;
-        sealed.spool.journal_record().record_order(change)
+        sealed.spool.journal_record().record_order(change, domains)
     }
 
     /// Updates the journal record of `spooled`, which is pending.

@@ -120,6 +120,27 @@ impl Vfs {
         settled.err().or(failure)
     }
 
+    /// Waits until it is known whether the server has the contents that a killed mount left of
+    /// `file`, which will be replaced, renamed or removed: that mount may have stored them.
+    ///
+    /// # Errors
+    /// `INTR`. What the server has is compared later if it cannot be asked now.
+    pub(super) fn confirm_left(
+        &self,
+        file: Option<&Arc<OpenFile>>,
+        path: &RemotePath,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        if !self.names.is_empty() && file.is_some_and(|file| file.is_left()) {
+            match self.settle(path, cancel) {
+                Err(Errno::INTR) => return Err(Errno::INTR),
+                Err(errno) => log::debug!("{path} may be there already: {errno:?}"),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the file `name` of `parent` later, if that is possible.
     pub(super) fn unlink_later(
         &self,
@@ -132,6 +153,7 @@ impl Vfs {
             return Ok(ChangeTime::Now);
         }
         let open = self.open_file_at(parent, name);
+        self.confirm_left(open.as_ref(), path, cancel)?;
         if let Some(file) = &open {
             file.interrupt_upload();
         }
@@ -349,6 +371,10 @@ impl Vfs {
 
     /// Puts the closed contents of `file` into the order of the changes.
     pub(in crate::vfs) fn record_store(&self, file: &Arc<OpenFile>) {
+        self.record_inherited_store(file, Inherited::default());
+    }
+
+    fn record_inherited_store(&self, file: &Arc<OpenFile>, inherited: Inherited) {
         if !self.options.names || !self.names.is_on() {
             return;
         }
@@ -357,11 +383,13 @@ impl Vfs {
             return;
         };
         let base = file.base().map_or(NameBase::Absent, NameBase::File);
-        let recorded = self
-            .names
-            .record_store(&root, file.ino(), &path, base, |change| {
-                file.record_order(change)
-            });
+        let recorded = self.names.record_store(
+            &root,
+            file.ino(),
+            &path,
+            (base, inherited),
+            |change, domains| file.record_order(change, domains),
+        );
         match recorded {
             Ok(before) => {
                 if before.was_behind {
@@ -371,7 +399,10 @@ impl Vfs {
                     file.note_superseded();
                 }
             }
-            Err(error) => log::warn!(path; "cannot record the order of {path}: {error}"),
+            Err(error) => {
+                log::warn!(path; "cannot record the order of {path}: {error}");
+                self.names.forget_store(file.ino());
+            }
         }
     }
 
@@ -381,11 +412,10 @@ impl Vfs {
         if !self.options.names && self.names.is_empty() {
             return;
         }
-        let mut inherited = inherited.unwrap_or_default();
-        inherited.merge(self.names.forget_store(file.ino()));
         if file.has_sealed() {
-            self.record_store(file);
-            self.names.inherit(file.ino(), inherited);
+            self.record_inherited_store(file, inherited.unwrap_or_default());
+        } else {
+            self.names.forget_store(file.ino());
         }
     }
 

@@ -23,6 +23,13 @@ struct NamedPlace<'a> {
     path: RemotePath,
 }
 
+/// What became of an attempt to rename a file or directory now.
+enum RenameStep {
+    Done,
+    /// It is renamed on the server, where the changes before it are not made yet.
+    NotItsTurn,
+}
+
 impl Vfs {
     /// Renames `from` to `to`. Replaces an existing `to`, or fails with EEXIST if `no_replace` is
     /// set.
@@ -67,6 +74,9 @@ impl Vfs {
             }
             check_replaceable(moved.kind, replaced.kind)?;
         }
+        for place in [&from, &to] {
+            self.confirm_left(self.open_at(place).as_ref(), &place.path, cancel)?;
+        }
         if !self.is_case_only(&from, &to)
             && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)?
                 == ChangeTime::Later
@@ -74,17 +84,24 @@ impl Vfs {
             return Ok(());
         }
         let is_on_server = |file: &Arc<OpenFile>| file.is_on_server();
-        if self.open_at(&from).as_ref().is_none_or(is_on_server) {
-            self.settle_order(&from.path, cancel)?;
-            self.settle_order(&to.path, cancel)?;
+        let mut is_in_turn = self.open_at(&from).as_ref().is_none_or(is_on_server);
+        loop {
+            if is_in_turn {
+                self.settle_order(&from.path, cancel)?;
+                self.settle_order(&to.path, cancel)?;
+            }
+            if replaced
+                .as_ref()
+                .is_some_and(|it| it.kind == Kind::Directory)
+            {
+                self.check_empty(&to, cancel)?;
+            }
+            let there = (&moved, replaced.as_ref());
+            match self.rename_checked(&from, &to, there, is_in_turn, cancel)? {
+                RenameStep::Done => return Ok(()),
+                RenameStep::NotItsTurn => is_in_turn = true,
+            }
         }
-        if replaced
-            .as_ref()
-            .is_some_and(|it| it.kind == Kind::Directory)
-        {
-            self.check_empty(&to, cancel)?;
-        }
-        self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
     }
 
     /// Renames a file that no program has open later, if that is possible.
@@ -126,10 +143,10 @@ impl Vfs {
         &self,
         from: &NamedPlace<'_>,
         to: &NamedPlace<'_>,
-        moved: &Attributes,
-        replaced: Option<&Attributes>,
+        (moved, replaced): (&Attributes, Option<&Attributes>),
+        is_in_turn: bool,
         cancel: &Cancel,
-    ) -> Result<(), Errno> {
+    ) -> Result<RenameStep, Errno> {
         let moved_file = self.open_at(from);
         let replaced_file = self.open_at(to);
         let replaces_read_file = replaced_file
@@ -145,20 +162,9 @@ impl Vfs {
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
         }
-        // Gates are entered in the order of their inodes, so that two renames never wait for each
-        // other.
         let below = self.open_below(&from.path);
-        let mut gates: Vec<_> = moved_file
-            .iter()
-            .chain(&replaced_file)
-            .chain(&below)
-            .collect();
-        gates.sort_by_key(|file| file.ino());
-        gates.dedup_by_key(|file| file.ino());
-        let passes = gates
-            .iter()
-            .map(|file| Ok((file.ino(), file.enter(cancel)?)))
-            .collect::<Result<Vec<_>, Errno>>()?;
+        let files = moved_file.iter().chain(&replaced_file).chain(&below);
+        let passes = enter_all(files.collect(), cancel)?;
         let pass_of = |ino| {
             passes
                 .iter()
@@ -167,6 +173,10 @@ impl Vfs {
         };
 
         let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
+        if moves_on_server && !is_in_turn {
+            // It was stored meanwhile.
+            return Ok(RenameStep::NotItsTurn);
+        }
         let replaced_open = replaced_file
             .as_ref()
             .and_then(|file| Some((file, pass_of(file.ino())?)));
@@ -237,7 +247,7 @@ impl Vfs {
             }
             self.forget_sealed(file);
         }
-        Ok(())
+        Ok(RenameStep::Done)
     }
 
     /// Removes the store of the replaced file from the order. Returns what the moved one inherits.
@@ -459,6 +469,20 @@ impl Vfs {
             );
         }
     }
+}
+
+/// Enters the gates of `files` in the order of their inodes, so that two renames never wait for
+/// each other.
+fn enter_all<'a>(
+    mut files: Vec<&'a Arc<OpenFile>>,
+    cancel: &Cancel,
+) -> Result<Vec<(Ino, Pass<'a>)>, Errno> {
+    files.sort_by_key(|file| file.ino());
+    files.dedup_by_key(|file| file.ino());
+    let files = files.into_iter();
+    files
+        .map(|file| Ok((file.ino(), file.enter(cancel)?)))
+        .collect()
 }
 
 /// Checks whether one kind may replace another. POSIX: a directory replaces only a directory, any

@@ -167,13 +167,6 @@ impl Names {
             }
         }
     }
-
-    fn sync(&self) {
-        self.lock().unsynced = None;
-        if let Err(error) = self.journal.sync() {
-            ::log::warn!("cannot write the journal to the disk: {error}");
-        }
-    }
 }
 
 /// Whether there is no server.
@@ -204,7 +197,7 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
                     |it: &Sent| matches!(it.1.change.action, NameAction::SetAttributes { .. });
                 if !flight.iter().all(is_attributes) {
                     for (_, entry) in &flight {
-                        RecordedChange::begin(&entry.records, &entry.change);
+                        RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
                     }
                     names.sync();
                 }
@@ -395,6 +388,7 @@ impl Vfs {
                 }
                 ChangeResult::Unset => {
                     self.name_done(*place);
+                    self.names.time_is_unset(&entry.change.base);
                     let path = &entry.change.path;
                     if let Some(directory) = path.parent() {
                         self.invalidate(&directory, path.name());

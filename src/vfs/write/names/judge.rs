@@ -81,6 +81,9 @@ fn is_base(found: ServerNode, base: &NameBase) -> bool {
         (ServerNode::Absent, NameBase::Absent)
         | (ServerNode::Directory { is_filled: false }, NameBase::Directory) => true,
         (ServerNode::File(found), NameBase::File(base)) => base.agrees(&found),
+        (ServerNode::File(found), NameBase::Retimed(before, after)) => {
+            before.agrees(&found) || after.agrees(&found)
+        }
         (ServerNode::Absent | ServerNode::Directory { .. } | ServerNode::File(_), _) => false,
     }
 }

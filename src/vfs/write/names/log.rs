@@ -19,10 +19,10 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, fold};
-use super::relation::{Domain, domains_of_path, related, share_a_flight};
+use super::relation::{domains_of_path, related, share_a_flight};
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
-use crate::journal::{NameAction, NameChange};
+use crate::journal::{Domain, Domains, NameAction, NameChange};
 pub(super) use parking::TakenBack;
 
 /// All changes that are not made yet, by their place in the order.
@@ -50,7 +50,7 @@ pub(super) struct LogEntry<R> {
     /// The records of all changes that it stands for.
     pub(super) records: Vec<R>,
     /// The domains in whose order it stands.
-    pub(super) domains: BTreeSet<Domain>,
+    pub(super) domains: Domains,
     /// How far it is.
     pub(super) step: Step,
     /// Whether it must be compared with the server before it is sent.
@@ -101,7 +101,7 @@ pub(super) struct NewChange<R> {
     /// Its records.
     pub(super) records: Vec<R>,
     /// Domains of what it replaces.
-    pub(super) domains: BTreeSet<Domain>,
+    pub(super) domains: Domains,
     /// Whether it must be compared with the server before it is sent.
     pub(super) needs_look: bool,
 }
@@ -187,11 +187,18 @@ impl<R: Clone> NamesLog<R> {
         self.push(new, Step::Begun);
     }
 
-    /// Removes the store of the contents `id`, unless it may have been sent.
+    /// Returns the last store of the contents `id`, unless it may have been sent.
+    pub(super) fn unsent_store(&self, id: u64) -> Option<&LogEntry<R>> {
+        let last = self.by_contents.get(&id)?.last()?;
+        let entry = self.entries.get(last);
+        entry.filter(|entry| entry.step != Step::Begun)
+    }
+
+    /// Removes the last store of the contents `id`, unless it may have been sent.
     pub(super) fn take_store(&mut self, id: u64) -> Option<LogEntry<R>> {
-        let place = self.store_at(id)?;
-        let is_free = self.entries.get(&place)?.step != Step::Begun;
-        is_free.then(|| self.remove(place)).flatten()
+        self.unsent_store(id)?;
+        let last = self.by_contents.get(&id)?.last().copied()?;
+        self.remove(last)
     }
 
     /// Returns the place of the first store of the contents `id`.
@@ -348,17 +355,6 @@ impl<R: Clone> NamesLog<R> {
             entry.may_be_made = true;
         }
         self.set_step(place, Step::Waiting);
-    }
-
-    /// Puts the change at `place` into the order of `domains`, too. It is compared with the server
-    /// before it is sent if it `needs_look`.
-    pub(super) fn inherit(&mut self, place: u64, domains: BTreeSet<Domain>, needs_look: bool) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.domains.extend(domains);
-            entry.needs_look |= needs_look;
-            let step = entry.step;
-            self.set_step(place, step);
-        }
     }
 
     /// Lets the change at `place` be compared with the server before it is sent if it is older than
@@ -553,7 +549,7 @@ impl<R: Clone> NamesLog<R> {
     }
 
     /// Returns the domains in whose order `change` stands by its paths.
-    pub(super) fn domains_of(&self, change: &NameChange) -> BTreeSet<Domain> {
+    pub(super) fn domains_of(&self, change: &NameChange) -> Domains {
         let paths = change.paths();
         paths
             .flat_map(|path| domains_of_path(&self.root, path))

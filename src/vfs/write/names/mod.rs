@@ -15,6 +15,7 @@
 //! | `dispatcher` | sending the changes |
 //! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
+//! | `times` | files whose time is being set |
 //! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
 //! | `model` | random lives of the log, compared with a POSIX file system |
@@ -34,6 +35,7 @@ mod model;
 mod outcome;
 mod relation;
 mod rules;
+mod times;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,15 +47,16 @@ use std::time::{Duration, Instant};
 use crate::cache::{Attributes, Cache};
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
-use crate::journal::{Journal, NameAction, NameBase, NameChange, RecordedChange};
+use crate::journal::{Domains, Journal, NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::Writeback;
 use failures::NameFailure;
+pub(in crate::vfs) use left::ShownFiles;
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
-use relation::Domain;
 use rules::LogRules;
+use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
 
 /// Maximum number of changes that wait. Further ones wait for room.
@@ -69,6 +72,8 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(in crate::vfs) struct Names {
     journal: Journal,
+    /// The journals of killed mounts, the oldest first.
+    left: Mutex<Vec<Journal>>,
     cache: Arc<Cache<remote::Error>>,
     writeback: Arc<Writeback>,
     state: Mutex<State>,
@@ -88,6 +93,8 @@ struct State {
     /// Places of the changes that programs wait for and that may overtake others.
     urgent: BTreeSet<u64>,
     failures: Vec<NameFailure>,
+    /// The files whose time programs have set.
+    retimed: BTreeMap<RemotePath, RetimedFile>,
     phase: NamesPhase,
     /// Whether nothing is sent any more because there was no server at the end of the mount.
     has_lost_server: bool,
@@ -126,7 +133,7 @@ enum NamesPhase {
 /// What a change takes over from the one that it replaces.
 #[derive(Debug, Clone, Default)]
 pub(in crate::vfs) struct Inherited {
-    domains: BTreeSet<Domain>,
+    domains: Domains,
     /// Whether the server may have something else than programs saw.
     pub(in crate::vfs) needs_look: bool,
 }
@@ -170,12 +177,14 @@ impl Names {
     ) -> Self {
         Self {
             journal,
+            left: Mutex::default(),
             cache,
             writeback,
             state: Mutex::new(State {
                 log: NamesLog::new(RemotePath::root(), LogRules::ALL),
                 urgent: BTreeSet::new(),
                 failures: Vec::new(),
+                retimed: BTreeMap::new(),
                 phase: NamesPhase::Running,
                 has_lost_server: false,
                 due: None,
@@ -240,12 +249,13 @@ impl Names {
     pub(in crate::vfs) fn record(
         &self,
         root: &RemotePath,
-        change: NameChange,
+        mut change: NameChange,
         inherited: Inherited,
         views: Vec<NameView>,
     ) -> io::Result<()> {
         let mut state = self.lock();
-        let record = self.journal.record_change(&change)?;
+        state.note_times(&mut change);
+        let record = self.journal.record_change(&change, &inherited.domains)?;
         self.add(&mut state, root, change, record, inherited);
         for (path, known) in views {
             self.show(&state, &path, known);
@@ -255,7 +265,8 @@ impl Names {
     }
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
-    /// behind all changes so far. `record` records it in the journal of the contents.
+    /// behind all changes so far. It has what it `inherited`, and what an earlier store of them that
+    /// was not sent had. `record` records it in the journal of the contents.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
@@ -264,8 +275,8 @@ impl Names {
         root: &RemotePath,
         ino: Ino,
         path: &RemotePath,
-        base: NameBase,
-        record: impl FnOnce(&NameChange) -> io::Result<RecordedChange>,
+        (base, mut inherited): (NameBase, Inherited),
+        record: impl FnOnce(&NameChange, &Domains) -> io::Result<RecordedChange>,
     ) -> io::Result<StoreBefore> {
         let mut state = self.lock();
         let change = NameChange {
@@ -273,9 +284,11 @@ impl Names {
             path: path.clone(),
             base,
         };
-        let recorded = record(&change)?;
+        if let Some(before) = state.log.unsent_store(ino.0) {
+            inherited.merge(Inherited::from(before));
+        }
+        let recorded = record(&change, &inherited.domains)?;
         let before = state.log.take_store(ino.0);
-        let inherited = before.as_ref().map(Inherited::from).unwrap_or_default();
         let before_it = StoreBefore {
             was_behind: before.as_ref().is_some_and(|it| it.step == Step::Behind),
             is_begun: state.log.count_stores(ino.0) > 0,
@@ -302,16 +315,6 @@ impl Names {
         RecordedChange::end(&entry.records);
         self.progressed(&state);
         Inherited::from(&entry)
-    }
-
-    /// Lets the store of `ino` have what it `inherited`.
-    pub(in crate::vfs) fn inherit(&self, ino: Ino, inherited: Inherited) {
-        let mut state = self.lock();
-        if let Some(place) = state.log.store_at(ino.0) {
-            state
-                .log
-                .inherit(place, inherited.domains, inherited.needs_look);
-        }
     }
 
     /// Whether nothing can be uploaded to `path` yet, because the directory is not there.
@@ -445,18 +448,32 @@ impl Names {
         state.phase = NamesPhase::Stopped;
         self.changed.notify_all();
         drop(state);
-        if was_on && let Err(error) = self.journal.sync() {
-            ::log::warn!("cannot write the journal to the disk: {error}");
+        if was_on {
+            self.sync();
         }
     }
 
     /// Removes the spool files that are not needed any more.
     pub(in crate::vfs) fn tidy(&self) {
-        if self.journal.has_garbage()
-            && let Err(error) = self.journal.sync()
-        {
-            ::log::warn!("cannot write the journal to the disk: {error}");
+        if self.journals().iter().any(Journal::has_garbage) {
+            self.sync();
         }
+    }
+
+    /// Syncs the journals.
+    fn sync(&self) {
+        self.lock().unsynced = None;
+        for journal in self.journals() {
+            if let Err(error) = journal.sync() {
+                ::log::warn!("cannot write the journal to the disk: {error}");
+            }
+        }
+    }
+
+    /// Returns the journals that changes are recorded in, the oldest first.
+    fn journals(&self) -> Vec<Journal> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().chain([&self.journal]).cloned().collect()
     }
 
     fn add(

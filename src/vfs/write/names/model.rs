@@ -15,7 +15,7 @@ use super::log::{LogEntry, NamesLog, Step};
 use super::relation::related;
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
-use crate::journal::{NameAction, NameBase, NameChange};
+use crate::journal::{Domains, NameAction, NameBase, NameChange};
 use tree::{ModelNode, Tree, apply, files, look, text};
 
 /// The dangers of a life.
@@ -28,12 +28,18 @@ struct Mode {
 
 /// The rules, including those of the journal and of the shell around the log.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each rule can be switched off alone"
+)]
 struct AllRules {
     log: LogRules,
     /// The journal is on the disk before a flight is sent.
     write_ahead: bool,
     /// After a restart, a change is compared with the server before it is sent.
     verify: bool,
+    /// The journal has the domains that a change took over.
+    domains: bool,
     /// Contents go only when the record that frees them is on the disk.
     spool: bool,
 }
@@ -42,13 +48,14 @@ const ALL: AllRules = AllRules {
     log: LogRules::ALL,
     write_ahead: true,
     verify: true,
+    domains: true,
     spool: true,
 };
 
 #[derive(Debug, Clone)]
 enum Noted {
-    Change(u64, NameChange),
-    Begun(Vec<u64>, NameChange),
+    Change(u64, NameChange, Domains),
+    Begun(Vec<u64>, NameChange, Domains),
     Undone(Vec<u64>),
     Ended(Vec<u64>),
 }
@@ -78,7 +85,7 @@ impl Random {
 }
 
 /// Domains and last number of an add that failed, and the last number at that moment.
-type FailedAdd = (BTreeSet<Box<[u8]>>, u64, u64);
+type FailedAdd = (Domains, u64, u64);
 
 /// Switches a rule off.
 type SwitchOff = fn(&mut AllRules);
@@ -166,7 +173,7 @@ impl World {
     fn sync(&mut self) {
         self.synced = self.journal.len();
         let changes = self.journal.iter().filter_map(|it| match it {
-            Noted::Change(number, _) => Some(*number),
+            Noted::Change(number, ..) => Some(*number),
             _ => None,
         });
         self.floor = self.floor.max(changes.max().unwrap_or(0));
@@ -259,9 +266,9 @@ impl World {
                 .then_some(place)
         });
         let stores: Vec<_> = stores.collect();
-        if let Some(store) = stores.first()
-            && (flight.is_empty() || self.random.chance(50))
-        {
+        if !stores.is_empty() && (flight.is_empty() || self.random.chance(50)) {
+            // Uploads are complete in any order.
+            let store = self.random.pick(&stores);
             let ready: BTreeSet<_> = self
                 .log
                 .iter()
@@ -269,8 +276,8 @@ impl World {
                 .filter(|_| self.random.chance(70))
                 .collect();
             flight = match only {
-                Some(_) => vec![*store],
-                None => self.log.stores_from(*store, 6, &|it| ready.contains(&it)),
+                Some(_) => vec![store],
+                None => self.log.stores_from(store, 6, &|it| ready.contains(&it)),
             };
         }
         flight
@@ -287,8 +294,9 @@ impl World {
         }
         for (place, entry) in &flight {
             self.log.set_step(*place, Step::Begun);
-            self.journal
-                .push(Noted::Begun(entry.records.clone(), entry.change.clone()));
+            let (records, change) = (entry.records.clone(), entry.change.clone());
+            let begun = Noted::Begun(records, change, entry.domains.clone());
+            self.journal.push(begun);
         }
         if self.rules.write_ahead {
             self.sync();
@@ -569,7 +577,7 @@ proptest! {
 
 #[test]
 fn each_rule_is_needed() {
-    let off: [(&str, SwitchOff); 10] = [
+    let off: [(&str, SwitchOff); 11] = [
         ("frozen", |rules| rules.log.frozen = false),
         ("between", |rules| rules.log.between = false),
         ("flight", |rules| rules.log.flight = false),
@@ -579,6 +587,7 @@ fn each_rule_is_needed() {
         ("asks", |rules| rules.log.asks = false),
         ("write ahead", |rules| rules.write_ahead = false),
         ("verify", |rules| rules.verify = false),
+        ("domains", |rules| rules.domains = false),
         ("spool", |rules| rules.spool = false),
     ];
     let life = |seed: u64, rules| {

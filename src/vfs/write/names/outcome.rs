@@ -121,6 +121,9 @@ impl Vfs {
         for path in entry.change.paths() {
             self.prefetcher.forget(path);
             if let Some(directory) = path.parent() {
+                if self.names.has_unset_time(path) {
+                    self.invalidate(&directory, path.name());
+                }
                 self.forget_variants(&directory, path.name());
             }
         }

@@ -1,12 +1,7 @@
 //! What two changes have to do with each other.
 
-use std::collections::BTreeSet;
-
 use crate::ftp::RemotePath;
-use crate::journal::{NameAction, NameChange};
-
-/// A top-level name of the mount, or nothing for what is directly in its root.
-pub(super) type Domain = Box<[u8]>;
+use crate::journal::{Domains, NameAction, NameChange};
 
 /// Whether a path of one equals or lies above a path of the other.
 pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
@@ -43,10 +38,10 @@ pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
 }
 
 /// Returns the domains of `path`: its top-level name, and nothing for one directly in the root.
-pub(super) fn domains_of_path(root: &RemotePath, path: &RemotePath) -> BTreeSet<Domain> {
+pub(super) fn domains_of_path(root: &RemotePath, path: &RemotePath) -> Domains {
     let below = path.below(root).unwrap_or(path.as_bytes());
     let mut names = below.splitn(2, |byte| *byte == b'/');
-    let mut domains = BTreeSet::from([Box::from(names.next().unwrap_or_default())]);
+    let mut domains = Domains::from([Box::from(names.next().unwrap_or_default())]);
     if names.next().is_none() {
         domains.insert(Box::default());
     }

@@ -37,6 +37,16 @@ impl Names {
         self.lock().ready.len()
     }
 
+    /// Whether the upload of `ino` is complete and waits for its turn.
+    pub(in crate::vfs) fn waits_for_turn(&self, ino: Ino) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let state = self.lock();
+        let place = state.log.store_at(ino.0);
+        place.is_some_and(|place| state.ready.contains_key(&place))
+    }
+
     /// Whether the store of `ino` may give the contents their name.
     pub(in crate::vfs) fn is_turn(&self, ino: Ino) -> bool {
         let state = self.lock();

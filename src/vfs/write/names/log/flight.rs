@@ -1,7 +1,7 @@
 //! What is sent together.
 
-use super::super::relation::{Domain, share_a_flight};
-use super::{NamesLog, Step};
+use super::super::relation::share_a_flight;
+use super::{Domain, NamesLog, Step};
 use crate::journal::NameAction;
 
 impl<R: Clone> NamesLog<R> {

@@ -7,8 +7,8 @@ use super::super::log::{NamesLog, NewChange};
 use super::super::relation::related;
 use super::tree::{ModelNode, Tree};
 use super::{Broken, Noted, World};
-use crate::ftp::{RemotePath, Version};
-use crate::journal::{NameAction, NameBase, NameChange};
+use crate::ftp::RemotePath;
+use crate::journal::{Domains, NameAction, NameChange};
 
 impl World {
     /// The process is killed, or the power is cut; another mount follows.
@@ -36,11 +36,11 @@ impl World {
         let mut ended = BTreeSet::new();
         for noted in self.journal.clone() {
             match noted {
-                Noted::Change(number, change) => {
-                    changes.insert(number, change);
+                Noted::Change(number, change, domains) => {
+                    changes.insert(number, (change, domains));
                 }
-                Noted::Begun(records, change) => {
-                    begun.insert(records, change);
+                Noted::Begun(records, change, domains) => {
+                    begun.insert(records, (change, domains));
                 }
                 Noted::Undone(records) => {
                     begun.remove(&records);
@@ -54,24 +54,14 @@ impl World {
             return Err("a record that was on the disk is gone".to_owned());
         }
         self.is_old = true;
-        // The journal does not have the domains that a change took over from others.
-        for (_, entry) in self.log.iter() {
-            if entry.domains != self.log.domains_of(&entry.change) {
-                match (&entry.change.action, entry.change.base) {
-                    (NameAction::Store { id }, _) => self.free.insert(*id),
-                    (_, NameBase::File(Version { size: Some(id), .. })) => self.free.insert(id),
-                    _ => false,
-                };
-            }
-        }
         self.log = NamesLog::new(RemotePath::root(), self.rules.log);
         // What may have been sent is judged before anything is combined with it.
-        let mut todo: Vec<(Vec<u64>, NameChange)> = Vec::new();
+        let mut todo: Vec<(Vec<u64>, NameChange, Domains)> = Vec::new();
         let mut first: Vec<_> = begun.into_iter().collect();
         first.retain(|(records, _)| !records.iter().any(|it| ended.contains(it)));
         first.sort_by_key(|(records, _)| records.last().copied());
         let mut undone: Vec<NameChange> = Vec::new();
-        for (records, change) in first {
+        for (records, (change, domains)) in first {
             ended.extend(records.clone());
             let is_behind = undone.iter().any(|it| related(it, &change));
             if !is_behind && self.judge(&change) == ChangeVerdict::Done {
@@ -79,15 +69,18 @@ impl World {
             } else {
                 self.journal.push(Noted::Undone(records.clone()));
                 undone.push(change.clone());
-                todo.push((records, change));
+                todo.push((records, change, domains));
             }
         }
         let others = changes
             .into_iter()
             .filter(|(number, _)| !ended.contains(number));
-        todo.extend(others.map(|(number, change)| (vec![number], change)));
-        todo.sort_by_key(|(records, _)| records.last().copied());
-        for (records, change) in todo {
+        todo.extend(others.map(|(number, (change, domains))| (vec![number], change, domains)));
+        todo.sort_by_key(|(records, ..)| records.last().copied());
+        for (records, change, mut domains) in todo {
+            if !self.rules.domains {
+                domains.clear();
+            }
             if let NameAction::Store { id } = change.action
                 && !self.spool.contains(&id)
             {
@@ -96,7 +89,7 @@ impl World {
             let effects = self.log.append(NewChange {
                 change,
                 records,
-                domains: BTreeSet::new(),
+                domains,
                 needs_look: true,
             });
             self.carry_out(effects);

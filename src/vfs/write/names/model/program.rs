@@ -1,12 +1,10 @@
 //! What programs do, and what the file system records of it.
 
-use std::collections::BTreeSet;
-
 use super::super::log::{Effect, NewChange, Step};
 use super::tree::{ModelNode, Tree, apply, base, below, files, path, text};
 use super::{Broken, Noted, World};
 use crate::ftp::Version;
-use crate::journal::{NameAction, NameBase, NameChange};
+use crate::journal::{Domains, NameAction, NameBase, NameChange};
 
 impl World {
     /// A program changes something.
@@ -35,6 +33,14 @@ impl World {
             5 if old.contains('/') => (NameAction::RemoveDirectory, old),
             5 => return Ok(()),
             _ => {
+                let waiting = self.log.iter().filter(|(_, entry)| entry.change.is_store());
+                let waiting: Vec<_> = waiting.map(|(_, it)| text(&it.change.path)).collect();
+                // What waits is where it gets interesting.
+                let old = if !waiting.is_empty() && self.random.chance(50) {
+                    self.random.pick(&waiting)
+                } else {
+                    old
+                };
                 let replaced = base(self.local.get(&new).copied());
                 let to = path(&new);
                 (NameAction::Rename { to, replaced }, old)
@@ -114,7 +120,7 @@ impl World {
     /// follow their name.
     pub(super) fn record(&mut self, change: NameChange) {
         let number = self.number();
-        let mut domains = BTreeSet::new();
+        let mut domains = Domains::new();
         let mut needs_look = false;
         let mut ended = Vec::new();
         let mut change = change;
@@ -175,9 +181,10 @@ impl World {
         &mut self,
         number: u64,
         change: NameChange,
-        (domains, needs_look): (BTreeSet<Box<[u8]>>, bool),
+        (domains, needs_look): (Domains, bool),
     ) {
-        self.journal.push(Noted::Change(number, change.clone()));
+        let noted = Noted::Change(number, change.clone(), domains.clone());
+        self.journal.push(noted);
         let effects = self.log.append(NewChange {
             change,
             records: vec![number],
