@@ -25,7 +25,7 @@ pub(crate) struct CheckedUpload {
 #[derive(Debug)]
 pub(crate) enum PlacingStep {
     /// An upload gets its name.
-    Upload(CheckedUpload),
+    Upload(Box<CheckedUpload>),
     /// A change by these commands.
     Change(Vec<ChangeCommand>),
 }
@@ -129,7 +129,7 @@ impl Remote {
                         Some(StepAnswer::Placed(answer)) => sent.next().zip(Some(answer)),
                         Some(StepAnswer::Changed(_)) | None => None,
                     };
-                    PlacingResult::Placed(self.after_placing(&mut exchange, upload, answer))
+                    PlacingResult::Placed(self.after_placing(&mut exchange, *upload, answer))
                 }
                 PlacingStep::Change(commands) => {
                     let own: Vec<_> = answers.by_ref().take(commands.len()).collect();

@@ -90,8 +90,8 @@ impl Names {
     }
 
     /// Waits for `patience` at most until none of the changes at `places` waits, other than stores,
-    /// or there was a failure since [`Self::hurry`] returned `troubles`. Returns how many wait; none
-    /// after a failure.
+    /// or there was a failure since [`Self::hurry`] returned `troubles`. Returns how many wait;
+    /// none after a failure.
     pub(in crate::vfs) fn open_among(
         &self,
         places: &BTreeSet<u64>,

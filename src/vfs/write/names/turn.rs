@@ -161,7 +161,10 @@ impl Names {
         let mut steps = Vec::with_capacity(places.len());
         for place in &places {
             state.begin_store(*place);
-            let upload = state.ready.remove(place).map(PlacingStep::Upload);
+            let upload = state
+                .ready
+                .remove(place)
+                .map(|it| PlacingStep::Upload(Box::new(it)));
             let change = || changed.get(place).cloned().map(PlacingStep::Change);
             steps.extend(upload.or_else(change));
         }
@@ -169,19 +172,19 @@ impl Names {
         let results = guarded::catch("placing uploads", || remote.place_together(steps));
         let mut results = results.unwrap_or_default().into_iter();
         let mut own = None;
-        let mut placed = Vec::with_capacity(places.len());
+        let mut others = Vec::with_capacity(places.len());
         for at in places {
             match results.next() {
                 Some(PlacingResult::Changed(true)) => drop(self.done(at)),
                 Some(PlacingResult::Placed(result)) if at == place => own = Some(result),
-                Some(PlacingResult::Placed(result)) => placed.push((at, result)),
+                Some(PlacingResult::Placed(result)) => others.push((at, result)),
                 // The dispatcher finds out why.
                 _ if changed.contains_key(&at) => self.undone(at, false),
                 _ if at == place => {}
-                _ => placed.push((at, Err(panicked()))),
+                _ => others.push((at, Err(panicked()))),
             }
         }
-        self.lock().placed.extend(placed);
+        self.lock().placed.extend(others);
         self.changed.notify_all();
         own.unwrap_or_else(|| Err(panicked()))
     }
