@@ -14,6 +14,7 @@ mod ahead;
 mod append;
 mod append_faults;
 mod append_later;
+mod background_names;
 mod browse;
 mod cached;
 mod cached_changes;

@@ -96,6 +96,7 @@ impl Vfs {
             self.check_storable()?;
         }
         self.check_passthrough(ino, |open| !mode.writes() && !open.has_changed())?;
+        self.settle_inode(ino, may)?;
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
                 self.forget_changed(&open, may.cancel()?);

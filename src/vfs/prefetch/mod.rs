@@ -28,7 +28,7 @@ use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
-use walk::{TreeWalk, WalkStep};
+use walk::{TreeWalk, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -201,6 +201,10 @@ impl Prefetcher {
         if step == WalkStep::Stray {
             return;
         }
+        if step == WalkStep::Scattered {
+            self.list_scattered(directory);
+            return;
+        }
         let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
         if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
@@ -213,6 +217,26 @@ impl Prefetcher {
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        shared.note_walk(&state);
+        self.call_threads(state);
+    }
+
+    /// Lists ahead the siblings of `directory` with names as long as its own, and itself.
+    fn list_scattered(&self, directory: &RemotePath) {
+        let shared = &self.shared;
+        let Some(parent) = directory.parent() else {
+            return;
+        };
+        let Some(siblings) = shared.cache.snapshot(&parent) else {
+            return;
+        };
+        let mut alike = directories(&parent, &siblings);
+        alike.retain(|path| {
+            let is_known = path != directory && shared.cache.snapshot(path).is_some();
+            is_spread(path) && !is_known
+        });
+        let mut state = shared.lock();
+        state.walk.add_scattered(alike);
         shared.note_walk(&state);
         self.call_threads(state);
     }
@@ -234,6 +258,10 @@ impl Prefetcher {
         let shared = &self.shared;
         let now = self.shared.cache.now();
         let listing = |directory: &RemotePath| {
+            if shared.cache.has_pins(directory) {
+                // The server may have other files under the names that programs see.
+                return None;
+            }
             let listing = shared.cache.snapshot(directory)?;
             let age = shared
                 .dir_ttl

@@ -24,6 +24,8 @@ use crate::remote::{
 };
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::table::ino::Ino;
+use crate::vfs::write::names::ShownFiles;
 
 /// What a killed mount left, as far as it is not shown.
 struct Remains {
@@ -94,6 +96,9 @@ struct Claims {
     versions: BTreeMap<RemotePath, usize>,
     /// Files that were being overwritten in place.
     in_place: BTreeSet<RemotePath>,
+    /// Files of which only the last version is needed: the changes of names have an order, and
+    /// what they were before follows its own names.
+    replaced: BTreeSet<RemotePath>,
     /// Files that were stored in this pass.
     stored: BTreeSet<RemotePath>,
     /// Files of which a version could not be stored in this pass. Later versions must not overtake
@@ -113,6 +118,38 @@ impl Claims {
         self.is_shown = true;
         self.stored.clear();
         self.late.clear();
+    }
+
+    /// Whether a later version of `file` waits that replaces it, so that `file` is not needed. The
+    /// last version learns that the server may have the others.
+    fn is_replaced(&mut self, journal: &Journal, file: &mut WaitingFile) -> bool {
+        let target = &file.pending.target;
+        let Some(count) = self.versions.get_mut(target) else {
+            return false;
+        };
+        if !self.replaced.contains(target) {
+            return false;
+        }
+        let placed = self.placed.entry(target.clone()).or_default();
+        if *count == 1 {
+            for placed in placed.drain(..) {
+                placed.add_to(&mut file.pending.unproven);
+            }
+            return false;
+        }
+        let contents = journal.waiting_spool(file).and_then(|record| {
+            let length = record.file.metadata()?.len();
+            Ok((UnprovenUpload::of(&record.file, length)?, record))
+        });
+        match contents {
+            Ok((contents, record)) => {
+                contents.add_to(placed);
+                record.done();
+            }
+            Err(error) => log::warn!(path = target; "an older version of {target}: {error}"),
+        }
+        *count -= 1;
+        true
     }
 
     /// Removes what the persistent cache has of `target`.
@@ -155,12 +192,34 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
         }
         claims.in_place.extend(left.in_place());
     }
-    let remains: Vec<_> = left
-        .into_iter()
-        .map(|left| take_over(vfs, place, left, &mut claims))
-        .collect();
+    let is_ordered = left.iter().any(|left| !left.changes().is_empty());
+    vfs.names.set_loading(is_ordered);
+    if is_ordered {
+        claims.replaced = replaced(&left, &claims);
+    }
+    let (mut changes, mut shown) = (Vec::new(), ShownFiles::new());
+    let mut remains = Vec::with_capacity(left.len());
+    for left in left {
+        let of_mount = left.changes();
+        let left = take_over(vfs, place, left, &mut claims, &mut shown);
+        if is_ordered || vfs.options.names {
+            vfs.names.share_order(&left.journal);
+        }
+        let of_mount = of_mount.into_iter();
+        changes.extend(of_mount.map(|change| (left.journal.clone(), change)));
+        remains.push(left);
+    }
+    if let Some(root) = vfs.inodes.root().filter(|_| is_ordered) {
+        let count = changes.len();
+        log::info!("{count} changes of names, made before ftpfs was killed, are being made");
+        vfs.names.take_over(&root, changes, &shown);
+    }
+    vfs.names.set_loading(false);
     if !vfs.options.writeback && !vfs.writeback.files().is_empty() {
         vfs.writeback.start(vfs);
+    }
+    if !vfs.names.is_empty() {
+        vfs.names.start(vfs);
     }
     claims.end_pass();
     let leftovers = Arc::new(Leftovers {
@@ -177,6 +236,22 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
             try_in_background(&leftovers, &vfs.remote);
         }
     });
+}
+
+/// Returns the files of which several whole versions are `left`.
+fn replaced(left: &[AbandonedJournal], claims: &Claims) -> BTreeSet<RemotePath> {
+    let is_several = |target: &RemotePath| {
+        let is_several = claims.versions.get(target).is_some_and(|count| *count > 1);
+        is_several && !claims.in_place.contains(target)
+    };
+    let mut replaced = claims.versions.keys().cloned().collect::<BTreeSet<_>>();
+    replaced.retain(is_several);
+    for file in left.iter().flat_map(AbandonedJournal::waiting) {
+        if file.pending.appended_from.is_some() {
+            replaced.remove(&file.pending.target);
+        }
+    }
+    replaced
 }
 
 /// Logs what waits at `place`, for a read-only mount. Changes nothing.
@@ -201,6 +276,7 @@ fn take_over(
     place: &StateDir,
     mut left: AbandonedJournal,
     claims: &mut Claims,
+    shown: &mut ShownFiles,
 ) -> Remains {
     for path in left.unfinished() {
         log::warn!(
@@ -229,7 +305,7 @@ fn take_over(
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
     let mut hidden = Vec::new();
-    for file in waiting {
+    for mut file in waiting {
         let target = &file.pending.target;
         let is_inside = root
             .as_ref()
@@ -239,10 +315,20 @@ fn take_over(
             hidden.push(file);
             continue;
         }
-        let can_be_shown = claims.versions.get(target) == Some(&1)
-            && !claims.in_place.contains(target)
-            && show(vfs, place, &journal, &file);
-        if !can_be_shown && !store(&journal, &remote, place, &file, claims) {
+        if claims.is_replaced(&journal, &mut file) {
+            continue;
+        }
+        let target = &file.pending.target;
+        let can_be_shown =
+            claims.versions.get(target) == Some(&1) && !claims.in_place.contains(target);
+        let ino = if can_be_shown {
+            show(vfs, place, &journal, &file)
+        } else {
+            None
+        };
+        if let Some(ino) = ino {
+            shown.insert((journal.mount(), file.number), (ino, target.clone()));
+        } else if !store(&journal, &remote, place, &file, claims) {
             claims.late.insert(target.clone());
             hidden.push(file);
         }
@@ -268,22 +354,22 @@ fn take_over(
     }
 }
 
-/// Shows a waiting file and puts it into the writeback queue. Returns whether that worked.
-fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> bool {
+/// Shows a waiting file and puts it into the writeback queue. Returns its inode if that worked.
+fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> Option<Ino> {
     let target = &file.pending.target;
     let spool = vfs.services.spools.left(journal, file);
     let adopted = spool
         .map_err(Errno::from)
         .and_then(|spool| vfs.adopt(spool, &file.pending, place));
     match adopted {
-        Ok(()) => {
+        Ok(_) => {
             log::info!(path = target; "{target}, closed before ftpfs was killed, is being stored");
         }
         Err(errno) => {
             log::warn!(path = target; "{target}, closed before ftpfs was killed: {errno:?}");
         }
     }
-    adopted.is_ok()
+    adopted.ok()
 }
 
 impl Remains {

@@ -205,6 +205,18 @@ impl<F: Numbered> Queue<F> {
         Some(entry.file)
     }
 
+    /// Lets `ino` wait until it is expedited, because of `failure`. A running attempt goes on.
+    pub(super) fn refuse(&mut self, ino: Ino, failure: StoreFailure) {
+        if let Some(entry) = self.entries.get_mut(&ino)
+            && let EntryState::Due(_) = entry.step
+        {
+            entry.failures += 1;
+            entry.tried += 1;
+            entry.failure = Some(failure);
+            entry.step = EntryState::Failed;
+        }
+    }
+
     pub(super) fn is_refused(&self, ino: Ino) -> bool {
         self.entries
             .get(&ino)
@@ -249,6 +261,24 @@ impl<F: Numbered> Queue<F> {
             Some((due, _)) => Err(Some(due - now)),
             None => Err(None),
         }
+    }
+
+    /// Whether `ino` is due.
+    pub(super) fn is_due(&self, ino: Ino, now: Instant) -> bool {
+        let entry = self.entries.get(&ino).filter(|_| !self.is_parked);
+        entry.is_some_and(|it| matches!(it.step, EntryState::Due(due) if due <= now))
+    }
+
+    /// Returns the files that are due.
+    pub(super) fn due_files(&self, now: Instant) -> Vec<Ino> {
+        let is_due = |entry: &QueueEntry<F>| match entry.step {
+            EntryState::Due(due) => due <= now,
+            EntryState::Running(_) | EntryState::Failed => false,
+        };
+        let entries = self.entries.iter().filter(|(_, entry)| is_due(entry));
+        let mut due: Vec<_> = entries.map(|(ino, entry)| (entry.since, *ino)).collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, ino)| ino).collect()
     }
 
     /// Marks `ino` as being stored, if it is still waiting.

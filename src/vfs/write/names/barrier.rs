@@ -1,0 +1,199 @@
+//! Programs that wait until the server has changes.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::{LOOK_UP, Names, NamesPhase, State};
+use crate::cancel::Cancel;
+use crate::ftp::RemotePath;
+use crate::journal::NameAction;
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::table::ino::Ino;
+
+impl Names {
+    /// Returns the places of the changes that concern `path`, and the inodes whose stores are among
+    /// them. With `in_order`, these are all changes in the domains of `path`.
+    pub(in crate::vfs) fn places(
+        &self,
+        path: &RemotePath,
+        in_order: bool,
+    ) -> (BTreeSet<u64>, Vec<Ino>) {
+        if self.is_empty() {
+            return (BTreeSet::new(), Vec::new());
+        }
+        let state = self.lock();
+        let mut places = state.log.closure(path);
+        if in_order {
+            places.extend(state.log.in_domains_of(path));
+        }
+        let stores = places
+            .iter()
+            .filter_map(|place| match state.log.get(*place)?.change.action {
+                NameAction::Store { id } => Some(Ino(id)),
+                _ => None,
+            });
+        let stores = stores.collect();
+        (places, stores)
+    }
+
+    /// Waits until the changes at `places` were made, refused or parked. With `overtake`, they
+    /// overtake what they do not depend on.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps them from being made.
+    pub(in crate::vfs) fn settle(
+        &self,
+        places: &BTreeSet<u64>,
+        overtake: bool,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut state = self.lock();
+            for place in places {
+                state.log.await_change(*place);
+            }
+            if overtake {
+                state.urgent.extend(places);
+            }
+            state.due = state.due.map(|_| Instant::now());
+            state.retry_at = None;
+            self.changed.notify_all();
+        }
+        let settled = self.wait_until(Some(places), cancel, |state| {
+            let is_open = |place: &u64| {
+                let entry = state.log.get(*place);
+                entry.is_some_and(|it| !it.step.is_parked())
+            };
+            !places.iter().any(is_open)
+        });
+        if overtake {
+            self.lock().urgent.retain(|place| !places.contains(place));
+        }
+        settled
+    }
+
+    /// Lets the changes at `places` be sent without a delay. Returns how many failures that may be
+    /// temporary there were so far.
+    pub(in crate::vfs) fn hurry(&self, places: &BTreeSet<u64>) -> u64 {
+        let mut state = self.lock();
+        for place in places {
+            state.log.await_change(*place);
+        }
+        state.due = state.due.map(|_| Instant::now());
+        state.retry_at = None;
+        self.changed.notify_all();
+        state.troubles
+    }
+
+    /// Waits for `patience` at most until none of the changes at `places` waits, other than stores,
+    /// or there was a failure since [`Self::hurry`] returned `troubles`. Returns how many wait;
+    /// none after a failure.
+    pub(in crate::vfs) fn open_among(
+        &self,
+        places: &BTreeSet<u64>,
+        troubles: u64,
+        patience: Duration,
+    ) -> usize {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if state.trouble_since(troubles, Some(places)).is_some()
+                || state.phase == NamesPhase::Stopped
+            {
+                return 0;
+            }
+            let is_open = |place: &&u64| {
+                state
+                    .log
+                    .get(**place)
+                    .is_some_and(|entry| !entry.step.is_parked() && !entry.change.is_store())
+            };
+            let left = places.iter().filter(is_open).count();
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if left == 0 || patience.is_zero() {
+                return left;
+            }
+            state = self.wait(state, Some(patience));
+        }
+    }
+
+    /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
+    /// else. Returns the inodes whose stores are among them, and whether the server's file must be
+    /// compared with what programs saw.
+    pub(super) fn unpark(&self, path: &RemotePath) -> Vec<(Ino, bool)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let stores = self.lock().log.unpark(path);
+        self.changed.notify_all();
+        stores
+            .into_iter()
+            .map(|(id, must)| (Ino(id), must))
+            .collect()
+    }
+
+    /// Waits until `is_done`, which is about the changes at `places`, or about all.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps them from being made.
+    pub(super) fn wait_until(
+        &self,
+        places: Option<&BTreeSet<u64>>,
+        cancel: &Cancel,
+        is_done: impl Fn(&State) -> bool,
+    ) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let troubles = state.troubles;
+        loop {
+            if is_done(&state) {
+                return Ok(());
+            }
+            if cancel.is_cancelled() {
+                return Err(Errno::INTR);
+            }
+            if let Some(errno) = state.trouble_since(troubles, places) {
+                return Err(errno);
+            }
+            if state.phase == NamesPhase::Stopped {
+                return Err(Errno::IO);
+            }
+            // A cancelled program is noticed soon.
+            state = self.wait(state, Some(LOOK_UP));
+        }
+    }
+}
+
+impl State {
+    /// Returns the errno of a failure that may be temporary, of the changes at `places` or of all,
+    /// since there were `before` failures.
+    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<Errno> {
+        let is_newer = |of: &&(u64, Errno)| of.0 > before;
+        let mut stores = self.store_troubles.iter();
+        let of_stores =
+            stores.find(|(place, of)| places.is_none_or(|it| it.contains(place)) && is_newer(of));
+        let outage = Some(&self.outage).filter(is_newer);
+        outage.or(of_stores.map(|it| it.1)).map(|of| of.1)
+    }
+}
+
+impl Vfs {
+    /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
+    /// else.
+    pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {
+        let stores = self.names.unpark(path);
+        if stores.is_empty() {
+            return;
+        }
+        for (ino, must_compare) in &stores {
+            if *must_compare && let Some(file) = self.inodes.open_file(*ino) {
+                file.set_offline();
+            }
+        }
+        let inos: Vec<_> = stores.into_iter().map(|(ino, _)| ino).collect();
+        self.writeback.expedite(&inos);
+    }
+}
