@@ -506,7 +506,7 @@ impl CachedFile {
     }
 
     fn clear_slots(&self, blocks: Range<u64>) -> io::Result<()> {
-        let absent = [0; SLOTS_READ as usize];
+        let absent = vec![0; SLOTS_READ as usize];
         let (mut at, end) = (self.slot_at(blocks.start), self.slot_at(blocks.end));
         while at < end {
             let length = (end - at).min(SLOTS_READ);
