@@ -52,7 +52,7 @@ use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use failures::NameFailure;
-pub(in crate::vfs) use left::ShownFiles;
+pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
 use rules::LogRules;
 use times::RetimedFile;

@@ -1,0 +1,185 @@
+//! What killed mounts left in their journals.
+
+use std::io::Write;
+
+use super::*;
+use crate::ftp::{Precision, Version};
+use crate::journal::{
+    CommitOptions, Domains, NameAction, NameBase, NameChange, Pending, SpoolFile,
+};
+
+/// Returns the contents of the files that could not be stored, which the mount `number` has kept.
+fn recovered(directory: &TempDir, number: u32) -> Vec<Vec<u8>> {
+    let kept = Fixture::place(directory, number)
+        .directory()
+        .join("recovered");
+    let files = fs::read_dir(kept).into_iter().flatten();
+    files
+        .map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+fn server_path(path: &str) -> RemotePath {
+    RemotePath::new(path.as_bytes()).unwrap()
+}
+
+/// Leaves `content` in `journal`, closed as a file that the server does not have.
+fn close_in(journal: &Journal, path: &str, content: &[u8]) -> (SpoolFile, Pending) {
+    let path = server_path(path);
+    let spool = journal.spool_file(&path).unwrap();
+    (&spool.file).write_all(content).unwrap();
+    let pending = Pending {
+        target: path,
+        commit: CommitOptions {
+            size: content.len() as u64,
+            ..CommitOptions::default()
+        },
+        base: None,
+        appended_from: None,
+        unproven: Vec::new(),
+    };
+    spool.persist(&pending).unwrap();
+    (spool, pending)
+}
+
+/// Records the turn of contents that were closed.
+fn order(spool: &SpoolFile, pending: &Pending) {
+    let change = NameChange {
+        action: NameAction::Store { id: 0 },
+        path: pending.target.clone(),
+        base: NameBase::Absent,
+    };
+    spool.record_order(&change, &Domains::new()).unwrap();
+}
+
+/// Returns a server with the directory `d`, and a journal that a mount may leave.
+fn left() -> (Arc<TempDir>, Journal) {
+    let directory = Arc::new(TempDir::new().unwrap());
+    fs::create_dir_all(directory.path().join("root/d")).unwrap();
+    let journal = Journal::open(&Fixture::place(&directory, 0), None).unwrap();
+    journal.keep_order();
+    (directory, journal)
+}
+
+#[test]
+fn the_last_version_of_a_file_is_stored_although_an_older_one_was_tried_again() {
+    let (directory, journal) = left();
+    let (first, pending) = close_in(&journal, "/d/a", b"first");
+    order(&first, &pending);
+    let (second, newer) = close_in(&journal, "/d/a", b"second");
+    order(&second, &newer);
+    first.pending(&pending);
+    // The answer to its upload was lost.
+    fs::write(directory.path().join("root/d/a"), b"first").unwrap();
+    drop((first, second, journal));
+
+    let tree = Fixture::mount_by(CHANGES_NOTHING, Duration::ZERO, directory, 0);
+    // The next mount knows which contents the server may have, too.
+    let tree = tree.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(recovered(&tree.directory, 1), [b""; 0]);
+}
+
+#[test]
+fn what_two_mounts_at_the_same_time_left_of_a_file_is_kept_twice() {
+    let one = Fixture::new(Duration::ZERO);
+    fs::create_dir(one.local("d")).unwrap();
+    let mut one = Fixture::mount_by(
+        CHANGES_NOTHING,
+        Duration::ZERO,
+        Arc::clone(&one.directory),
+        0,
+    );
+    let two = Fixture::mount_by(
+        CHANGES_NOTHING,
+        Duration::ZERO,
+        Arc::clone(&one.directory),
+        0,
+    );
+    one.write("d/a", b"one");
+    two.write("d/a", b"two");
+    one.disconnect();
+    let tree = two.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"two");
+    assert_eq!(recovered(&tree.directory, 1), [b"one"]);
+}
+
+#[test]
+fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"old").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.rename("d/a", "d/b");
+    tree.write("d/a", b"first");
+    let tree = tree.killed_and_by(CHANGES_NOTHING, delay);
+    tree.write("d/a", b"second");
+    let tree = tree.killed(delay);
+    assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(fs::read(tree.local("d/b")).unwrap(), b"old");
+}
+
+#[test]
+fn the_changes_of_two_killed_mounts_have_one_order() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    tree.mkdir("p");
+    tree.mkdir("q");
+    tree.sync();
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.write("p/x", b"content");
+    let tree = tree.killed_and_by(Way::Swallows(&["STOR"]), delay);
+    tree.mkdir("r");
+    tree.proxy.set(CHANGES_NOTHING);
+    // No name but its own can be in it.
+    tree.mkdir("r/s");
+    tree.rename("p/x", "r/s/x");
+    let tree = tree.killed(delay);
+    tree.sync();
+    assert_eq!(names(&tree.local("p")), [""; 0]);
+    assert_eq!(fs::read(tree.local("r/s/x")).unwrap(), b"content");
+}
+
+#[test]
+fn a_file_that_was_renamed_when_the_mount_was_killed_comes_after_the_changes_before_it() {
+    let (directory, journal) = left();
+    let log = directory.path().join("root/d/f");
+    fs::write(&log, b"old").unwrap();
+    let modified = fs::metadata(&log).unwrap().modified().unwrap();
+    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let old = Version {
+        size: Some(3),
+        modified: Some((seconds.as_secs().cast_signed(), Precision::Second)),
+        unique: 0,
+    };
+    let change = NameChange {
+        action: NameAction::Rename {
+            to: server_path("/d/f.bak"),
+            replaced: NameBase::Absent,
+        },
+        path: server_path("/d/f"),
+        base: NameBase::File(old),
+    };
+    journal.record_change(&change, &Domains::new()).unwrap();
+    let (spool, mut pending) = close_in(&journal, "/d/tmp", b"new");
+    order(&spool, &pending);
+    // Its new turn is not recorded yet.
+    pending.target = server_path("/d/f");
+    spool.persist(&pending).unwrap();
+    drop((spool, journal));
+
+    let tree = Fixture::mount_by(Way::Holds("f.bak"), Duration::ZERO, directory, 0);
+    // A file without a turn is stored, or given up, before.
+    std::thread::sleep(Duration::from_millis(800));
+    tree.proxy.set(Way::Open);
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/f")).unwrap(), b"new");
+    assert_eq!(fs::read(tree.local("d/f.bak")).unwrap(), b"old");
+    assert_eq!(recovered(&tree.directory, 0), [b""; 0]);
+}
