@@ -14,6 +14,9 @@ use crate::remote::Error;
 /// Pause of the writer after which the early upload ends, because others need the connection more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often an upload that may not begin yet checks whether it may.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
 /// The next step of the follower.
 enum StreamingStep {
     /// Send this number of bytes, which are claimed.
@@ -38,6 +41,9 @@ pub(super) fn spawn(shared: &Arc<UploaderShared>, id: u64) -> io::Result<()> {
 }
 
 fn run(shared: &UploaderShared, id: u64) {
+    if !wait_to_begin(shared, id) {
+        return give_up(shared, id);
+    }
     let mut upload = match shared.destination.begin() {
         Ok(upload) => upload,
         Err(error) => {
@@ -67,6 +73,19 @@ fn run(shared: &UploaderShared, id: u64) {
             }
         }
     }
+}
+
+/// Waits until the upload may begin. Returns false if a commit uploads the file instead, or none
+/// is needed.
+fn wait_to_begin(shared: &UploaderShared, id: u64) -> bool {
+    while !shared.destination.may_begin_early() {
+        let state = shared.lock();
+        if state.upload.id != id || state.cancelled || state.is_committing() {
+            return false;
+        }
+        drop(shared.wait(state, LOOK_UP));
+    }
+    true
 }
 
 /// Waits for bytes to send, or for the end.
