@@ -2,6 +2,7 @@
 #![cfg(all(feature = "mount", feature = "server"))]
 
 mod left;
+mod order;
 mod proxy;
 
 use std::collections::BTreeMap;

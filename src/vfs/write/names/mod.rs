@@ -309,6 +309,20 @@ impl Names {
         Inherited::from(&entry)
     }
 
+    /// Whether the server may have another file than programs saw where the contents of `ino` get
+    /// their name.
+    pub(in crate::vfs) fn needs_look(&self, ino: Ino) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let state = self.lock();
+        let entry = state
+            .log
+            .store_at(ino.0)
+            .and_then(|place| state.log.get(place));
+        entry.is_some_and(|entry| entry.needs_look)
+    }
+
     /// Whether nothing can be uploaded to `path` yet, because the directory is not there.
     pub(in crate::vfs) fn is_held(&self, path: &RemotePath) -> bool {
         if self.is_loading.load(Ordering::Relaxed) {
