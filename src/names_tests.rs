@@ -1,6 +1,7 @@
 //! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
 #![cfg(all(feature = "mount", feature = "server"))]
 
+mod faults;
 mod left;
 mod order;
 mod proxy;
@@ -30,8 +31,30 @@ use proxy::{CHANGES_NOTHING, ControlProxy, Way};
 
 const NEVER: &Cancel = &Cancel::never();
 
+/// How the tree is mounted.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    delay: Duration,
+    way: Way,
+    atomic: Atomic,
+    names: bool,
+}
+
+impl Setup {
+    /// The usual one, with this round-trip time and way to the server.
+    fn new(delay: Duration, way: Way) -> Self {
+        Self {
+            delay,
+            way,
+            atomic: Atomic::Auto,
+            names: true,
+        }
+    }
+}
+
 struct Fixture {
     vfs: Arc<Vfs>,
+    journal: Journal,
     server: Option<Server>,
     directory: Arc<TempDir>,
     /// Number of mounts before this one.
@@ -40,63 +63,31 @@ struct Fixture {
     proxy: ControlProxy,
 }
 
-/// How a server is mounted.
-#[derive(Debug, Clone, Copy)]
-struct MountKind {
-    /// What is between the mount and the server.
-    way: Way,
-    /// The round-trip time.
-    delay: Duration,
-    /// Whether names are changed in the background.
-    names: bool,
-    atomic: Atomic,
-}
-
-impl Default for MountKind {
-    fn default() -> Self {
-        Self {
-            way: Way::Open,
-            delay: Duration::ZERO,
-            names: true,
-            atomic: Atomic::Auto,
-        }
-    }
-}
-
 impl Fixture {
     /// Starts a server with this round-trip time, and a tree on it.
     fn new(delay: Duration) -> Self {
+        Self::with(Setup::new(delay, Way::Open))
+    }
+
+    fn with(setup: Setup) -> Self {
         let directory = Arc::new(TempDir::new().unwrap());
         fs::create_dir(directory.path().join("root")).unwrap();
-        Self::mount(delay, directory, 0)
+        Self::mount(setup, directory, 0)
     }
 
-    fn mount(delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
-        Self::mount_by(Way::Open, delay, directory, number)
-    }
-
-    fn mount_by(way: Way, delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
-        let kind = MountKind {
-            way,
-            delay,
-            ..MountKind::default()
-        };
-        Self::mount_as(kind, directory, number)
-    }
-
-    fn mount_as(kind: MountKind, directory: Arc<TempDir>, number: u32) -> Self {
+    fn mount(setup: Setup, directory: Arc<TempDir>, number: u32) -> Self {
         let root = directory.path().join("root");
         let access = Access::Account {
             user: "anna".into(),
             password: "secret".into(),
         };
         let server = Server::start(ServerOptions {
-            delay: kind.delay,
+            delay: setup.delay,
             ..ServerOptions::new(root, access)
         });
         let server = server.unwrap();
         let proxy = ControlProxy::start(server.address().port());
-        proxy.set(kind.way);
+        proxy.set(setup.way);
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
             .port(proxy.port)
             .login("anna", "secret");
@@ -112,7 +103,7 @@ impl Fixture {
                 lease_timeout: Duration::from_secs(20),
                 retry: RetryMode::Soft,
             },
-            atomic: kind.atomic,
+            atomic: setup.atomic,
             append: Append::Auto,
             verify: Verify::Size,
             links: Links::Show,
@@ -135,15 +126,17 @@ impl Fixture {
             cache_bytes: 64 << 20,
             spool_size: None,
             writeback: true,
-            names: kind.names,
+            names: setup.names,
             direct_io: false,
             space: None,
         };
         let root = MountRoot::Known(RemotePath::root());
-        let vfs = Vfs::new(remote.handle().clone(), root, options, journal, None);
+        let remote = remote.handle().clone();
+        let vfs = Vfs::new(remote, root, options, journal.clone(), None);
         recover(&vfs, &place);
         Self {
             vfs,
+            journal,
             server: Some(server),
             directory,
             number,
@@ -162,15 +155,11 @@ impl Fixture {
         self.killed_and_by(Way::Open, delay)
     }
 
-    fn killed_and_by(self, way: Way, delay: Duration) -> Self {
-        self.killed_as(MountKind {
-            way,
-            delay,
-            ..MountKind::default()
-        })
+    fn killed_and_by(self, by: Way, delay: Duration) -> Self {
+        self.killed_as(Setup::new(delay, by))
     }
 
-    fn killed_as(mut self, kind: MountKind) -> Self {
+    fn killed_as(mut self, setup: Setup) -> Self {
         let mut way = self.proxy.way.lock().unwrap();
         let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
         let [from, to] = places.map(|place| place.directory().to_owned());
@@ -191,7 +180,7 @@ impl Fixture {
             copy.set_modified(modified).unwrap();
         }
         fs::set_permissions(&to, mode).unwrap();
-        Self::mount_as(kind, Arc::clone(&self.directory), self.number + 1)
+        Self::mount(setup, Arc::clone(&self.directory), self.number + 1)
     }
 
     /// Ends all connections for good, as if this mount were killed.
@@ -283,7 +272,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if let Way::Holds(_) = self.proxy.way() {
+        if let Way::Holds(_) | Way::RefusesAndHolds(..) = self.proxy.way() {
             self.proxy.set(Way::Open);
         }
         if self.server.is_some() {
@@ -320,6 +309,18 @@ fn journal_files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
         {
             return first;
         }
+    }
+}
+
+impl Fixture {
+    /// Waits until a change that is about to be sent is in the journal.
+    fn wait_for_begin(&self) {
+        let place = Self::place(&self.directory, self.number);
+        wait_until("a change is begun", || {
+            let files = journal_files(place.directory());
+            let mut logs = files.iter().filter(|(path, _)| path.ends_with("ordered"));
+            logs.any(|(_, (log, _))| String::from_utf8_lossy(log).contains("\nbegin\t"))
+        });
     }
 }
 
@@ -559,27 +560,6 @@ fn many_uploads_that_wait_for_one_that_is_due_later_do_not_keep_it_from_starting
     }
     wait_until("all are stored", || names(&tree.local("d")).len() == 151);
     tree.vfs.release(first, Blocking::Yes(NEVER)).unwrap();
-}
-
-#[test]
-fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
-    let tree = Fixture::new(Duration::ZERO);
-    // No program has it open.
-    fs::create_dir(tree.local("d")).unwrap();
-    fs::write(tree.local("d/a"), b"content").unwrap();
-    tree.proxy.set(Way::LosesAnswer("RNTO"));
-    tree.rename("d/a", "d/b");
-    wait_until("the answer is lost", || tree.proxy.way() == Way::Closed);
-    // It cannot be asked what became of it.
-    std::thread::sleep(Duration::from_millis(300));
-    tree.proxy.set(Way::Open);
-    wait_until("it is done or refused", || {
-        let report = tree.vfs.report();
-        report.changes == 0 || !report.refused.is_empty()
-    });
-    assert_eq!(tree.vfs.report().refused, []);
-    assert_eq!(names(&tree.local("d")), ["b"]);
-    assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn the_last_version_of_a_file_is_stored_although_an_older_one_was_tried_again() 
     fs::write(directory.path().join("root/d/a"), b"first").unwrap();
     drop((first, second, journal));
 
-    let tree = Fixture::mount_by(CHANGES_NOTHING, Duration::ZERO, directory, 0);
+    let setup = Setup::new(Duration::ZERO, CHANGES_NOTHING);
+    let tree = Fixture::mount(setup, directory, 0);
     // The next mount knows which contents the server may have, too.
     let tree = tree.killed(Duration::ZERO);
     tree.sync();
@@ -85,18 +86,9 @@ fn the_last_version_of_a_file_is_stored_although_an_older_one_was_tried_again() 
 fn what_two_mounts_at_the_same_time_left_of_a_file_is_kept_twice() {
     let one = Fixture::new(Duration::ZERO);
     fs::create_dir(one.local("d")).unwrap();
-    let mut one = Fixture::mount_by(
-        CHANGES_NOTHING,
-        Duration::ZERO,
-        Arc::clone(&one.directory),
-        0,
-    );
-    let two = Fixture::mount_by(
-        CHANGES_NOTHING,
-        Duration::ZERO,
-        Arc::clone(&one.directory),
-        0,
-    );
+    let setup = Setup::new(Duration::ZERO, CHANGES_NOTHING);
+    let mut one = Fixture::mount(setup, Arc::clone(&one.directory), 0);
+    let two = Fixture::mount(setup, Arc::clone(&one.directory), 0);
     one.write("d/a", b"one");
     two.write("d/a", b"two");
     one.disconnect();
@@ -129,14 +121,17 @@ fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
 fn the_changes_of_two_killed_mounts_have_one_order() {
     let delay = Duration::ZERO;
     let tree = Fixture::new(delay);
-    tree.mkdir("p");
-    tree.mkdir("q");
-    tree.sync();
-    tree.proxy.set(CHANGES_NOTHING);
+    fs::create_dir(tree.local("p")).unwrap();
+    fs::write(tree.local("p/first"), b"content").unwrap();
+    assert!(tree.find("p/first").is_ok() && tree.find("p/x").is_err());
+    // Everything below /p waits for the first change, and everything else for its answer.
+    let removes_nothing = Way::Swallows(&["DELE"]);
+    tree.proxy.set(removes_nothing);
+    tree.remove("p/first");
+    tree.wait_for_begin();
     tree.write("p/x", b"content");
-    let tree = tree.killed_and_by(Way::Swallows(&["STOR"]), delay);
+    let tree = tree.killed_and_by(removes_nothing, delay);
     tree.mkdir("r");
-    tree.proxy.set(CHANGES_NOTHING);
     // No name but its own can be in it.
     tree.mkdir("r/s");
     tree.rename("p/x", "r/s/x");
@@ -174,7 +169,8 @@ fn a_file_that_was_renamed_when_the_mount_was_killed_comes_after_the_changes_bef
     spool.persist(&pending).unwrap();
     drop((spool, journal));
 
-    let tree = Fixture::mount_by(Way::Holds("f.bak"), Duration::ZERO, directory, 0);
+    let setup = Setup::new(Duration::ZERO, Way::Holds("f.bak"));
+    let tree = Fixture::mount(setup, directory, 0);
     // A file without a turn is stored, or given up, before.
     std::thread::sleep(Duration::from_millis(800));
     tree.proxy.set(Way::Open);

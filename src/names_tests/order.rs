@@ -2,11 +2,15 @@
 
 use super::*;
 
+fn usual() -> Setup {
+    Setup::new(Duration::ZERO, Way::Open)
+}
+
 /// Mounts a server with the file `d/log`, whose rename to `d/log.1` is treated in this `way`.
-fn with_renamed_log(kind: MountKind, way: Way) -> Fixture {
+fn with_renamed_log(setup: Setup, way: Way) -> Fixture {
     let directory = Arc::new(TempDir::new().unwrap());
     fs::create_dir_all(directory.path().join("root/d")).unwrap();
-    let tree = Fixture::mount_as(kind, directory, 0);
+    let tree = Fixture::mount(setup, directory, 0);
     fs::write(tree.local("d/log"), b"old").unwrap();
     assert!(tree.find("d/log.1").is_err() && tree.find("d/log").is_ok());
     tree.proxy.set(way);
@@ -16,7 +20,7 @@ fn with_renamed_log(kind: MountKind, way: Way) -> Fixture {
 
 /// The same with a new `d/log` that waits because the rename was refused.
 fn with_file_behind() -> Fixture {
-    let tree = with_renamed_log(MountKind::default(), Way::RefusesRename("log.1"));
+    let tree = with_renamed_log(usual(), Way::RefusesRename("log.1"));
     tree.write("d/log", b"new");
     wait_until("the file waits", || refused(&tree) == ["/d/log"]);
     tree.proxy.set(Way::Open);
@@ -74,11 +78,10 @@ fn a_file_that_was_removed_behind_a_refused_rename_shows_the_one_of_the_server()
 
 #[test]
 fn the_next_mount_keeps_the_order_also_without_the_option() {
-    let tree = with_renamed_log(MountKind::default(), Way::Holds("log.1"));
-    let tree = tree.killed_as(MountKind {
-        way: Way::Holds("log.1"),
+    let tree = with_renamed_log(usual(), Way::Holds("log.1"));
+    let tree = tree.killed_as(Setup {
         names: false,
-        ..MountKind::default()
+        ..Setup::new(Duration::ZERO, Way::Holds("log.1"))
     });
     tree.write("d/log", b"new");
     // The upload, if there were one, takes less than this.
@@ -92,11 +95,11 @@ fn the_next_mount_keeps_the_order_also_without_the_option() {
 
 #[test]
 fn a_long_file_that_is_uploaded_to_its_name_waits_for_the_rename_before_it() {
-    let kind = MountKind {
+    let setup = Setup {
         atomic: Atomic::Never,
-        ..MountKind::default()
+        ..usual()
     };
-    let tree = with_renamed_log(kind, Way::Holds("log.1"));
+    let tree = with_renamed_log(setup, Way::Holds("log.1"));
     let (parent, name) = tree.parent("d/log");
     let may = Blocking::Yes(NEVER);
     let mode = OpenMode {

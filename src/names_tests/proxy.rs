@@ -27,6 +27,15 @@ pub(super) enum Way {
     Swallows(&'static [&'static str]),
     /// No time can be set.
     RefusesTimes,
+    /// Commands of these names for paths that contain this are refused with this reply.
+    Refuses(&'static [&'static str], &'static str, &'static str),
+    /// The same, and lines that contain the last one wait.
+    RefusesAndHolds(
+        &'static [&'static str],
+        &'static str,
+        &'static str,
+        &'static str,
+    ),
 }
 
 pub(super) struct ControlProxy {
@@ -54,14 +63,26 @@ impl ControlProxy {
                 let way = Arc::clone(&of_thread);
                 std::thread::spawn(move || {
                     forward(client, server, |line| {
-                        let is_held = |way: Way| match way {
-                            Way::Holds(part) => is_rename_to(&line, part),
-                            _ => false,
-                        };
-                        while is_held(*way.lock().unwrap()) {
+                        let is_held = |held: &str| String::from_utf8_lossy(&line).contains(held);
+                        let mut way = loop {
+                            let way = way.lock().unwrap();
+                            match *way {
+                                Way::RefusesAndHolds(.., held) if is_held(held) => {}
+                                Way::Holds(part) if is_rename_to(&line, part) => {}
+                                _ => break way,
+                            }
+                            drop(way);
                             std::thread::sleep(Duration::from_millis(5));
+                        };
+                        if let Way::Refuses(names, part, _) | Way::RefusesAndHolds(names, part, ..) =
+                            *way
+                            && String::from_utf8_lossy(&line).contains(part)
+                            && let Some(name) =
+                                names.iter().find(|it| line.starts_with(it.as_bytes()))
+                        {
+                            let absent = format!("{name} /absent/directory/name\r\n");
+                            return Some(absent.into_bytes());
                         }
-                        let mut way = way.lock().unwrap();
                         if let Way::LosesAnswer(name) = *way
                             && line.starts_with(name.as_bytes())
                         {
@@ -95,6 +116,12 @@ impl ControlProxy {
                             && line.starts_with(b"250")
                         {
                             *way = Way::Closed;
+                        }
+                        if let Way::Refuses(_, _, reply) | Way::RefusesAndHolds(_, _, reply, _) =
+                            *way
+                            && line.starts_with(b"550 ")
+                        {
+                            return Some(format!("{reply}\r\n").into_bytes());
                         }
                         (*way != Way::Closed).then_some(line)
                     });

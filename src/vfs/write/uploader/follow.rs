@@ -80,7 +80,8 @@ fn run(shared: &UploaderShared, id: u64) {
 fn wait_to_begin(shared: &UploaderShared, id: u64) -> bool {
     while !shared.destination.may_begin_early() {
         let state = shared.lock();
-        if state.upload.id != id || state.cancelled || state.is_committing() {
+        let is_valid = state.upload.id == id && !state.upload.spoiled && !state.cancelled;
+        if !is_valid || state.is_committing() {
             return false;
         }
         drop(shared.wait(state, LOOK_UP));

@@ -55,8 +55,8 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
-    /// Whether an upload may begin before the file is closed. One that overwrites the file waits for
-    /// the changes before it.
+    /// Whether an upload may begin before the file is closed. One that overwrites the file waits
+    /// for the changes before it.
     fn may_begin_early(&self) -> bool {
         true
     }
