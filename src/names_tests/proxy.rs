@@ -68,7 +68,7 @@ impl ControlProxy {
                             let way = way.lock().unwrap();
                             match *way {
                                 Way::RefusesAndHolds(.., held) if is_held(held) => {}
-                                Way::Holds(part) if is_rename_to(&line, part) => {}
+                                Way::Holds(to) if is_rename_to(&line, to) => {}
                                 _ => break way,
                             }
                             drop(way);

@@ -162,3 +162,32 @@ fn report_end(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
         shared.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeServer;
+    use super::super::tests::Open;
+
+    const M: u64 = 1 << 20;
+
+    #[test]
+    fn an_upload_that_may_not_begin_early_waits_and_ends_if_it_is_not_wanted() {
+        let server = FakeServer::new(&[]);
+        server.set_late(true);
+        let open = Open::on(&server);
+        open.copy(0, 5 * M);
+        open.store.end_early_upload();
+        assert_eq!(server.begun(), 0);
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert_eq!(server.begun(), 1);
+
+        open.copy(0, 5 * M);
+        assert_eq!(server.begun(), 1);
+        server.set_late(false);
+        server.wait_for_begun(2);
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert_eq!(server.begun(), 2);
+    }
+}
