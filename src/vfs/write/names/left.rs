@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::log::NewChange;
 use super::outcome::renamed_attributes;
@@ -105,7 +104,7 @@ impl Names {
                 self.show(&state, &path, known);
             }
         }
-        state.due = Instant::now();
+        state.due = None;
         self.note(&state);
     }
 
