@@ -38,6 +38,8 @@ struct Setup {
     way: Way,
     atomic: Atomic,
     names: bool,
+    /// How long the server is tried again.
+    patience: Duration,
 }
 
 impl Setup {
@@ -48,6 +50,7 @@ impl Setup {
             way,
             atomic: Atomic::Auto,
             names: true,
+            patience: Duration::from_secs(20),
         }
     }
 }
@@ -100,7 +103,7 @@ impl Fixture {
                 connections: 8,
                 idle: Duration::from_secs(60),
                 keep_alive: Duration::from_secs(30),
-                lease_timeout: Duration::from_secs(20),
+                lease_timeout: setup.patience,
                 retry: RetryMode::Soft,
             },
             atomic: setup.atomic,

@@ -99,16 +99,21 @@ fn what_two_mounts_at_the_same_time_left_of_a_file_is_kept_twice() {
 }
 
 #[test]
-fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
+fn two_versions_of_a_file_that_a_killed_mount_left_come_after_its_rename() {
     let delay = Duration::ZERO;
     let tree = Fixture::new(delay);
     fs::create_dir(tree.local("d")).unwrap();
     fs::write(tree.local("d/a"), b"old").unwrap();
     assert!(tree.find("d/b").is_err());
-    tree.proxy.set(CHANGES_NOTHING);
+    tree.proxy.set(Way::Swallows(&["RNFR", "RNTO"]));
     tree.rename("d/a", "d/b");
     tree.write("d/a", b"first");
-    let tree = tree.killed_and_by(CHANGES_NOTHING, delay);
+    let has_part = || {
+        names(&tree.local("d"))
+            .iter()
+            .any(|it| it.ends_with(".part"))
+    };
+    wait_until("it is uploaded", has_part);
     tree.write("d/a", b"second");
     let tree = tree.killed(delay);
     assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
@@ -121,24 +126,25 @@ fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
 fn the_changes_of_two_killed_mounts_have_one_order() {
     let delay = Duration::ZERO;
     let tree = Fixture::new(delay);
-    fs::create_dir(tree.local("p")).unwrap();
-    fs::write(tree.local("p/first"), b"content").unwrap();
-    assert!(tree.find("p/first").is_ok() && tree.find("p/x").is_err());
-    // Everything below /p waits for the first change, and everything else for its answer.
-    let removes_nothing = Way::Swallows(&["DELE"]);
-    tree.proxy.set(removes_nothing);
-    tree.remove("p/first");
-    tree.wait_for_begin();
-    tree.write("p/x", b"content");
-    let tree = tree.killed_and_by(removes_nothing, delay);
-    tree.mkdir("r");
+    fs::create_dir(tree.local("px")).unwrap();
+    fs::write(tree.local("px/first"), b"content").unwrap();
+    assert!(tree.find("px/first").is_ok() && tree.find("px/y").is_err());
+    let all = &["DELE", "STOR", "MKD", "RNFR"];
+    let busy = Way::Refuses(all, "x/", "450 Busy");
+    tree.proxy.set(busy);
+    tree.remove("px/first");
+    tree.write("px/y", b"content");
+    let tree = tree.killed_and_by(busy, delay);
+    tree.mkdir("rx");
     // No name but its own can be in it.
-    tree.mkdir("r/s");
-    tree.rename("p/x", "r/s/x");
+    for name in ["1", "2", "3", "4", "5", "6", "7", "s"] {
+        tree.mkdir(&format!("rx/{name}"));
+    }
+    tree.rename("px/y", "rx/s/y");
     let tree = tree.killed(delay);
     tree.sync();
-    assert_eq!(names(&tree.local("p")), [""; 0]);
-    assert_eq!(fs::read(tree.local("r/s/x")).unwrap(), b"content");
+    assert_eq!(names(&tree.local("px")), [""; 0]);
+    assert_eq!(fs::read(tree.local("rx/s/y")).unwrap(), b"content");
 }
 
 #[test]

@@ -100,6 +100,16 @@ impl RemoteHandle {
         self.pool().grow_to(self.pool().stats().limit);
     }
 
+    /// Opens connections in the background until there are `transfers` and one more, or as many as
+    /// the limit allows. Does not wait.
+    pub(crate) fn expect_transfers(&self, transfers: usize) {
+        let stats = self.pool().stats();
+        let wanted = (transfers + 1).min(stats.limit);
+        if stats.open < wanted {
+            self.pool().grow_to(wanted);
+        }
+    }
+
     /// Waits up to `patience` until an operation waits for a connection while all are in use.
     /// Returns whether that happened. Background transfers can then be stopped.
     pub fn wait_until_contended(&self, patience: Duration) -> bool {

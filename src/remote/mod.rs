@@ -88,7 +88,7 @@ pub use links::Links;
 pub(crate) use orphan::Leftover;
 pub(crate) use together::BatchAnswer;
 pub(crate) use transience::Attempts;
-pub(crate) use upload::{CheckedUpload, RemoteCopy, RemoteUpload};
+pub(crate) use upload::{CheckedUpload, PlacingResult, PlacingStep, RemoteCopy, RemoteUpload};
 
 use change::Owner;
 use error::{ErrorContext, Operation};

@@ -34,10 +34,35 @@ impl RemoteHandle {
         ModeWay::candidates(self.profile()).next().is_some()
     }
 
+    /// Whether the server may have a command that makes symbolic links.
+    pub(crate) fn may_make_links(&self) -> bool {
+        self.profile().has(Capability::SiteSymlink)
+    }
+
     /// Whether the server may have a command that sets times, also of directories if wanted.
     pub(crate) fn sets_times(&self, of_directories: bool) -> bool {
         TimeWay::candidates(self.profile()).next().is_some()
             && (!of_directories || self.profile().has(Capability::DirectoryTimes))
+    }
+
+    /// Returns the command that sets the mode of a file or directory, if it is known to work.
+    pub(crate) fn mode_command(&self, path: &RemotePath, mode: u32) -> Option<ChangeCommand> {
+        let way = ModeWay::candidates(self.profile()).next()?;
+        let works = self.profile().is_proven(way.capability());
+        works.then(|| ChangeCommand::Set(path.clone(), way.setting(mode)))
+    }
+
+    /// Returns the command that sets the time of a file, or of a directory, if it is known to work.
+    pub(crate) fn time_command(
+        &self,
+        path: &RemotePath,
+        seconds: i64,
+        is_directory: bool,
+    ) -> Option<ChangeCommand> {
+        let way = TimeWay::candidates(self.profile()).next()?;
+        let works = self.profile().is_proven(way.capability())
+            && (!is_directory || self.profile().is_proven(Capability::DirectoryTimes));
+        works.then(|| ChangeCommand::Set(path.clone(), way.setting(seconds)))
     }
 
     /// Returns the time that the server reports after it was set to `seconds`.
@@ -108,6 +133,7 @@ fn path_of(change: &ChangeCommand) -> &RemotePath {
         ChangeCommand::Delete(path)
         | ChangeCommand::MakeDirectory(path)
         | ChangeCommand::RemoveDirectory(path)
-        | ChangeCommand::Rename(path, _) => path,
+        | ChangeCommand::Rename(path, _)
+        | ChangeCommand::Set(path, _) => path,
     }
 }

@@ -29,7 +29,7 @@ use crate::ftp::{self, Capability, Cause, Entry, Finding, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
 pub(crate) use copied::RemoteCopy;
-pub(crate) use placing::CheckedUpload;
+pub(crate) use placing::{CheckedUpload, PlacingResult, PlacingStep};
 
 use arrival::size_and_time;
 

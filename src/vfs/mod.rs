@@ -200,7 +200,9 @@ impl Vfs {
         if options.names {
             journal.keep_order();
         }
-        let names = Arc::new(Names::new(journal.clone(), Arc::clone(&cache)));
+        let writeback = Arc::<Writeback>::default();
+        let (shown, queue) = (Arc::clone(&cache), Arc::clone(&writeback));
+        let names = Arc::new(Names::new(journal.clone(), shown, queue));
         let spools = SpoolDir::new(journal, options.spool_size);
         let services = Arc::new(FileServices {
             remote: remote.clone(),
@@ -238,7 +240,7 @@ impl Vfs {
             space: StatfsCache::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
-            writeback: Arc::default(),
+            writeback,
             names,
             counts: RequestCounts::default(),
             refusals,

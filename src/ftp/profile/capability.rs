@@ -17,6 +17,8 @@ pub enum Capability {
     EarlyUpload,
     /// Queues a command that arrives during an upload until its end.
     QueuesDuringUpload,
+    /// Queues the commands that arrive with the password until the login is complete.
+    QueuesDuringLogin,
     /// Sends the completion reply of a download before the client closes the data connection.
     CompletesUnasked,
     /// Accepts a handshake immediately after the reply to AUTH TLS (RFC 4217 §4).
@@ -218,6 +220,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "behind",
             false,
             "is not known to queue commands during an upload",
+        ),
+        row(
+            C::QueuesDuringLogin,
+            "login",
+            false,
+            "is not known to queue commands during the login",
         ),
         row(
             C::CompletesUnasked,

@@ -12,7 +12,9 @@ mod host_identity;
 mod last_heard;
 mod record;
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -103,6 +105,8 @@ struct ProfileInner {
     without: u128,
     early_proofs: AtomicU8,
     demotions: AtomicU32,
+    /// Whether the last login that went step by step took a user name and a password.
+    has_usual_login: AtomicBool,
     /// Session limit of the server as observed; 0 while unknown.
     session_limit: AtomicUsize,
     /// Length in bytes of the longest name that was preserved and the shortest that was cut; 0
@@ -133,6 +137,7 @@ impl Default for ProfileInner {
             without: 0,
             early_proofs: AtomicU8::new(0),
             demotions: AtomicU32::new(0),
+            has_usual_login: AtomicBool::new(false),
             session_limit: AtomicUsize::new(0),
             preserved_length: AtomicUsize::new(0),
             cut_length: AtomicUsize::new(0),
@@ -392,6 +397,18 @@ impl ServerProfile {
     /// Records that a batch of commands, including refused ones, was answered in order.
     pub(super) fn prove_pipelining(&self) {
         self.works(Capability::Pipelining);
+    }
+
+    /// Records whether a login took a user name and a password, and nothing else.
+    pub(super) fn record_login_steps(&self, are_usual: bool) {
+        self.inner.has_usual_login.store(are_usual, Relaxed);
+    }
+
+    /// Whether the next login can be sent together with the commands that follow it.
+    pub(super) fn logs_in_together(&self) -> bool {
+        self.inner.has_usual_login.load(Relaxed)
+            && self.is_proven(Capability::Pipelining)
+            && self.has(Capability::QueuesDuringLogin)
     }
 
     /// Records that a transfer used a data connection prepared ahead.

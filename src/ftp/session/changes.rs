@@ -22,6 +22,8 @@ pub enum ChangeCommand {
     RemoveDirectory(RemotePath),
     /// Renames a file from the first path to the second (RNFR, RNTO).
     Rename(RemotePath, RemotePath),
+    /// Sets an attribute.
+    Set(RemotePath, Setting),
 }
 
 /// A complete upload that gets its attributes and its name.
@@ -38,33 +40,66 @@ pub struct Placing {
 /// The results of the settings, and that of the rename.
 pub type PlacingAnswer = Result<Vec<Result<(), Error>>, Error>;
 
+/// One of several steps that are sent together.
+#[derive(Debug, Clone)]
+pub enum BatchStep {
+    /// A complete upload gets its name.
+    Place(Placing),
+    /// A change of names or attributes.
+    Change(ChangeCommand),
+}
+
+/// The answer to a step.
+#[derive(Debug)]
+pub enum StepAnswer {
+    /// To [`BatchStep::Place`].
+    Placed(PlacingAnswer),
+    /// To [`BatchStep::Change`].
+    Changed(Result<(), Error>),
+}
+
 impl Session {
-    /// Gives uploads their attributes and names in order, each even if those before it were
-    /// refused. Adds the result of each to `answers` as it arrives.
+    /// Gives uploads their attributes and names, and makes changes, in order, each even if those
+    /// before it were refused. Adds the result of each to `answers` as it arrives.
     ///
     /// # Errors
-    /// The session failed, or a path cannot be sent. Uploads without an answer may have their name.
+    /// The session failed, or a path cannot be sent. Steps without an answer may have been made.
     pub fn place_batch(
         &mut self,
-        placings: &[Placing],
-        answers: &mut Vec<PlacingAnswer>,
+        steps: &[BatchStep],
+        answers: &mut Vec<StepAnswer>,
     ) -> Result<(), Error> {
-        let lines = placings.iter().map(|placing| self.placing_lines(placing));
+        let lines = steps.iter().map(|step| match step {
+            BatchStep::Place(placing) => self.placing_lines(placing),
+            BatchStep::Change(change) => self.change_lines(change),
+        });
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
         let mut done = 0;
         while let Some(count) = self.send_some(&lines, done)? {
-            for placing in placings.iter().skip(done).take(count) {
-                let mut made = Vec::with_capacity(placing.settings.len());
-                for setting in &placing.settings {
-                    let answer = self.set_answer(*setting);
-                    made.push(self.unless_broken(answer)?);
-                }
-                let renamed = self.renamed();
-                answers.push(self.unless_broken(renamed)?.map(|()| made));
+            for step in steps.iter().skip(done).take(count) {
+                answers.push(match step {
+                    BatchStep::Place(placing) => StepAnswer::Placed(self.placing_answer(placing)?),
+                    BatchStep::Change(change) => {
+                        let answer = self.change_answer(change);
+                        StepAnswer::Changed(self.unless_broken(answer)?)
+                    }
+                });
             }
             done += count;
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// The session failed.
+    fn placing_answer(&mut self, placing: &Placing) -> Result<PlacingAnswer, Error> {
+        let mut made = Vec::with_capacity(placing.settings.len());
+        for setting in &placing.settings {
+            let answer = self.set_answer(*setting);
+            made.push(self.unless_broken(answer)?);
+        }
+        let renamed = self.renamed();
+        Ok(self.unless_broken(renamed)?.map(|()| made))
     }
 
     fn placing_lines(&self, placing: &Placing) -> Result<Vec<Vec<u8>>, Error> {
@@ -131,6 +166,7 @@ impl Session {
                 self.line(b"RNFR ", from, b"")?,
                 self.line(b"RNTO ", to, b"")?,
             ]),
+            ChangeCommand::Set(path, setting) => Ok(vec![self.setting_line(path, *setting)?]),
         }
     }
 
@@ -140,6 +176,7 @@ impl Session {
             ChangeCommand::MakeDirectory(_) => self.completion("MKD").map(drop),
             ChangeCommand::RemoveDirectory(_) => self.completion("RMD").map(drop),
             ChangeCommand::Rename(..) => self.renamed(),
+            ChangeCommand::Set(_, setting) => self.set_answer(*setting),
         }
     }
 }

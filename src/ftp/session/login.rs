@@ -49,7 +49,16 @@ pub(in crate::ftp) fn log_in(
     tls: Option<&Connector>,
 ) -> Result<Features, Error> {
     let profile = &options.profile;
-    let greeting = enter(control, options, tls)?;
+    let together = profile.has(Capability::Pipelining);
+    // The session most likely starts with a transfer, so prepare its data connection immediately.
+    let skips_extended = options.trust_pasv_address && is_v4(control)?;
+    let prepares =
+        together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
+    let first = ["FEAT", "TYPE I", "EPSV"];
+    let first = first.get(..if prepares { 3 } else { 2 });
+    let first = first.unwrap_or_default();
+    let is_usual = together && options.login_commands.is_empty() && profile.logs_in_together();
+    let (greeting, is_sent) = enter(control, options, tls, is_usual.then_some(first))?;
     for line in &options.login_commands {
         let reply = command(control, "login_command", line.as_bytes())?;
         if reply.is_refusal() {
@@ -57,22 +66,13 @@ pub(in crate::ftp) fn log_in(
             return Err(Error::Refused { command, reply });
         }
     }
-    let together = profile.has(Capability::Pipelining);
-    // The session most likely starts with a transfer, so prepare its data connection immediately.
-    let skips_extended = options.trust_pasv_address && is_v4(control)?;
-    let prepares =
-        together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
-    if together {
-        let lines = ["FEAT", "TYPE I", "EPSV"];
-        let lines = lines
-            .get(..if prepares { 3 } else { 2 })
-            .unwrap_or_default();
-        for line in lines {
+    if together && !is_sent {
+        for line in first {
             log::debug!("> {line}");
         }
-        let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        let lines: Vec<&[u8]> = first.iter().map(|line| line.as_bytes()).collect();
         control.send_batch(&lines)?;
-    } else {
+    } else if !together {
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
@@ -135,15 +135,21 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the login from the greeting on, including TLS.
+/// Runs the login from the greeting on, including TLS. The commands `behind` are sent in one write
+/// with it if that is possible. Returns the greeting, and whether they were.
 fn enter(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
-) -> Result<Reply, Error> {
+    behind: Option<&[&str]>,
+) -> Result<(Reply, bool), Error> {
     let greeting = greet(control, options, tls)?;
     let protected = tls.is_none() || protect_data(control)?.is_none();
-    authenticate(control, options)?;
+    let behind = behind.filter(|_| protected);
+    match behind {
+        Some(behind) => authenticate_together(control, options, behind)?,
+        None => authenticate(control, options)?,
+    }
     control.reveal();
     if !protected && let Some(refused) = protect_data(control)? {
         if !matches!(options.tls, Tls::Implicit(_)) {
@@ -156,7 +162,7 @@ fn enter(
             "assuming that data connections use TLS: {refused}"
         );
     }
-    Ok(greeting)
+    Ok((greeting, behind.is_some()))
 }
 
 /// Receives the greeting and performs the TLS handshake, if there is one.
@@ -265,14 +271,58 @@ fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
     Ok(None)
 }
 
+/// Sends the login and the commands `behind` it in one write. Their replies follow.
+fn authenticate_together(
+    control: &mut Control,
+    options: &ConnectOptions,
+    behind: &[&str],
+) -> Result<(), Error> {
+    let (user, password) = (options.user.as_str(), options.password.reveal());
+    for argument in [user, password] {
+        check_argument(argument)?;
+    }
+    log::debug!("> USER {}", user.escape_debug());
+    log::debug!("> PASS ****");
+    for line in behind {
+        log::debug!("> {line}");
+    }
+    control.conceal(password);
+    let (user, password) = (format!("USER {user}"), format!("PASS {password}"));
+    let mut lines = vec![user.as_bytes(), password.as_bytes()];
+    lines.extend(behind.iter().map(|line| line.as_bytes()));
+    control.send_batch(&lines)?;
+    let confirmed = confirm_login(control);
+    if confirmed.is_err() {
+        // The next one goes step by step.
+        options.profile.record_login_steps(false);
+        control.give_up();
+    }
+    confirmed
+}
+
+fn confirm_login(control: &mut Control) -> Result<(), Error> {
+    for (verb, usual) in [("USER", 331), ("PASS", 230)] {
+        let reply = control.reply(Phase::Reply)?;
+        let reply = skip_greetings(control, reply)?;
+        if reply.code().0 != usual {
+            return Err(login_error(reply, verb));
+        }
+    }
+    Ok(())
+}
+
 fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
     let mut step = ("USER", options.user.as_str());
-    for _ in 0..MAX_STEPS {
+    for number in 0..MAX_STEPS {
         let (verb, argument) = step;
         let reply = secret_command(control, verb, argument)?;
         step = match reply.code().0 {
             // 202: no password is needed.
-            230 | 232 | 202 | 200 => return Ok(()),
+            code @ (230 | 232 | 202 | 200) => {
+                let are_usual = number == 1 && verb == "PASS" && code == 230;
+                options.profile.record_login_steps(are_usual);
+                return Ok(());
+            }
             331 => ("PASS", options.password.reveal()),
             332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
             332 => return Err(Error::Login(reply)),
@@ -416,6 +466,13 @@ fn refuse_421(reply: Reply, verb: &'static str) -> Result<Reply, Error> {
     Ok(reply)
 }
 
+fn check_argument(argument: &str) -> Result<(), Error> {
+    if argument.contains(['\r', '\n', '\0']) {
+        return Err(Error::Path(crate::ftp::PathError::Unsendable));
+    }
+    Ok(())
+}
+
 fn secret_command(
     control: &mut Control,
     verb: &'static str,
@@ -423,9 +480,7 @@ fn secret_command(
 ) -> Result<Reply, Error> {
     let shown = if verb == "USER" { argument } else { "****" };
     log::debug!("> {verb} {}", shown.escape_debug());
-    if argument.contains(['\r', '\n', '\0']) {
-        return Err(Error::Path(crate::ftp::PathError::Unsendable));
-    }
+    check_argument(argument)?;
     if verb != "USER" {
         control.conceal(argument);
     }

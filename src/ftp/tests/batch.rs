@@ -2,7 +2,7 @@
 
 use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
-use crate::ftp::{ChangeCommand, ConnectOptions, Placing, Session, Setting};
+use crate::ftp::{BatchStep, ChangeCommand, ConnectOptions, Placing, Session, Setting, StepAnswer};
 
 #[test]
 fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
@@ -160,34 +160,42 @@ fn several_changes_go_in_one_write_and_a_refusal_does_not_end_them() {
 }
 
 #[test]
-fn several_uploads_get_their_attributes_and_names_in_one_write() {
+fn several_uploads_get_their_attributes_and_names_in_one_write_with_other_changes() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         for line in [
             "SITE CHMOD 600 /p",
             "RNFR /p",
             "RNTO /a",
+            "SITE CHMOD 755 /d",
             "RNFR /q",
             "RNTO /b",
         ] {
             stage.expect_command(line);
         }
-        stage.reply("200 mode\n350 and?\n250 done\n350 and?\n553 no");
+        stage.reply("200 mode\n350 and?\n250 done\n200 mode\n350 and?\n553 no");
         stage.noop();
     });
     let mut session = peer.pipelining_session();
-    let placing = |settings: &[Setting], from, to| Placing {
-        settings: settings.to_vec(),
-        from: path(from),
-        to: path(to),
+    let placing = |settings: &[Setting], from, to| {
+        BatchStep::Place(Placing {
+            settings: settings.to_vec(),
+            from: path(from),
+            to: path(to),
+        })
     };
-    let placings = [
+    let steps = [
         placing(&[Setting::SiteChmod(0o600)], "/p", "/a"),
+        BatchStep::Change(ChangeCommand::Set(path("/d"), Setting::SiteChmod(0o755))),
         placing(&[], "/q", "/b"),
     ];
     let mut answers = Vec::new();
-    session.place_batch(&placings, &mut answers).unwrap();
+    session.place_batch(&steps, &mut answers).unwrap();
     session.noop().unwrap();
-    assert!(matches!(answers.as_slice(), [Ok(made), Err(_)] if made.len() == 1 && made[0].is_ok()));
+    use StepAnswer::{Changed, Placed};
+    let [Placed(Ok(made)), Changed(Ok(())), Placed(Err(_))] = answers.as_slice() else {
+        panic!("{answers:?}");
+    };
+    assert!(made.len() == 1 && made[0].is_ok());
     peer.join();
 }

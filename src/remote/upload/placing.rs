@@ -2,7 +2,9 @@
 //! (`-o writeback=names`).
 
 use super::{RemoteUpload, State};
-use crate::ftp::{Capability, Entry, Placing, PlacingAnswer, RemotePath};
+use crate::ftp::{
+    BatchStep, Capability, ChangeCommand, Entry, Placing, PlacingAnswer, RemotePath, StepAnswer,
+};
 use crate::remote::absence::lookup_reliably;
 use crate::remote::error::{ErrorContext, Operation};
 use crate::remote::finalize::{Finalizer, RenameSettings};
@@ -17,6 +19,24 @@ pub(crate) struct CheckedUpload {
     target: RemotePath,
     commit: CommitOptions,
     found: Option<Entry>,
+}
+
+/// One of several steps that are taken together.
+#[derive(Debug)]
+pub(crate) enum PlacingStep {
+    /// An upload gets its name.
+    Upload(Box<CheckedUpload>),
+    /// A change by these commands.
+    Change(Vec<ChangeCommand>),
+}
+
+/// The result of a step.
+#[derive(Debug)]
+pub(crate) enum PlacingResult {
+    /// Of [`PlacingStep::Upload`].
+    Placed(Result<StoredFacts, Error>),
+    /// Of [`PlacingStep::Change`]: whether the server is known to have made it.
+    Changed(bool),
 }
 
 impl RemoteUpload {
@@ -82,57 +102,94 @@ impl CheckedUpload {
 }
 
 impl Remote {
-    /// Gives uploads their attributes and names in order, each even if those before it were
-    /// refused: in one write where the server queues commands. Returns the result of each.
-    pub(crate) fn place_together(
-        &self,
-        uploads: Vec<CheckedUpload>,
-    ) -> Vec<Result<StoredFacts, Error>> {
-        let are_alike = uploads.iter().all(|it| *it.from() != it.target);
-        if uploads.len() < 2 || !are_alike || !self.profile().is_proven(Capability::Pipelining) {
-            return uploads.into_iter().map(CheckedUpload::place).collect();
+    /// Gives uploads their attributes and names, and makes changes, in order, each even if those
+    /// before it were refused: in one write where the server queues commands. Returns the result of
+    /// each. Changes are not made otherwise.
+    pub(crate) fn place_together(&self, steps: Vec<PlacingStep>) -> Vec<PlacingResult> {
+        let are_alike = steps.iter().all(|step| match step {
+            PlacingStep::Upload(upload) => *upload.from() != upload.target,
+            PlacingStep::Change(_) => true,
+        });
+        if steps.len() < 2 || !are_alike || !self.profile().is_proven(Capability::Pipelining) {
+            let alone = steps.into_iter().map(|step| match step {
+                PlacingStep::Upload(upload) => PlacingResult::Placed(upload.place()),
+                PlacingStep::Change(_) => PlacingResult::Changed(false),
+            });
+            return alone.collect();
         }
-        let answers = self.ask_together(&uploads);
+        let (sent, answers) = self.ask_together(&steps);
         let mut exchange = self.exchange();
         let mut answers = answers.into_iter();
-        let mut results = Vec::with_capacity(uploads.len());
-        for mut upload in uploads {
-            let found = upload.found.take();
-            let (target, commit) = (upload.target.clone(), upload.commit.clone());
-            let mut finalizer = Finalizer::new(self, &target, &commit, found.as_ref());
-            let is_placed = match answers.next() {
-                Some((sent, Ok(made))) => {
-                    let kept = sent.list().into_iter().zip(made);
-                    let kept = kept.filter(|(_, made)| made.is_ok());
-                    let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
-                    finalizer.are_set(&sent, &kept);
-                    true
+        let mut sent = sent.into_iter();
+        let mut results = Vec::with_capacity(steps.len());
+        for step in steps {
+            results.push(match step {
+                PlacingStep::Upload(upload) => {
+                    let answer = match answers.next() {
+                        Some(StepAnswer::Placed(answer)) => sent.next().zip(Some(answer)),
+                        Some(StepAnswer::Changed(_)) | None => None,
+                    };
+                    PlacingResult::Placed(self.after_placing(&mut exchange, *upload, answer))
                 }
-                Some((_, Err(refused))) => {
-                    log::debug!("{target}: {refused}");
-                    false
+                PlacingStep::Change(commands) => {
+                    let own: Vec<_> = answers.by_ref().take(commands.len()).collect();
+                    let is_made = |it: &StepAnswer| matches!(it, StepAnswer::Changed(Ok(())));
+                    let is_complete = own.len() == commands.len();
+                    PlacingResult::Changed(is_complete && own.iter().all(is_made))
                 }
-                None => self.has_been_placed(&mut exchange, &upload),
-            };
-            if is_placed {
-                upload.upload.state = State::Ended;
-                upload.upload.leave_place();
-                finalizer.set_the_rest(&mut exchange);
-                results.push(Ok(finalizer.into_stored()));
-            } else {
-                upload.found.clone_from(&found);
-                results.push(upload.place());
-            }
+            });
         }
         results
     }
 
-    /// Sends all commands, and returns the answers that arrived.
-    fn ask_together(&self, uploads: &[CheckedUpload]) -> Vec<(RenameSettings, PlacingAnswer)> {
+    /// Returns the result of an upload that was placed with others, and got this `answer`.
+    fn after_placing(
+        &self,
+        exchange: &mut Exchange<'_>,
+        mut upload: CheckedUpload,
+        answer: Option<(RenameSettings, PlacingAnswer)>,
+    ) -> Result<StoredFacts, Error> {
+        let found = upload.found.take();
+        let (target, commit) = (upload.target.clone(), upload.commit.clone());
+        let mut finalizer = Finalizer::new(self, &target, &commit, found.as_ref());
+        let is_placed = match answer {
+            Some((sent, Ok(made))) => {
+                let kept = sent.list().into_iter().zip(made);
+                let kept = kept.filter(|(_, made)| made.is_ok());
+                let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
+                finalizer.are_set(&sent, &kept);
+                true
+            }
+            Some((_, Err(refused))) => {
+                log::debug!("{target}: {refused}");
+                false
+            }
+            None => self.has_been_placed(exchange, &upload),
+        };
+        if is_placed {
+            upload.upload.state = State::Ended;
+            upload.upload.leave_place();
+            finalizer.set_the_rest(exchange);
+            Ok(finalizer.into_stored())
+        } else {
+            upload.found.clone_from(&found);
+            upload.place()
+        }
+    }
+
+    /// Sends all commands. Returns what was sent with each upload, and the answers that arrived.
+    fn ask_together(&self, steps: &[PlacingStep]) -> (Vec<RenameSettings>, Vec<StepAnswer>) {
         let mut exchange = self.exchange();
-        let mut sent = Vec::with_capacity(uploads.len());
-        let mut placings = Vec::with_capacity(uploads.len());
-        for upload in uploads {
+        let mut sent = Vec::with_capacity(steps.len());
+        let mut batch = Vec::with_capacity(steps.len());
+        for step in steps {
+            let upload = match step {
+                PlacingStep::Upload(upload) => upload,
+                PlacingStep::Change(commands) => {
+                    batch.extend(commands.iter().cloned().map(BatchStep::Change));
+                    continue;
+                }
+            };
             let (from, to) = (upload.from(), &upload.target);
             let context = ErrorContext::new(Operation::Rename, to);
             if self.confirm_name(&mut exchange, &context, false).is_err() {
@@ -143,24 +200,21 @@ impl Remote {
             }
             let finalizer = Finalizer::new(self, to, &upload.commit, upload.found.as_ref());
             let settings = finalizer.settings();
-            placings.push(Placing {
+            batch.push(BatchStep::Place(Placing {
                 settings: settings.list(),
                 from: from.clone(),
                 to: to.clone(),
-            });
+            }));
             sent.push(settings);
         }
-        let mut answers = Vec::with_capacity(placings.len());
+        let mut answers = Vec::with_capacity(batch.len());
         if exchange.ensure_session().is_ok()
             && let Some(mut lease) = exchange.into_lease()
-            && let Err(fault) = lease.place_batch(&placings, &mut answers)
+            && let Err(fault) = lease.place_batch(&batch, &mut answers)
         {
-            log::debug!(
-                "not all of {} uploads got an answer: {fault}",
-                uploads.len()
-            );
+            log::debug!("not all of {} steps got an answer: {fault}", batch.len());
         }
-        sent.into_iter().zip(answers).collect()
+        (sent, answers)
     }
 
     /// Whether an upload whose answer was lost has its name.

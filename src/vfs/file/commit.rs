@@ -12,7 +12,7 @@ use crate::journal::Pending;
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LateAttributes, RecordFate};
-use crate::vfs::write::uploader::Priority;
+use crate::vfs::write::uploader::{Priority, WHOLE};
 
 impl OpenFile {
     /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
@@ -158,6 +158,12 @@ impl OpenFile {
     /// Whether nothing of the closed contents is sent before it is their turn.
     pub(in crate::vfs) fn waits_for_turn(&self) -> bool {
         self.sealed().is_some_and(|sealed| self.needs_turn(&sealed))
+    }
+
+    /// Whether an upload of the closed contents takes a connection only for a moment.
+    pub(in crate::vfs) fn is_soon_uploaded(&self) -> bool {
+        self.sealed()
+            .is_some_and(|sealed| sealed.spool.len() <= WHOLE)
     }
 
     fn needs_turn(&self, spooled: &Spooled) -> bool {

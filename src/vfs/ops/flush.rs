@@ -8,9 +8,6 @@ use crate::vfs::Vfs;
 /// How often the caller learns how many files are left.
 const REPORT: Duration = Duration::from_millis(500);
 
-/// How often changes of names are looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// How long to look for a server that could not be reached when something must be stored now.
 pub(in crate::vfs) const LOOK: Duration = Duration::from_secs(6);
 
@@ -56,11 +53,8 @@ impl Vfs {
         let troubles = self.names.hurry(&places);
         loop {
             let mut left = self.writeback.undecided(&attempts, REPORT);
-            let names = self.names.open_among(&places, troubles);
-            if left == 0 && names > 0 {
-                std::thread::sleep(LOOK_AGAIN);
-            }
-            left += names;
+            let patience = if left == 0 { REPORT } else { Duration::ZERO };
+            left += self.names.open_among(&places, troubles, patience);
             if left == 0 || !go_on(left) {
                 break;
             }

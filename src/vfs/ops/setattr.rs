@@ -220,6 +220,10 @@ impl Vfs {
         }
         let path = self.inodes.path(ino)?;
         let is_directory = self.inodes.kind(ino)?.is_directory();
+        if is_directory && self.options.names && !self.remote.sets_times(true) {
+            // Nothing is sent, so nothing is waited for.
+            return Ok(());
+        }
         self.begin_change(&path, cancel)?;
         if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());

@@ -174,6 +174,10 @@ impl Prefetcher {
         if step == WalkStep::Stray {
             return;
         }
+        if step == WalkStep::Scattered {
+            self.list_scattered(directory);
+            return;
+        }
         let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
         if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
@@ -186,6 +190,26 @@ impl Prefetcher {
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        shared.note_walk(&state);
+        self.call_threads(state);
+    }
+
+    /// Lists ahead the siblings of `directory` with names as long as its own, and itself.
+    fn list_scattered(&self, directory: &RemotePath) {
+        let shared = &self.shared;
+        let Some(parent) = directory.parent() else {
+            return;
+        };
+        let Some(siblings) = shared.cache.snapshot(&parent) else {
+            return;
+        };
+        let mut alike = directories(&parent, &siblings);
+        alike.retain(|path| {
+            let is_known = path != directory && shared.cache.snapshot(path).is_some();
+            path.name().len() == directory.name().len() && !is_known
+        });
+        let mut state = shared.lock();
+        state.walk.add_scattered(alike);
         shared.note_walk(&state);
         self.call_threads(state);
     }

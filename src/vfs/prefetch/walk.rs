@@ -8,7 +8,9 @@
 //! opened, so that somebody who looks around costs little.
 //!
 //! Other programs look names up without opening the directory (rsync at its target, git). A name
-//! looked up in a directory after names in the one before it begins a walk, too.
+//! looked up in a directory after names in the one before it begins a walk, too. Where names are
+//! spread over directories by their digests (objects of git, caches), programs look into them in no
+//! order: after a few of them, all their siblings with names as long are listed ahead.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -28,7 +30,12 @@ const MOST_OPENED: usize = 64;
 const LATELY: Duration = Duration::from_secs(10);
 /// Most directories remembered in which names were looked up. A program looks a few names up
 /// elsewhere on its way.
-const MOST_LOOKED: usize = 4;
+const MOST_LOOKED: usize = 8;
+/// Number of siblings among them that were looked into in no order, after which others will be.
+const SCATTERED: usize = 4;
+/// Directories listed and not opened yet of those that are looked into in no order: two hexadecimal
+/// digits.
+const SCATTERED_WINDOW: usize = 256;
 /// A walk that opens nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
@@ -81,6 +88,9 @@ pub(super) enum WalkStep {
     Expected,
     /// A walk begins or took another way. The caller adds the directories below and beside it.
     Unexpected,
+    /// Siblings are looked into in no order. The caller
+    /// [adds](TreeWalk::add_scattered) those with names as long.
+    Scattered,
 }
 
 impl TreeWalk {
@@ -145,7 +155,16 @@ impl TreeWalk {
             return WalkStep::Expected;
         }
         if !follows {
-            return WalkStep::Stray;
+            let parent = directory.parent();
+            let is_sibling = |(path, at): &&(RemotePath, Instant)| {
+                let is_late = now.saturating_duration_since(*at) >= LIVES;
+                !is_late && path.parent() == parent && path.name().len() == directory.name().len()
+            };
+            if self.looked.iter().filter(is_sibling).count() < SCATTERED {
+                return WalkStep::Stray;
+            }
+            self.moved = now;
+            return WalkStep::Scattered;
         }
         self.position = InOrder(directory.clone());
         self.moved = now;
@@ -190,6 +209,17 @@ impl TreeWalk {
                 if self.pending.len() > MOST_PENDING {
                     self.pending.pop_last();
                 }
+            }
+        }
+    }
+
+    /// Adds `directories` to list, in whatever order they will be looked into.
+    pub(super) fn add_scattered(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
+        self.window = self.window.max(SCATTERED_WINDOW);
+        for directory in directories.into_iter().take(SCATTERED_WINDOW) {
+            let place = InOrder(directory);
+            if !self.ahead.contains_key(&place.0) && !self.under_way.contains(&place.0) {
+                self.pending.insert(place);
             }
         }
     }
@@ -311,6 +341,31 @@ mod tests {
         walk.given_up(&path("/c"));
         assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
         assert!(!walk.reaches(&path("/d"), now));
+    }
+
+    #[test]
+    fn siblings_looked_into_in_no_order_are_all_listed() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        for directory in ["/o/7f", "/o/03", "/o/info", "/o/e1"] {
+            assert_eq!(
+                walk.looked_up(&path(directory), false, now),
+                WalkStep::Stray
+            );
+        }
+        let scattered = walk.looked_up(&path("/o/52"), false, now);
+        assert_eq!(scattered, WalkStep::Scattered);
+        walk.add_scattered(paths(&["/o/00", "/o/ff"]));
+        assert_eq!(walk.take(10, now), paths(&["/o/00", "/o/ff"]));
+        assert_eq!(
+            walk.looked_up(&path("/o/ff"), false, now),
+            WalkStep::Expected
+        );
+        let later = now + LIVES;
+        assert_eq!(
+            walk.looked_up(&path("/o/53"), false, later),
+            WalkStep::Stray
+        );
     }
 
     #[test]

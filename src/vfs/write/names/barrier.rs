@@ -1,7 +1,7 @@
 //! Programs that wait until the server has changes.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::cancel::Cancel;
@@ -59,7 +59,7 @@ impl Names {
             if overtake {
                 state.urgent.extend(places);
             }
-            state.due = Instant::now();
+            state.due = state.due.map(|_| Instant::now());
             state.retry_at = None;
             self.changed.notify_all();
         }
@@ -83,28 +83,42 @@ impl Names {
         for place in places {
             state.log.await_change(*place);
         }
-        state.due = Instant::now();
+        state.due = state.due.map(|_| Instant::now());
         state.retry_at = None;
         self.changed.notify_all();
         state.troubles
     }
 
-    /// Returns how many of the changes at `places` wait, other than stores; none if there was a
-    /// failure since [`Self::hurry`] returned `troubles`.
-    pub(in crate::vfs) fn open_among(&self, places: &BTreeSet<u64>, troubles: u64) -> usize {
-        let state = self.lock();
-        if state.trouble_since(troubles, Some(places)).is_some()
-            || state.phase == NamesPhase::Stopped
-        {
-            return 0;
+    /// Waits for `patience` at most until none of the changes at `places` waits, other than stores,
+    /// or there was a failure since [`Self::hurry`] returned `troubles`. Returns how many wait;
+    /// none after a failure.
+    pub(in crate::vfs) fn open_among(
+        &self,
+        places: &BTreeSet<u64>,
+        troubles: u64,
+        patience: Duration,
+    ) -> usize {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if state.trouble_since(troubles, Some(places)).is_some()
+                || state.phase == NamesPhase::Stopped
+            {
+                return 0;
+            }
+            let is_open = |place: &&u64| {
+                state
+                    .log
+                    .get(**place)
+                    .is_some_and(|entry| !entry.step.is_parked() && !entry.change.is_store())
+            };
+            let left = places.iter().filter(is_open).count();
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if left == 0 || patience.is_zero() {
+                return left;
+            }
+            state = self.wait(state, Some(patience));
         }
-        let is_open = |place: &&u64| {
-            state
-                .log
-                .get(**place)
-                .is_some_and(|entry| !entry.step.is_parked() && !entry.change.is_store())
-        };
-        places.iter().filter(is_open).count()
     }
 
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
@@ -167,6 +181,12 @@ impl State {
 }
 
 impl Vfs {
+    /// Number of failures of changes of names that may be temporary.
+    #[cfg(test)]
+    pub(crate) fn name_troubles(&self) -> u64 {
+        self.names.lock().troubles
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else.
     pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {

@@ -100,8 +100,9 @@ impl Names {
                 if !state.urgent.is_empty() {
                     places = state.log.next_flight(most, Some(&state.urgent));
                 }
-                let is_due = now >= state.due || state.phase == NamesPhase::Draining;
-                if places.is_empty() && is_due {
+                let is_due = state.due.is_none_or(|due| now >= due);
+                if places.is_empty() && (is_due || state.phase == NamesPhase::Draining) {
+                    state.due = None;
                     places = state.log.next_flight(most, None);
                 }
                 let mut flight = Vec::with_capacity(places.len());
@@ -114,7 +115,7 @@ impl Names {
                     return NamesNext::Send(flight);
                 }
             }
-            let due = (state.log.len() > 0 && state.due > now).then_some(state.due);
+            let due = state.due.filter(|due| *due > now);
             let wake = [due, state.retry_at].into_iter().flatten().min();
             let patience = wake.map(|at| at.saturating_duration_since(now).max(LOOK_UP / 10));
             state = self.wait(state, patience);
@@ -191,10 +192,15 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
             NamesNext::Stopped => return,
             NamesNext::Judge(begun) => vfs.judge_names(&begun),
             NamesNext::Send(flight) => {
-                for (_, entry) in &flight {
-                    RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
+                // Attributes are set again if it is not known whether they were.
+                let is_attributes =
+                    |it: &Sent| matches!(it.1.change.action, NameAction::SetAttributes { .. });
+                if !flight.iter().all(is_attributes) {
+                    for (_, entry) in &flight {
+                        RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
+                    }
+                    names.sync();
                 }
-                names.sync();
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
                 let results = results.unwrap_or_else(|| {
                     names.pause(&panicked());
@@ -253,17 +259,18 @@ impl Vfs {
         let mut undone: Vec<&NameChange> = Vec::new();
         while let Some(rest) = flight.get(results.len()..).filter(|rest| !rest.is_empty()) {
             let together = rest.iter().map_while(|(_, entry)| {
-                let command = command(&entry.change);
-                command.filter(|_| !entry.needs_look)
+                let commands = commands(&remote, &entry.change);
+                commands.filter(|_| !entry.needs_look)
             });
-            let mut together: Vec<_> = together.collect();
-            together.truncate(MOST_TOGETHER);
-            let answers = if together.len() > 1 {
-                remote.change_together(&together)
+            let together: Vec<_> = together.take(MOST_TOGETHER).collect();
+            let were_sent = together.iter().flatten().count() > 1;
+            let answers = if were_sent {
+                remote.change_together(&together.concat())
             } else {
                 Ok(vec![BatchAnswer::Refused])
             };
             let answers = match answers {
+                Ok(answers) if were_sent => of_changes(&together, answers),
                 Ok(answers) => answers,
                 Err(error) => {
                     self.names.pause(&error);
@@ -279,16 +286,17 @@ impl Vfs {
                     _ if is_behind || self.names.lock().outage != outage => {
                         // A server may refuse a rename and make it.
                         let is_rename = matches!(change.action, NameAction::Rename { .. });
-                        if answer == BatchAnswer::None || together.len() > 1 && is_rename {
+                        if answer == BatchAnswer::None || were_sent && is_rename {
                             ChangeResult::Unsure
                         } else {
                             ChangeResult::Undone
                         }
                     }
-                    BatchAnswer::None => self.after_silence(&remote, change),
-                    BatchAnswer::Refused => {
-                        let was_sent = together.len() > 1;
-                        self.make_alone(&remote, *place, entry, was_sent)
+                    BatchAnswer::None if !sets_attributes(change) => {
+                        self.after_silence(&remote, change)
+                    }
+                    BatchAnswer::None | BatchAnswer::Refused => {
+                        self.make_alone(&remote, *place, entry, were_sent)
                     }
                 };
                 if let ChangeResult::Undone | ChangeResult::Unsure = result {
@@ -401,18 +409,55 @@ impl Vfs {
     }
 }
 
-/// Returns the command that makes `change` together with others, if there is one.
-fn command(change: &NameChange) -> Option<ChangeCommand> {
-    let path = change.path.clone();
+/// Returns the commands that make `change` together with others, if there are any that are known to
+/// work.
+pub(super) fn commands(remote: &Remote, change: &NameChange) -> Option<Vec<ChangeCommand>> {
+    let path = &change.path;
+    let mut commands = Vec::with_capacity(2);
+    let (mut wanted_mode, mut wanted_time) = (None, None);
     match &change.action {
-        NameAction::MakeDirectory { mode: None } => Some(ChangeCommand::MakeDirectory(path)),
-        NameAction::Unlink => Some(ChangeCommand::Delete(path)),
-        NameAction::RemoveDirectory => Some(ChangeCommand::RemoveDirectory(path)),
-        NameAction::Rename { to, .. } => Some(ChangeCommand::Rename(path, to.clone())),
-        NameAction::MakeDirectory { mode: Some(_) }
-        | NameAction::Store { .. }
-        | NameAction::SetAttributes { .. } => None,
+        NameAction::MakeDirectory { mode } => {
+            commands.push(ChangeCommand::MakeDirectory(path.clone()));
+            wanted_mode = *mode;
+        }
+        NameAction::Unlink => commands.push(ChangeCommand::Delete(path.clone())),
+        NameAction::RemoveDirectory => commands.push(ChangeCommand::RemoveDirectory(path.clone())),
+        NameAction::Rename { to, .. } => {
+            commands.push(ChangeCommand::Rename(path.clone(), to.clone()));
+        }
+        NameAction::SetAttributes { mode, modified } => {
+            (wanted_mode, wanted_time) = (*mode, *modified);
+        }
+        NameAction::Store { .. } => return None,
     }
+    if let Some(mode) = wanted_mode {
+        commands.push(remote.mode_command(path, mode)?);
+    }
+    if let Some(seconds) = wanted_time {
+        let is_directory = change.base == NameBase::Directory;
+        commands.push(remote.time_command(path, seconds, is_directory)?);
+    }
+    Some(commands)
+}
+
+/// Returns the answer to each change from those to all its commands.
+fn of_changes(together: &[Vec<ChangeCommand>], answers: Vec<BatchAnswer>) -> Vec<BatchAnswer> {
+    let mut answers = answers.into_iter();
+    let of_one = |commands: &Vec<ChangeCommand>| {
+        let own: Vec<_> = answers.by_ref().take(commands.len()).collect();
+        let worst = [BatchAnswer::None, BatchAnswer::Refused];
+        let worst = worst.into_iter().find(|answer| own.contains(answer));
+        worst.unwrap_or(BatchAnswer::Done)
+    };
+    together.iter().map(of_one).collect()
+}
+
+/// Whether `change` sets attributes. Sent again, such commands do no harm.
+fn sets_attributes(change: &NameChange) -> bool {
+    matches!(
+        change.action,
+        NameAction::SetAttributes { .. } | NameAction::MakeDirectory { mode: Some(_) }
+    )
 }
 
 /// Makes `change`. What it wants may be there already.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::log::NewChange;
 use super::outcome::renamed_attributes;
@@ -134,7 +133,7 @@ impl Names {
             self.append_store(&mut state, *key, file, domains);
             RecordedChange::end(&records);
         }
-        state.due = Instant::now();
+        state.due = None;
         self.note(&state);
     }
 

@@ -11,6 +11,7 @@
 //!
 //! `R` identifies the records of the changes in the journal.
 
+mod flight;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub(super) struct NamesLog<R> {
     by_contents: BTreeMap<u64, BTreeSet<u64>>,
     /// Places of the entries that are not parked, by domain.
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
+    /// Places of the entries that create directories.
+    new_directories: BTreeSet<u64>,
     last: u64,
     rules: LogRules,
 }
@@ -112,6 +115,7 @@ impl<R: Clone> NamesLog<R> {
             by_path: BTreeMap::new(),
             by_contents: BTreeMap::new(),
             by_domain: BTreeMap::new(),
+            new_directories: BTreeSet::new(),
             last: 0,
             rules,
         }
@@ -222,7 +226,9 @@ impl<R: Clone> NamesLog<R> {
     /// Returns the places of the changes to send together, in order. Stores are not among them: see
     /// [`Self::may_store`].
     ///
-    /// With `only`, the soft order does not count, and no other changes are returned.
+    /// With `only`, the soft order does not count, and no other changes are returned. Otherwise new
+    /// directories come before what they do not depend on: their files can be uploaded meanwhile,
+    /// and get their names in order.
     pub(super) fn next_flight(&self, most: usize, only: Option<&BTreeSet<u64>>) -> Vec<u64> {
         let mut flight: Vec<u64> = Vec::new();
         let mut closed: BTreeSet<&[u8]> = BTreeSet::new();
@@ -258,6 +264,9 @@ impl<R: Clone> NamesLog<R> {
                 closed.extend(entry.domains.iter().map(|it| &**it));
             }
         }
+        if only.is_none() {
+            self.add_directories(&mut flight, most);
+        }
         flight
     }
 
@@ -291,38 +300,6 @@ impl<R: Clone> NamesLog<R> {
             _ => None,
         });
         stores.collect()
-    }
-
-    /// Returns the store at `place`, whose turn it is, and the places of those behind it whose
-    /// turn it is then, and that `is_ready`: others see them in order. None is related to another.
-    pub(super) fn stores_from(
-        &self,
-        place: u64,
-        most: usize,
-        is_ready: &dyn Fn(u64) -> bool,
-    ) -> Vec<u64> {
-        let mut batch = vec![place];
-        for (next, entry) in self.entries.range(place + 1..) {
-            if batch.len() >= most {
-                break;
-            }
-            let is_in = |domain: &Domain| {
-                let before = self.by_domain.get(domain).into_iter();
-                let mut before = before.flat_map(|places| places.range(..*next));
-                before.all(|it| batch.contains(it))
-            };
-            let is_store = entry.change.is_store();
-            if !is_store || entry.step != Step::Waiting || !is_ready(*next) {
-                if entry.step.is_parked() {
-                    continue;
-                }
-                break;
-            }
-            if entry.domains.iter().all(is_in) && self.related_before(*next).is_empty() {
-                batch.push(*next);
-            }
-        }
-        batch
     }
 
     /// Whether a directory above `path` is not as the program sees it, so that nothing can be
@@ -398,6 +375,7 @@ impl<R: Clone> NamesLog<R> {
     /// Removes the change at `place`, which was made or given up.
     pub(super) fn remove(&mut self, place: u64) -> Option<LogEntry<R>> {
         let entry = self.entries.remove(&place)?;
+        self.new_directories.remove(&place);
         for path in entry.change.paths() {
             if let Some(places) = self.by_path.get_mut(path.as_bytes()) {
                 places.remove(&place);
@@ -470,6 +448,9 @@ impl<R: Clone> NamesLog<R> {
         }
         if let NameAction::Store { id } = new.change.action {
             self.by_contents.entry(id).or_default().insert(place);
+        }
+        if let NameAction::MakeDirectory { .. } = new.change.action {
+            self.new_directories.insert(place);
         }
         let NewChange {
             change,

@@ -51,6 +51,7 @@ use crate::journal::{Domains, Journal, NameAction, NameBase, NameChange, Recorde
 use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::write::writeback::Writeback;
 use failures::NameFailure;
 pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
@@ -74,6 +75,7 @@ pub(in crate::vfs) struct Names {
     /// The journals of killed mounts, the oldest first.
     left: Mutex<Vec<Journal>>,
     cache: Arc<Cache<remote::Error>>,
+    writeback: Arc<Writeback>,
     state: Mutex<State>,
     /// Notified on every change of the state.
     changed: Condvar,
@@ -96,8 +98,8 @@ struct State {
     phase: NamesPhase,
     /// Whether nothing is sent any more because there was no server at the end of the mount.
     has_lost_server: bool,
-    /// When the newest change may be sent.
-    due: Instant,
+    /// When the changes may be sent that wait for others to go with them.
+    due: Option<Instant>,
     /// When a failure that may be temporary is followed by the next attempt.
     retry_at: Option<Instant>,
     /// Number of consecutive failures of this kind.
@@ -167,11 +169,17 @@ pub(in crate::vfs) type NameView = (RemotePath, Option<Attributes>);
 
 impl Names {
     /// Creates an empty log, whose changes are recorded in `journal` and shown in `cache`.
-    pub(in crate::vfs) fn new(journal: Journal, cache: Arc<Cache<remote::Error>>) -> Self {
+    /// `writeback` stores the files whose turn it is.
+    pub(in crate::vfs) fn new(
+        journal: Journal,
+        cache: Arc<Cache<remote::Error>>,
+        writeback: Arc<Writeback>,
+    ) -> Self {
         Self {
             journal,
             left: Mutex::default(),
             cache,
+            writeback,
             state: Mutex::new(State {
                 log: NamesLog::new(RemotePath::root(), LogRules::ALL),
                 urgent: BTreeSet::new(),
@@ -179,7 +187,7 @@ impl Names {
                 retimed: BTreeMap::new(),
                 phase: NamesPhase::Running,
                 has_lost_server: false,
-                due: Instant::now(),
+                due: None,
                 retry_at: None,
                 tries: 0,
                 troubles: 0,
@@ -305,7 +313,7 @@ impl Names {
             return Inherited::default();
         };
         RecordedChange::end(&entry.records);
-        self.note(&state);
+        self.progressed(&state);
         Inherited::from(&entry)
     }
 
@@ -365,7 +373,7 @@ impl Names {
         {
             state.log.set_step(place, Step::Waiting);
         }
-        self.note(&state);
+        self.progressed(&state);
     }
 
     /// Records that the store of `ino` was made.
@@ -379,7 +387,7 @@ impl Names {
         {
             RecordedChange::end(&entry.records);
         }
-        self.note(&state);
+        self.progressed(&state);
     }
 
     /// Records that older contents of `ino` were stored than those that were closed last.
@@ -499,9 +507,7 @@ impl Names {
         });
         self.carry_out(state, effects);
         let now = Instant::now();
-        if state.due <= now {
-            state.due = now + DEBOUNCE;
-        }
+        state.due.get_or_insert(now + DEBOUNCE);
         state.unsynced.get_or_insert(now);
     }
 
@@ -531,6 +537,12 @@ impl Names {
             self.cache.unpin(&directory, path.name());
             self.cache.invalidate(&directory, path.name());
         }
+    }
+
+    /// [Notes](Self::note) that changes were made or given up, so that others may have their turn.
+    fn progressed(&self, state: &State) {
+        self.note(state);
+        self.writeback.look_again();
     }
 
     /// Records a new number of changes, and wakes all who wait.

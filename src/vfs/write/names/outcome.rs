@@ -28,7 +28,7 @@ impl Names {
                 state.log.set_step(place, Step::Waiting);
             }
         }
-        self.note(&state);
+        self.progressed(&state);
     }
 
     /// Lets the changes that an earlier mount may have sent be compared with the server later.
@@ -37,14 +37,14 @@ impl Names {
     }
 
     /// Records that the change at `place` was made. Returns it.
-    fn done(&self, place: u64) -> Option<LogEntry<RecordedChange>> {
+    pub(super) fn done(&self, place: u64) -> Option<LogEntry<RecordedChange>> {
         let mut state = self.lock();
         let entry = state.log.remove(place)?;
         RecordedChange::end(&entry.records);
         for path in entry.change.paths() {
             self.confirm(&state, path);
         }
-        self.note(&state);
+        self.progressed(&state);
         Some(entry)
     }
 
@@ -97,7 +97,7 @@ impl Names {
                 self.reveal(&state, path);
             }
         }
-        self.note(&state);
+        self.progressed(&state);
         refusal
     }
 

@@ -9,8 +9,12 @@ pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
     one.paths().any(|a| other.paths().any(|b| is_related(a, b)))
 }
 
+/// Permission bits without which nothing can be made in a directory.
+const WRITES: u32 = 0o300;
+
 /// Whether two related changes can be sent together: a new directory and what is in it, or a
-/// removal and that of the directory above. If the first is refused, so is the second.
+/// removal and that of the directory above. If the first is refused, so is the second. Or a file or
+/// attributes, and then the attributes of a directory above that still lets the first be repeated.
 pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
     let is_below =
         |path: &RemotePath, above: &RemotePath| path != above && path.below(above).is_some();
@@ -22,9 +26,14 @@ pub(super) fn share_a_flight(first: &NameChange, second: &NameChange) -> bool {
         NameAction::Unlink | NameAction::RemoveDirectory => {
             second.action == NameAction::RemoveDirectory && is_below(&first.path, &second.path)
         }
-        NameAction::Store { .. } | NameAction::Rename { .. } | NameAction::SetAttributes { .. } => {
-            false
-        }
+        NameAction::Store { .. } | NameAction::SetAttributes { .. } => match second.action {
+            NameAction::SetAttributes { mode, .. } => {
+                is_below(&first.path, &second.path)
+                    && mode.is_none_or(|mode| mode & WRITES == WRITES)
+            }
+            _ => false,
+        },
+        NameAction::Rename { .. } => false,
     }
 }
 

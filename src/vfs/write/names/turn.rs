@@ -1,15 +1,19 @@
 //! Complete uploads that wait for their turn to get their names.
 //!
 //! They hold no connection. When it is the turn of one, its thread places those behind it that are
-//! complete, too, in the same write.
+//! complete, too, in the same write, and sets attributes that were changed between them.
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
+use super::dispatcher::commands;
 use super::log::Step;
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::ftp::RemotePath;
 use crate::guarded;
-use crate::remote::{self, CheckedUpload, ErrorKind, Remote, StoredFacts};
+use crate::remote::{
+    self, CheckedUpload, ErrorKind, PlacingResult, PlacingStep, Remote, StoredFacts,
+};
 use crate::vfs::table::ino::Ino;
 
 /// Maximum number of uploads that are placed together.
@@ -99,6 +103,8 @@ impl Names {
             return upload.place().map(Some);
         };
         state.ready.insert(place, upload);
+        // Its connection is free for the next one.
+        self.writeback.look_again();
         loop {
             if let Some(result) = state.placed.remove(&place) {
                 return result.map(Some);
@@ -142,24 +148,45 @@ impl Names {
         mut state: MutexGuard<'_, State>,
         place: u64,
     ) -> Result<StoredFacts, remote::Error> {
-        let is_ready = |it: u64| state.ready.contains_key(&it);
+        let attributes = |it: u64| {
+            let entry = state.log.get(it).filter(|it| !it.change.is_store())?;
+            commands(remote, &entry.change)
+        };
+        let is_ready = |it: u64| state.ready.contains_key(&it) || attributes(it).is_some();
         let places = state.log.stores_from(place, MOST_TOGETHER, &is_ready);
-        let mut uploads = Vec::with_capacity(places.len());
+        let changed: BTreeMap<_, _> = places
+            .iter()
+            .filter_map(|place| Some((*place, attributes(*place)?)))
+            .collect();
+        let mut steps = Vec::with_capacity(places.len());
         for place in &places {
             state.begin_store(*place);
-            uploads.extend(state.ready.remove(place));
+            let upload = state
+                .ready
+                .remove(place)
+                .map(|it| PlacingStep::Upload(Box::new(it)));
+            let change = || changed.get(place).cloned().map(PlacingStep::Change);
+            steps.extend(upload.or_else(change));
         }
         drop(state);
-        let results = guarded::catch("placing uploads", || remote.place_together(uploads));
+        let results = guarded::catch("placing uploads", || remote.place_together(steps));
         let mut results = results.unwrap_or_default().into_iter();
-        let own = results.next().unwrap_or_else(|| Err(panicked()));
-        let mut state = self.lock();
-        for place in places.into_iter().skip(1) {
-            let result = results.next().unwrap_or_else(|| Err(panicked()));
-            state.placed.insert(place, result);
+        let mut own = None;
+        let mut others = Vec::with_capacity(places.len());
+        for at in places {
+            match results.next() {
+                Some(PlacingResult::Changed(true)) => drop(self.done(at)),
+                Some(PlacingResult::Placed(result)) if at == place => own = Some(result),
+                Some(PlacingResult::Placed(result)) => others.push((at, result)),
+                // The dispatcher finds out why.
+                _ if changed.contains_key(&at) => self.undone(at, false),
+                _ if at == place => {}
+                _ => others.push((at, Err(panicked()))),
+            }
         }
+        self.lock().placed.extend(others);
         self.changed.notify_all();
-        own
+        own.unwrap_or_else(|| Err(panicked()))
     }
 }
 

@@ -76,7 +76,8 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used. The upload that all others wait for may use it, too.
+/// one is used. Where files are stored in order, the upload that all others wait for may use it,
+/// too, and those that take a moment.
 fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     if vfs.remote.is_offline() {
         return MayStart::Offline;
@@ -87,8 +88,14 @@ fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     } else {
         // Those that wait for their turn have no connection.
         let sending = running.saturating_sub(vfs.names.waiting_uploads());
-        vfs.names.is_turn(ino) && sending < limit
-            || running < MOST_RUNNING && has_connection(vfs, sending, limit)
+        let is_soon_over = || {
+            let file = vfs.inodes.open_file(ino);
+            file.is_some_and(|file| file.is_soon_uploaded())
+                && !vfs.remote.wait_until_contended(Duration::ZERO)
+        };
+        let has_room = running < MOST_RUNNING;
+        sending < limit && (vfs.names.is_turn(ino) || has_room && is_soon_over())
+            || has_room && has_connection(vfs, sending, limit)
     };
     if may_start {
         MayStart::Yes
@@ -288,6 +295,10 @@ impl Vfs {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
+        if self.options.names && self.writeback.len() > 1 {
+            // They are open when the uploads are due, and more files will follow.
+            self.remote.expect_transfers(self.writeback.len() * 2);
+        }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
         }

@@ -12,7 +12,7 @@ mod dispatcher;
 mod queue;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub(in crate::vfs) struct Writeback {
     changed: Condvar,
     /// Whether there is a dispatcher.
     is_on: AtomicBool,
+    /// Number of calls of [`Writeback::look_again`].
+    looks: AtomicU64,
 }
 
 /// The next step of the dispatcher.
@@ -101,6 +103,17 @@ impl Writeback {
         let is_new = self.lock().add(file, now, now + delay);
         self.changed.notify_all();
         is_new
+    }
+
+    /// Number of waiting files.
+    pub(in crate::vfs) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Wakes the dispatcher, because files may be stored now that had to wait.
+    pub(in crate::vfs) fn look_again(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_all();
     }
 
     /// Makes `ino` due, because no program has it open for writing any more.
@@ -159,6 +172,7 @@ impl Writeback {
             if queue.has_ended() {
                 return QueueNext::Stopped;
             }
+            let looks = self.looks.load(Ordering::Relaxed);
             let patience = match queue.due(Instant::now()) {
                 Ok(first) => {
                     let running = queue.running();
@@ -196,7 +210,9 @@ impl Writeback {
                 }
                 Err(next) => next,
             };
-            queue = self.wait(queue, patience);
+            if self.looks.load(Ordering::Relaxed) == looks {
+                queue = self.wait(queue, patience);
+            }
         }
     }
 
