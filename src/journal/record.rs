@@ -134,17 +134,14 @@ impl Record {
         checked
     }
 
-    /// Parses a line of [`Self::to_checked_line`] without its line end. Returns `None` if the
-    /// checksum is missing or wrong.
+    /// Parses a line of [`Self::to_checked_line`] without its line end, if its checksum is right.
     pub(super) fn parse_checked(line: &[u8]) -> Option<Self> {
         let tab = line.iter().rposition(|byte| *byte == b'\t')?;
         let (content, [b'\t', b'=', checksum @ ..]) = line.split_at(tab) else {
             return None;
         };
-        let checksum = std::str::from_utf8(checksum).ok()?;
-        let stored = u32::from_str_radix(checksum, 16).ok()?;
-        let is_whole = checksum.len() == 8 && crc32fast::hash(content) == stored;
-        Self::parse(content).filter(|_| is_whole)
+        let expected = format!("{:08x}", crc32fast::hash(content));
+        Self::parse(content).filter(|_| checksum == expected.as_bytes())
     }
 
     /// Parses a line without its line end. Returns `None` if it is not a complete record.

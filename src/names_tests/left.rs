@@ -83,6 +83,26 @@ fn the_last_version_of_a_file_is_stored_although_an_older_one_was_tried_again() 
 }
 
 #[test]
+fn what_a_mount_left_is_not_kept_beside_what_the_next_one_closed_after_it() {
+    let (directory, journal) = left();
+    let (first, pending) = close_in(&journal, "/d/a", b"first");
+    order(&first, &pending);
+    drop((first, journal));
+    let setup = Setup::new(Duration::ZERO, Way::Holds("/d/a"));
+    let tree = Fixture::mount(setup, directory, 0);
+    let has_part = || {
+        let names = names(&tree.local("d"));
+        names.iter().any(|it| it.ends_with(".part"))
+    };
+    wait_until("it is uploaded", has_part);
+    tree.write("d/a", b"second");
+    let tree = tree.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(recovered(&tree.directory, 1), [b""; 0]);
+}
+
+#[test]
 fn what_two_mounts_at_the_same_time_left_of_a_file_is_kept_twice() {
     let one = Fixture::new(Duration::ZERO);
     fs::create_dir(one.local("d")).unwrap();
