@@ -146,11 +146,18 @@ fn a_tree_is_removed_in_few_flights() {
 #[test]
 fn directories_are_made_while_the_files_before_them_wait() {
     let (server, mount) = embedded(|_| ());
-    let faults = server.embedded().unwrap().faults();
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
     let text = "later".to_owned();
     let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
     faults.add(later.named("/first").always());
-    let in_place = Fault::on("RNTO", Misdeed::Refuse { code: 450, text: "later".to_owned() });
+    let in_place = Fault::on(
+        "RNTO",
+        Misdeed::Refuse {
+            code: 450,
+            text: "later".to_owned(),
+        },
+    );
     faults.add(in_place.named("/first").always());
     shell(
         mount.path(),
@@ -166,7 +173,10 @@ fn directories_are_made_while_the_files_before_them_wait() {
     faults.clear();
     shell(mount.path(), "sync .");
     for n in 1..=20 {
-        assert_eq!(server.read(&format!("t/{n}/file")), format!("{n}\n").as_bytes());
+        assert_eq!(
+            server.read(&format!("t/{n}/file")),
+            format!("{n}\n").as_bytes()
+        );
     }
     let modes = lines(&shell(server.root(), "stat -c %a t/1 t/20"));
     assert_eq!(modes, ["755", "755"]);
@@ -180,7 +190,8 @@ fn what_is_not_possible_waits_for_nothing() {
     let mount = Mount::with_options(&server, &options);
     let text = "later".to_owned();
     let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
-    let faults = server.embedded().unwrap().faults();
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
     faults.add(later.always());
     shell(
         mount.path(),
@@ -202,10 +213,15 @@ fn directories_that_are_looked_into_in_no_order_are_listed_ahead() {
     });
     shell(mount.path(), "ls o");
     server.embedded().unwrap().clear_commands();
-    shell(mount.path(), "for n in 31 17 25 12; do test ! -e o/$n/y; done");
+    shell(
+        mount.path(),
+        "for n in 31 17 25 12; do test ! -e o/$n/y; done",
+    );
     let is_listed = |name: &str| {
         let commands = server.commands();
-        commands.iter().any(|line| line.ends_with(&format!("/o/{name}")))
+        commands
+            .iter()
+            .any(|line| line.ends_with(&format!("/o/{name}")))
     };
     assert!(wait_for(SOON, || (10..=40).all(|n| is_listed(&n.to_string()))));
     assert!(!is_listed("other"));
