@@ -373,11 +373,17 @@ impl Names {
         {
             state.log.set_step(place, Step::Waiting);
         }
-        self.progressed(&state);
+        self.note(&state);
     }
 
     /// Records that the store of `ino` was made.
     pub(in crate::vfs) fn store_done(&self, ino: Ino) {
+        self.store_is_done(ino);
+        self.wake();
+    }
+
+    /// [Records](Self::store_done) that a store was made. Who waits for that is woken later.
+    pub(in crate::vfs) fn store_is_done(&self, ino: Ino) {
         if self.is_empty() {
             return;
         }
@@ -387,7 +393,7 @@ impl Names {
         {
             RecordedChange::end(&entry.records);
         }
-        self.progressed(&state);
+        self.count.store(state.log.len(), Ordering::Relaxed);
     }
 
     /// Records that older contents of `ino` were stored than those that were closed last.
@@ -543,6 +549,11 @@ impl Names {
     fn progressed(&self, state: &State) {
         self.note(state);
         self.writeback.look_again();
+    }
+
+    /// Wakes all who wait.
+    pub(in crate::vfs) fn wake(&self) {
+        self.changed.notify_all();
     }
 
     /// Records a new number of changes, and wakes all who wait.
