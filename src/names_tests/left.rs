@@ -54,10 +54,16 @@ fn order(spool: &SpoolFile, pending: &Pending) {
 
 /// Returns a server with the directory `d`, and a journal that a mount may leave.
 fn left() -> (Arc<TempDir>, Journal) {
+    let (directory, journal) = left_without_names();
+    journal.keep_order();
+    (directory, journal)
+}
+
+/// The same of a mount without `-o writeback=names`.
+fn left_without_names() -> (Arc<TempDir>, Journal) {
     let directory = Arc::new(TempDir::new().unwrap());
     fs::create_dir_all(directory.path().join("root/d")).unwrap();
     let journal = Journal::open(&Fixture::place(&directory, 0), None).unwrap();
-    journal.keep_order();
     (directory, journal)
 }
 
@@ -204,4 +210,22 @@ fn a_file_that_was_renamed_when_the_mount_was_killed_comes_after_the_changes_bef
     assert_eq!(fs::read(tree.local("d/f")).unwrap(), b"new");
     assert_eq!(fs::read(tree.local("d/f.bak")).unwrap(), b"old");
     assert_eq!(recovered(&tree.directory, 0), [b""; 0]);
+}
+
+#[test]
+fn what_a_mount_without_names_left_is_stored_before_what_follows() {
+    let (directory, journal) = left_without_names();
+    let (spool, _) = close_in(&journal, "/d/a", b"content");
+    drop((spool, journal));
+    let setup = Setup::new(Duration::ZERO, Way::Holds("/d/a"));
+    let tree = Fixture::mount(setup, directory, 0);
+    tree.write("d/marker", b"");
+    // It would be there by then.
+    std::thread::sleep(Duration::from_millis(800));
+    assert!(!tree.local("d/marker").exists());
+    tree.proxy.set(Way::Open);
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"content");
+    assert!(tree.local("d/marker").exists());
+    assert_eq!(tree.vfs.report().changes, 0);
 }

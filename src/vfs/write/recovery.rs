@@ -101,7 +101,7 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
         return;
     }
     let is_ordered = left.iter().any(|left| !left.changes().is_empty());
-    vfs.names.set_loading(is_ordered);
+    vfs.names.set_loading(is_ordered || vfs.options.names);
     let mut claims = Claims::new(vfs.services.disk.clone(), &left, is_ordered);
     let (mut changes, mut shown) = (Vec::new(), ShownFiles::new());
     let mut remains = Vec::with_capacity(left.len());
