@@ -1,331 +1,23 @@
 //! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
 #![cfg(all(feature = "mount", feature = "server"))]
 
-mod faults;
+mod fixture;
 mod left;
 mod order;
 mod proxy;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-use tempfile::TempDir;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{ConnectOptions, RemotePath};
-use crate::journal::{Journal, StateDir};
-use crate::pool::PoolOptions;
-use crate::remote::{Append, Atomic, Links, Remote, RemoteOptions, RetryMode, Verify};
-use crate::server::{Access, Server, ServerOptions};
-use crate::vfs::write::recovery::recover;
-use crate::vfs::{
-    Changes, Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Stage, Vfs, VfsOptions,
-};
-use proxy::{CHANGES_NOTHING, ControlProxy, Way};
+use crate::remote::Atomic;
+use crate::vfs::{Ino, Stage};
+use fixture::{Fixture, Setup};
+use proxy::Way;
 
 const NEVER: &Cancel = &Cancel::never();
-
-/// How the tree is mounted.
-#[derive(Debug, Clone, Copy)]
-struct Setup {
-    delay: Duration,
-    way: Way,
-    atomic: Atomic,
-    names: bool,
-    /// How long the server is tried again.
-    patience: Duration,
-}
-
-impl Setup {
-    /// The usual one, with this round-trip time and way to the server.
-    fn new(delay: Duration, way: Way) -> Self {
-        Self {
-            delay,
-            way,
-            atomic: Atomic::Auto,
-            names: true,
-            patience: Duration::from_secs(20),
-        }
-    }
-}
-
-struct Fixture {
-    vfs: Arc<Vfs>,
-    journal: Journal,
-    server: Option<Server>,
-    directory: Arc<TempDir>,
-    /// Number of mounts before this one.
-    number: u32,
-    /// What is between the mount and the server.
-    proxy: ControlProxy,
-}
-
-impl Fixture {
-    /// Starts a server with this round-trip time, and a tree on it.
-    fn new(delay: Duration) -> Self {
-        Self::with(Setup::new(delay, Way::Open))
-    }
-
-    fn with(setup: Setup) -> Self {
-        let directory = Arc::new(TempDir::new().unwrap());
-        fs::create_dir(directory.path().join("root")).unwrap();
-        Self::mount(setup, directory, 0)
-    }
-
-    fn mount(setup: Setup, directory: Arc<TempDir>, number: u32) -> Self {
-        let root = directory.path().join("root");
-        let access = Access::Account {
-            user: "anna".into(),
-            password: "secret".into(),
-        };
-        let server = Server::start(ServerOptions {
-            delay: setup.delay,
-            ..ServerOptions::new(root, access)
-        });
-        let server = server.unwrap();
-        let proxy = ControlProxy::start(server.address().port());
-        proxy.set(setup.way);
-        let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
-            .port(proxy.port)
-            .login("anna", "secret");
-        let place = Self::place(&directory, number);
-        let journal = Journal::open(&place, None).unwrap();
-        let options = RemoteOptions {
-            pool: PoolOptions {
-                works_offline: false,
-                connect,
-                connections: 8,
-                idle: Duration::from_secs(60),
-                keep_alive: Duration::from_secs(30),
-                lease_timeout: setup.patience,
-                retry: RetryMode::Soft,
-            },
-            atomic: setup.atomic,
-            append: Append::Auto,
-            verify: Verify::Size,
-            links: Links::Show,
-            profile_file: None,
-            listing_bytes: 64 << 20,
-        };
-        let remote = Remote::connect(options, journal.clone()).unwrap();
-        let options = VfsOptions {
-            uid: 0,
-            gid: 0,
-            file_mode: None,
-            directory_mode: None,
-            ignores_refused_attributes: false,
-            read_only: false,
-            dir_ttl: Duration::from_secs(20),
-            open_ttl: Duration::from_secs(1),
-            attr_ttl: Duration::from_secs(1),
-            read_ahead: 1 << 20,
-            timeout: Duration::from_secs(20),
-            cache_bytes: 64 << 20,
-            spool_size: None,
-            writeback: true,
-            names: setup.names,
-            direct_io: false,
-            space: None,
-        };
-        let root = MountRoot::Known(RemotePath::root());
-        let remote = remote.handle().clone();
-        let vfs = Vfs::new(remote, root, options, journal.clone(), None);
-        recover(&vfs, &place);
-        Self {
-            vfs,
-            journal,
-            server: Some(server),
-            directory,
-            number,
-            proxy,
-        }
-    }
-
-    fn place(directory: &TempDir, number: u32) -> StateDir {
-        let state = directory.path().join(format!("state{number}"));
-        StateDir::of(&state, "anna", "host", 21)
-    }
-
-    /// Mounts the tree again, as if this mount had been killed now: no answer reaches it any more,
-    /// and what it has recorded so far is all that the next mount knows.
-    fn killed(self, delay: Duration) -> Self {
-        self.killed_and_by(Way::Open, delay)
-    }
-
-    fn killed_and_by(self, by: Way, delay: Duration) -> Self {
-        self.killed_as(Setup::new(delay, by))
-    }
-
-    fn killed_as(mut self, setup: Setup) -> Self {
-        let mut way = self.proxy.way.lock().unwrap();
-        let places = [self.number, self.number + 1].map(|it| Self::place(&self.directory, it));
-        let [from, to] = places.map(|place| place.directory().to_owned());
-        let files = journal_files(&from);
-        drop(self.server.take());
-        *way = Way::Closed;
-        drop(way);
-        let mode = fs::Permissions::from_mode(0o700);
-        for (path, (content, modified)) in files {
-            let copy = to.join(path);
-            let parent = copy.parent().unwrap();
-            fs::create_dir_all(parent).unwrap();
-            fs::set_permissions(parent, mode.clone()).unwrap();
-            fs::write(&copy, content).unwrap();
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
-            // The journals of several mounts are in the order of their times.
-            let copy = fs::File::options().write(true).open(&copy).unwrap();
-            copy.set_modified(modified).unwrap();
-        }
-        fs::set_permissions(&to, mode).unwrap();
-        Self::mount(setup, Arc::clone(&self.directory), self.number + 1)
-    }
-
-    /// Ends all connections for good, as if this mount were killed.
-    fn disconnect(&mut self) {
-        let mut way = self.proxy.way.lock().unwrap();
-        drop(self.server.take());
-        *way = Way::Closed;
-    }
-
-    fn local(&self, path: &str) -> std::path::PathBuf {
-        self.directory.path().join("root").join(path)
-    }
-
-    fn find(&self, path: &str) -> Result<Ino, Errno> {
-        let mut at = Ino::ROOT;
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            let found = self.vfs.lookup(at, name.as_bytes(), Blocking::Yes(NEVER))?;
-            at = found.value.ino;
-        }
-        Ok(at)
-    }
-
-    fn parent<'a>(&self, path: &'a str) -> (Ino, &'a [u8]) {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        (self.find(parent).unwrap(), name.as_bytes())
-    }
-
-    fn write(&self, path: &str, content: &[u8]) {
-        let handle = self.write_and_keep(path, content);
-        self.vfs.release(handle, Blocking::Yes(NEVER)).unwrap();
-    }
-
-    /// Writes and closes a file that stays open elsewhere.
-    fn write_and_keep(&self, path: &str, content: &[u8]) -> Handle {
-        let (parent, name) = self.parent(path);
-        let mode = OpenMode {
-            access: OpenAccess::Write,
-            append: false,
-            truncate: true,
-        };
-        let may = Blocking::Yes(NEVER);
-        let opened = match self.vfs.lookup(parent, name, may) {
-            Ok(found) => self.vfs.open(found.value.ino, mode, may).unwrap(),
-            Err(_) => self.vfs.create(parent, name, 0o644, mode, may).unwrap().1,
-        };
-        self.vfs.write(opened.handle, 0, content, 1, may).unwrap();
-        self.vfs.flush(opened.handle, 1, may).unwrap();
-        opened.handle
-    }
-
-    fn mkdir(&self, path: &str) {
-        let (parent, name) = self.parent(path);
-        let _ = self.vfs.lookup(parent, name, Blocking::Yes(NEVER));
-        self.vfs.make_directory(parent, name, 0o755, NEVER).unwrap();
-    }
-
-    fn rename(&self, from: &str, to: &str) {
-        let (from, to) = (self.parent(from), self.parent(to));
-        self.vfs.rename(from, to, false, NEVER).unwrap();
-    }
-
-    fn remove(&self, path: &str) {
-        let (parent, name) = self.parent(path);
-        self.vfs.unlink(parent, name, NEVER).unwrap();
-    }
-
-    fn rmdir(&self, path: &str) {
-        let (parent, name) = self.parent(path);
-        self.vfs.remove_directory(parent, name, NEVER).unwrap();
-    }
-
-    fn set_time(&self, path: &str, seconds: u64) {
-        let changes = Changes {
-            modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
-            ..Changes::default()
-        };
-        let ino = self.find(path).unwrap();
-        self.vfs.setattr(ino, None, &changes, NEVER).unwrap();
-    }
-
-    fn sync(&self) {
-        self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
-    }
-
-    fn round_trips(&self) -> u64 {
-        self.vfs.report().totals.round_trips
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        if let Way::Holds(_) | Way::RefusesAndHolds(..) = self.proxy.way() {
-            self.proxy.set(Way::Open);
-        }
-        if self.server.is_some() {
-            self.vfs.drain();
-            self.vfs.disconnect();
-        }
-    }
-}
-
-/// Returns the contents and times of the files of the journals in `directory`, as they are at one
-/// moment.
-fn journal_files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
-    let read = || {
-        let mut files = BTreeMap::new();
-        for journal in fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()? {
-            if !journal.path().is_dir() {
-                continue;
-            }
-            for file in fs::read_dir(journal.path())?.collect::<Result<Vec<_>, _>>()? {
-                if !file.path().is_file() {
-                    continue;
-                }
-                let name = PathBuf::from(journal.file_name()).join(file.file_name());
-                let modified = file.metadata()?.modified()?;
-                files.insert(name, (fs::read(file.path())?, modified));
-            }
-        }
-        Ok::<_, io::Error>(files)
-    };
-    loop {
-        // The threads of the mount go on until they wait for an answer.
-        if let (Ok(first), Ok(second)) = (read(), read())
-            && first == second
-        {
-            return first;
-        }
-    }
-}
-
-impl Fixture {
-    /// Waits until a change that is about to be sent is in the journal.
-    fn wait_for_begin(&self) {
-        let place = Self::place(&self.directory, self.number);
-        wait_until("a change is begun", || {
-            let files = journal_files(place.directory());
-            let mut logs = files.iter().filter(|(path, _)| path.ends_with("ordered"));
-            logs.any(|(_, (log, _))| String::from_utf8_lossy(log).contains("\nbegin\t"))
-        });
-    }
-}
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
@@ -566,6 +258,82 @@ fn many_uploads_that_wait_for_one_that_is_due_later_do_not_keep_it_from_starting
 }
 
 #[test]
+fn a_rename_whose_answer_is_lost_is_not_refused_when_it_is_sent_again() {
+    let tree = Fixture::with(Setup {
+        patience: Duration::from_secs(2),
+        ..Setup::new(Duration::ZERO, Way::Open)
+    });
+    // No program has it open.
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"content").unwrap();
+    tree.proxy.set(Way::LosesAnswer("RNTO"));
+    tree.rename("d/a", "d/b");
+    wait_until("the answer is lost", || tree.proxy.way() == Way::Closed);
+    // It cannot be asked what became of it.
+    wait_until("it has failed", || tree.vfs.name_troubles() > 0);
+    tree.proxy.set(Way::Open);
+    wait_until("it is done or refused", || {
+        let report = tree.vfs.report();
+        report.changes == 0 || !report.refused.is_empty()
+    });
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(names(&tree.local("d")), ["b"]);
+    assert!(tree.find("d/b").is_ok() && tree.find("d/a").is_err());
+}
+
+/// Nothing is changed on the server.
+const CHANGES_NOTHING: Way = Way::Swallows(&["STOR", "RNFR", "RNTO", "MKD", "RMD", "DELE", "MFMT"]);
+
+#[test]
+fn two_versions_of_a_file_that_a_killed_mount_left_come_after_its_rename() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("d")).unwrap();
+    fs::write(tree.local("d/a"), b"old").unwrap();
+    assert!(tree.find("d/b").is_err());
+    tree.proxy.set(Way::Swallows(&["RNFR", "RNTO"]));
+    tree.rename("d/a", "d/b");
+    tree.write("d/a", b"first");
+    let has_part = || {
+        names(&tree.local("d"))
+            .iter()
+            .any(|it| it.starts_with(".ftpfs-"))
+    };
+    wait_until("it is uploaded", has_part);
+    tree.write("d/a", b"second");
+    let tree = tree.killed(delay);
+    assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
+    assert_eq!(fs::read(tree.local("d/b")).unwrap(), b"old");
+}
+
+#[test]
+fn the_changes_of_two_killed_mounts_have_one_order() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    fs::create_dir(tree.local("px")).unwrap();
+    fs::write(tree.local("px/first"), b"content").unwrap();
+    assert!(tree.find("px/first").is_ok() && tree.find("px/y").is_err());
+    let all = &["DELE", "STOR", "MKD", "RNFR"];
+    let busy = Way::Refuses(all, "x/", "450 Busy");
+    tree.proxy.set(busy);
+    tree.remove("px/first");
+    tree.write("px/y", b"content");
+    let tree = tree.killed_and_by(busy, delay);
+    tree.mkdir("rx");
+    // No name but its own can be in it.
+    for name in ["1", "2", "3", "4", "5", "6", "7", "s"] {
+        tree.mkdir(&format!("rx/{name}"));
+    }
+    tree.rename("px/y", "rx/s/y");
+    let tree = tree.killed(delay);
+    tree.sync();
+    assert_eq!(names(&tree.local("px")), [""; 0]);
+    assert_eq!(fs::read(tree.local("rx/s/y")).unwrap(), b"content");
+}
+
+#[test]
 fn a_rename_behind_a_time_that_the_server_does_not_set_is_made() {
     let delay = Duration::ZERO;
     let tree = Fixture::new(delay);
@@ -583,4 +351,104 @@ fn a_rename_behind_a_time_that_the_server_does_not_set_is_made() {
     tree.sync();
     assert_eq!(tree.vfs.report().refused, []);
     assert_eq!(names(&tree.local("d")), ["b"]);
+}
+
+#[test]
+fn what_cannot_be_compared_does_not_keep_other_changes_from_being_made() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    for name in ["d/denied", "e/x"] {
+        fs::create_dir_all(tree.local(name).parent().unwrap()).unwrap();
+        fs::write(tree.local(name), b"content").unwrap();
+    }
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.remove("d/denied");
+    tree.wait_for_begin();
+    let all = &["MLST", "SIZE", "MDTM", "CWD", "MLSD", "LIST", "STAT"];
+    let denied = Way::Refuses(all, "denied", "550 Permission denied");
+    let tree = tree.killed_and_by(denied, delay);
+    tree.remove("e/x");
+    wait_until("the other one is removed", || !tree.local("e/x").exists());
+    wait_until("it is given up", || tree.vfs.report().refused.len() == 1);
+    assert!(tree.local("d/denied").exists());
+}
+
+#[test]
+fn files_that_need_their_turn_before_the_first_byte_follow_one_another_quickly() {
+    let tree = Fixture::with(Setup {
+        atomic: Atomic::Never,
+        ..Setup::new(Duration::from_millis(5), Way::Open)
+    });
+    tree.mkdir("d");
+    tree.sync();
+    let start = Instant::now();
+    for number in 0..100 {
+        tree.write(&format!("d/{number}"), b"content");
+    }
+    // No program waits.
+    wait_until("all are stored", || tree.vfs.report().waiting == 0);
+    assert_eq!(names(&tree.local("d")).len(), 100);
+    // A pause of 200 ms before each takes 20 s.
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_secs(12), "{taken:?}");
+}
+
+#[test]
+fn the_journal_is_on_the_disk_soon_although_the_server_does_not_answer() {
+    let tree = Fixture::new(Duration::ZERO);
+    fs::create_dir(tree.local("d")).unwrap();
+    for name in ["d/a", "d/b"] {
+        fs::write(tree.local(name), b"content").unwrap();
+        assert!(tree.find(name).is_ok());
+    }
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.remove("d/a");
+    tree.wait_for_begin();
+    tree.remove("d/b");
+    let start = Instant::now();
+    assert!(!tree.journal.is_synced());
+    wait_until("the journal is synced", || tree.journal.is_synced());
+    // The server is waited for until then.
+    assert!(start.elapsed() < Duration::from_secs(15));
+    let tree = tree.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), [""; 0]);
+}
+
+#[test]
+fn the_end_of_a_mount_without_names_syncs_no_journal() {
+    let tree = Fixture::with(Setup {
+        names: false,
+        ..Setup::new(Duration::ZERO, Way::Open)
+    });
+    tree.write("a", b"content");
+    tree.vfs.drain();
+    assert_eq!(fs::read(tree.local("a")).unwrap(), b"content");
+    assert!(!tree.journal.is_synced());
+}
+
+#[test]
+fn a_file_that_the_server_takes_later_does_not_end_the_waits_for_others() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("a");
+    tree.mkdir("b");
+    tree.sync();
+    let held = Way::RefusesAndHolds(&["RNTO"], "/a/", "450 Busy", "RNTO /b/");
+    tree.proxy.set(held);
+    tree.write("b/y", b"content");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let directory = tree.find("b").unwrap();
+            tree.vfs.sync_directory(directory, NEVER)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        tree.write("a/x", b"content");
+        wait_until("the other one is refused", || {
+            let uploads = tree.vfs.report().uploads;
+            uploads.iter().any(|it| it.stage == Stage::Retrying)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        tree.proxy.set(Way::Open);
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
 }

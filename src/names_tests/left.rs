@@ -1,11 +1,15 @@
 //! What killed mounts left in their journals.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tempfile::TempDir;
 
 use super::*;
-use crate::ftp::{Precision, Version};
+use crate::ftp::{Precision, RemotePath, Version};
 use crate::journal::{
-    CommitOptions, Domains, NameAction, NameBase, NameChange, Pending, SpoolFile,
+    CommitOptions, Domains, Journal, NameAction, NameBase, NameChange, Pending, SpoolFile,
 };
 
 /// Returns the contents of the files that could not be stored, which the mount `number` has kept.
@@ -122,55 +126,6 @@ fn what_two_mounts_at_the_same_time_left_of_a_file_is_kept_twice() {
     tree.sync();
     assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"two");
     assert_eq!(recovered(&tree.directory, 1), [b"one"]);
-}
-
-#[test]
-fn two_versions_of_a_file_that_a_killed_mount_left_come_after_its_rename() {
-    let delay = Duration::ZERO;
-    let tree = Fixture::new(delay);
-    fs::create_dir(tree.local("d")).unwrap();
-    fs::write(tree.local("d/a"), b"old").unwrap();
-    assert!(tree.find("d/b").is_err());
-    tree.proxy.set(Way::Swallows(&["RNFR", "RNTO"]));
-    tree.rename("d/a", "d/b");
-    tree.write("d/a", b"first");
-    let has_part = || {
-        names(&tree.local("d"))
-            .iter()
-            .any(|it| it.ends_with(".part"))
-    };
-    wait_until("it is uploaded", has_part);
-    tree.write("d/a", b"second");
-    let tree = tree.killed(delay);
-    assert!(tree.find("d/a").is_ok() && tree.find("d/b").is_ok());
-    tree.sync();
-    assert_eq!(fs::read(tree.local("d/a")).unwrap(), b"second");
-    assert_eq!(fs::read(tree.local("d/b")).unwrap(), b"old");
-}
-
-#[test]
-fn the_changes_of_two_killed_mounts_have_one_order() {
-    let delay = Duration::ZERO;
-    let tree = Fixture::new(delay);
-    fs::create_dir(tree.local("px")).unwrap();
-    fs::write(tree.local("px/first"), b"content").unwrap();
-    assert!(tree.find("px/first").is_ok() && tree.find("px/y").is_err());
-    let all = &["DELE", "STOR", "MKD", "RNFR"];
-    let busy = Way::Refuses(all, "x/", "450 Busy");
-    tree.proxy.set(busy);
-    tree.remove("px/first");
-    tree.write("px/y", b"content");
-    let tree = tree.killed_and_by(busy, delay);
-    tree.mkdir("rx");
-    // No name but its own can be in it.
-    for name in ["1", "2", "3", "4", "5", "6", "7", "s"] {
-        tree.mkdir(&format!("rx/{name}"));
-    }
-    tree.rename("px/y", "rx/s/y");
-    let tree = tree.killed(delay);
-    tree.sync();
-    assert_eq!(names(&tree.local("px")), [""; 0]);
-    assert_eq!(fs::read(tree.local("rx/s/y")).unwrap(), b"content");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Files that are stored behind a change of their name that is not made, or is refused.
 
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
 use super::*;
+use crate::vfs::{Errno, OpenAccess, OpenMode};
 
 fn usual() -> Setup {
     Setup::new(Duration::ZERO, Way::Open)

@@ -1,13 +1,9 @@
-//! A proxy of the control connections, which loses, refuses or drops what goes through it.
+//! What is between a mount and its server: it loses, refuses or holds what is sent.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Nothing is changed on the server.
-pub(super) const CHANGES_NOTHING: Way =
-    Way::Swallows(&["STOR", "RNFR", "RNTO", "MKD", "RMD", "DELE", "MFMT"]);
 
 /// How the proxy of the control connections treats what goes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +141,11 @@ fn is_rename_to(line: &[u8], part: &str) -> bool {
 }
 
 /// Forwards lines as long as `pass` returns what to send.
-fn forward(from: TcpStream, mut to: TcpStream, pass: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
+pub(super) fn forward(
+    from: TcpStream,
+    mut to: TcpStream,
+    pass: impl Fn(Vec<u8>) -> Option<Vec<u8>>,
+) {
     let mut from = BufReader::new(from);
     loop {
         let mut line = Vec::new();
