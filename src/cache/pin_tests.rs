@@ -96,3 +96,13 @@ fn a_directory_is_private_until_a_listing_shows_a_strange_name() {
     cache.remove(&path("/"), b"d");
     assert!(!cache.is_private(&path("/d")));
 }
+
+#[test]
+fn a_directory_that_another_one_replaces_is_not_private() {
+    let cache = cache();
+    cache.insert_empty_directory(&path("/others"));
+    cache.insert_empty_directory(&path("/own"));
+    cache.set_private(&path("/own"));
+    cache.rename(&path("/others"), &path("/own"));
+    assert!(!cache.is_private(&path("/own")));
+}

@@ -219,6 +219,7 @@ impl<T: Clone> State<T> {
         };
         self.forget_tree(to);
         self.pins.set_tree_shared(from);
+        self.pins.set_tree_shared(to);
         if to.below(from).is_some() || from.below(to).is_some() {
             // No server moves a directory into itself, so the result of this rename is unknown.
             self.forget_tree(from);

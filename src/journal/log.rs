@@ -21,6 +21,9 @@ const MAX_GARBAGE_RATIO: u64 = 4;
 /// Maximum size in bytes of a log that is read. No running mount writes a longer one.
 const MAX_LOG_SIZE: u64 = 256 << 20;
 
+/// File name of a log in which the order of the records matters.
+pub(super) const ORDERED_LOG: &str = "ordered";
+
 /// File name of a log during its rewrite.
 pub(super) const NEW_LOG: &str = "log.new";
 
@@ -35,7 +38,7 @@ pub(super) struct Log {
     live: LiveRecords,
     /// A write error was logged.
     warned: bool,
-    /// The largest number of a spool file or a change. Journals that a mount uses together share it.
+    /// The largest number of a spool file or a change. The journals that a mount uses share it.
     numbers: Arc<AtomicU64>,
     /// Number of records written by this process.
     records: u64,
@@ -69,6 +72,8 @@ pub(super) struct Unsynced {
 #[derive(Debug)]
 pub(super) struct Rewrite {
     path: PathBuf,
+    /// The name that it gets.
+    to: PathBuf,
     lines: Vec<u8>,
 }
 
@@ -100,7 +105,7 @@ pub(super) struct NamedSpool {
     pub(super) path: RemotePath,
     /// The upload, while one is pending.
     pub(super) pending: Option<Pending>,
-    /// Position of the `Pending` record. Of two uploads to the same path the later one wins.
+    /// Position of a `Pending` record. Of two uploads to the same path the later one wins.
     turn: u64,
 }
 
@@ -225,11 +230,27 @@ impl Log {
         if self.bytes < self.tidy_at {
             return None;
         }
+        Some(self.rewrite(self.path.clone(), lines))
+    }
+
+    /// Makes the order of the records matter from now on. Starts a rewrite to a file that older
+    /// versions do not read: they know none of these records and would remove the journal. Returns
+    /// `None` if the order matters already.
+    pub(super) fn begin_order(&mut self) -> Option<Rewrite> {
+        if std::mem::replace(&mut self.live.is_ordered, true) {
+            return None;
+        }
+        let lines = self.live.to_lines();
+        Some(self.rewrite(self.path.with_file_name(ORDERED_LOG), lines))
+    }
+
+    fn rewrite(&mut self, to: PathBuf, lines: Vec<u8>) -> Rewrite {
         self.tail = Some(Vec::new());
-        Some(Rewrite {
+        Rewrite {
             path: self.path.with_file_name(NEW_LOG),
+            to,
             lines,
-        })
+        }
     }
 
     /// Replaces the log with the rewritten one and the records appended since. The caller must not
@@ -245,7 +266,8 @@ impl Log {
         let tail = self.tail.take().unwrap_or_default();
         let file = written?;
         (&file).write_all(&tail)?;
-        fs::rename(&rewrite.path, &self.path)?;
+        fs::rename(&rewrite.path, &rewrite.to)?;
+        self.path.clone_from(&rewrite.to);
         self.is_renamed = true;
         self.is_torn = false;
         self.file = Arc::new(file);
@@ -406,9 +428,19 @@ impl LiveRecords {
             }
             Record::Pending(number, pending) => {
                 if let Some(spooled) = self.spools.get_mut(&number) {
-                    self.turns += 1;
-                    spooled.turn = self.turns;
-                    spooled.pending = Some(pending);
+                    let before = spooled.pending.replace(pending);
+                    // Another attempt to upload it does not make it newer than what was closed
+                    // meanwhile.
+                    let is_again = before.is_some_and(|before| {
+                        spooled
+                            .pending
+                            .as_ref()
+                            .is_some_and(|it| it.target == before.target)
+                    });
+                    if !(is_again && self.is_ordered) {
+                        self.turns += 1;
+                        spooled.turn = self.turns;
+                    }
                 }
             }
             Record::Unproven(number, uploads) => {

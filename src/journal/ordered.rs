@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use super::change::{Domains, NameAction, NameChange};
+use super::log::sync_directory;
 use super::record::Record;
 use super::{AbandonedJournal, Journal, JournalMode, SpoolFile, lock};
 
@@ -35,23 +36,46 @@ pub(crate) struct LeftChange {
 }
 
 impl Journal {
-    /// Makes the order of the records matter from now on.
+    /// Makes the order of the records matter from now on. Waits for the local disk if it did not.
     pub(crate) fn keep_order(&self) {
-        self.append(&Record::Ordered);
+        let JournalMode::Enabled {
+            journal_dir,
+            log,
+            turns,
+            ..
+        } = &self.shared.mode
+        else {
+            return;
+        };
+        let _turn = turns.turn();
+        let Some(rewrite) = lock(log).begin_order() else {
+            return;
+        };
+        let written = rewrite.write();
+        let finished = lock(log).finish_rewrite(&rewrite, written);
+        let hidden = finished.and_then(|()| journal_dir.hide_plain_log());
+        match hidden.and_then(|()| sync_directory(&journal_dir.log())) {
+            Ok(()) => lock(log).name_is_synced(),
+            Err(error) => {
+                ::log::warn!(
+                    "cannot rewrite {}, which older versions of ftpfs may remove: {error}",
+                    journal_dir.log().display()
+                );
+                lock(log).append(&Record::Ordered);
+            }
+        }
     }
 
-    /// Gives the changes of `other`, which a killed mount left, and of this journal numbers in one
-    /// order from now on.
+    /// Gives the changes of `other`, which a killed mount left, and of this journal, in which the
+    /// order matters from now on, numbers in one order. `other` stays readable for the version that
+    /// wrote it.
     pub(crate) fn share_order(&self, other: &Self) {
+        self.keep_order();
         if let JournalMode::Enabled { log, .. } = &self.shared.mode
             && let JournalMode::Enabled { log: others, .. } = &other.shared.mode
         {
             let numbers = lock(log).numbers();
-            let mut others = lock(others);
-            others.share_numbers(numbers);
-            if !others.live().is_ordered() {
-                others.append(&Record::Ordered);
-            }
+            lock(others).share_numbers(numbers);
         }
     }
 
@@ -192,6 +216,11 @@ impl SpoolFile {
 }
 
 impl AbandonedJournal {
+    /// Whether the order of the records matters.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.log.live().is_ordered()
+    }
+
     /// The changes of names that the server may not have, in their order.
     pub(crate) fn changes(&self) -> Vec<LeftChange> {
         let live = self.log.live();

@@ -1,7 +1,7 @@
 //! The login, from the greeting to TYPE I.
 
-use crate::ftp::testing::{Peer, Stage, path, proven};
-use crate::ftp::{Capability, ConnectOptions, Error, Password, Session};
+use crate::ftp::testing::{Peer, path};
+use crate::ftp::{ConnectOptions, Error, Password, Session};
 
 /// Returns the error of a login with a server that plays this script.
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {

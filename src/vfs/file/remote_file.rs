@@ -342,6 +342,16 @@ impl UploadTarget for RemoteFile {
             .place_in_turn(&self.remote.uncancelled(), checked, &turn)
     }
 
+    fn may_begin_early(&self) -> bool {
+        if self.names.is_empty() {
+            return true;
+        }
+        let Ok(path) = self.path_for("store") else {
+            return true;
+        };
+        !self.remote.uploads_in_place(&path) || self.names.places(&path, true).0.is_empty()
+    }
+
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let mut transfer = self.remote.uncancelled().upload(&path)?;

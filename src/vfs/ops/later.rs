@@ -175,8 +175,10 @@ impl Vfs {
             }
         };
         let mut inherited = Inherited::default();
+        let mut is_unknown = false;
         if let Some(file) = &open {
             inherited = self.names.forget_store(file.ino());
+            is_unknown = base.is_none() && inherited.needs_look && !self.is_offline();
             inherited.needs_look |= file.is_unconfirmed();
         }
         if let Some(base) = base {
@@ -190,6 +192,10 @@ impl Vfs {
             }
         }
         self.on_removed(directory, name, path);
+        if is_unknown {
+            // A change before it was not made, and the server may have what that was to change.
+            self.invalidate(directory, name);
+        }
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = open.as_ref().zip(pass) {
             file.unlink(&pass);
@@ -375,7 +381,7 @@ impl Vfs {
     }
 
     fn record_inherited_store(&self, file: &Arc<OpenFile>, inherited: Inherited) {
-        if !self.options.names || !self.names.is_on() {
+        if !self.has_order() {
             return;
         }
         let (Ok(path), Ok(root)) = (self.inodes.path(file.ino()), self.inodes.path(Ino::ROOT))
@@ -409,7 +415,7 @@ impl Vfs {
     /// Puts the store of `file`, which has another name now, at the end of the order. It has what
     /// it `inherited`.
     pub(super) fn move_store(&self, file: &Arc<OpenFile>, inherited: Option<Inherited>) {
-        if !self.options.names && self.names.is_empty() {
+        if !self.has_order() {
             return;
         }
         if file.has_sealed() {
@@ -417,6 +423,12 @@ impl Vfs {
         } else {
             self.names.forget_store(file.ino());
         }
+    }
+
+    /// Whether closed files have a turn: behind the changes in the background, and without
+    /// `-o writeback=names` behind those that a killed mount left.
+    fn has_order(&self) -> bool {
+        self.names.is_on() && (self.options.names || !self.names.is_empty())
     }
 
     /// Whether changes are made in the background, where names are what they seem.

@@ -221,6 +221,10 @@ impl Vfs {
             self.prefetcher.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
+            if self.names.needs_look(file.ino()) && !self.is_offline() {
+                // It was not the one of the server.
+                self.invalidate(&from.directory, from.name);
+            }
             file.set_base(match &replaced_file {
                 Some(file) => file.base(),
                 None => replaced.map(Version::from),
@@ -257,14 +261,16 @@ impl Vfs {
         replaced: Option<&Arc<OpenFile>>,
     ) -> Option<Inherited> {
         let replaced = replaced?;
-        if self.options.names
+        let is_unconfirmed = replaced.is_unconfirmed();
+        let inherited = self.names.forget_store(replaced.ino());
+        if self.names.is_on()
             && let Some(moved) = moved
-            && replaced.is_unconfirmed()
+            && (is_unconfirmed || inherited.needs_look)
         {
             // It replaces what the server has only if that is what programs saw.
             moved.set_offline();
         }
-        Some(self.names.forget_store(replaced.ino()))
+        Some(inherited)
     }
 
     /// Renames on the server, including the hidden files `below` a directory.

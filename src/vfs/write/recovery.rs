@@ -8,14 +8,14 @@
 //! those outside of the mounted directory. What the server does not answer is tried again whenever
 //! it can be reached again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod claims;
+
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::conflict::{self, OwnClaim, Problem, UploadVerdict};
-use crate::disk_cache::DiskCache;
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
 use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, UnprovenUpload, WaitingFile};
@@ -25,7 +25,8 @@ use crate::remote::{
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::names::ShownFiles;
+use crate::vfs::write::names::{ShownFile, ShownFiles};
+use claims::Claims;
 
 /// What a killed mount left, as far as it is not shown.
 struct Remains {
@@ -89,89 +90,6 @@ fn try_in_background(leftovers: &Arc<Leftovers>, remote: &RemoteHandle) {
     }
 }
 
-/// What all killed mounts say about a file.
-#[derive(Default)]
-struct Claims {
-    /// Number of versions that wait for each path.
-    versions: BTreeMap<RemotePath, usize>,
-    /// Files that were being overwritten in place.
-    in_place: BTreeSet<RemotePath>,
-    /// Files of which only the last version is needed: the changes of names have an order, and
-    /// what they were before follows its own names.
-    replaced: BTreeSet<RemotePath>,
-    /// Files that were stored in this pass.
-    stored: BTreeSet<RemotePath>,
-    /// Files of which a version could not be stored in this pass. Later versions must not overtake
-    /// it.
-    late: BTreeSet<RemotePath>,
-    /// What was stored of files of which several versions wait.
-    placed: BTreeMap<RemotePath, Vec<UnprovenUpload>>,
-    /// Whether programs may have written the files since, because they see the mount.
-    is_shown: bool,
-    /// The persistent cache, which must not answer with what these files had before.
-    disk: Option<Arc<DiskCache>>,
-}
-
-impl Claims {
-    /// Ends the first pass, in which no program could write, or a later one.
-    fn end_pass(&mut self) {
-        self.is_shown = true;
-        self.stored.clear();
-        self.late.clear();
-    }
-
-    /// Whether a later version of `file` waits that replaces it, so that `file` is not needed. The
-    /// last version learns that the server may have the others.
-    fn is_replaced(&mut self, journal: &Journal, file: &mut WaitingFile) -> bool {
-        let target = &file.pending.target;
-        let Some(count) = self.versions.get_mut(target) else {
-            return false;
-        };
-        if !self.replaced.contains(target) {
-            return false;
-        }
-        let placed = self.placed.entry(target.clone()).or_default();
-        if *count == 1 {
-            for placed in placed.drain(..) {
-                placed.add_to(&mut file.pending.unproven);
-            }
-            return false;
-        }
-        let contents = journal.waiting_spool(file).and_then(|record| {
-            let length = record.file.metadata()?.len();
-            Ok((UnprovenUpload::of(&record.file, length)?, record))
-        });
-        match contents {
-            Ok((contents, record)) => {
-                contents.add_to(placed);
-                record.done();
-            }
-            Err(error) => log::warn!(path = target; "an older version of {target}: {error}"),
-        }
-        *count -= 1;
-        true
-    }
-
-    /// Removes what the persistent cache has of `target`.
-    fn forget_cached(&self, target: &RemotePath) {
-        if let Some(disk) = &self.disk {
-            disk.forget(target);
-        }
-    }
-
-    /// Whose the server's file at `target` is, apart from what it was when the file was closed.
-    fn claim(&self, target: &RemotePath) -> OwnClaim {
-        // A file that appeared since then belongs to the same mount: it was closed, written and
-        // closed again. Once programs see the mount, they may have changed it since.
-        match (self.in_place.contains(target), self.is_shown) {
-            (_, false) if self.stored.contains(target) => OwnClaim::Any,
-            (false, _) => OwnClaim::None,
-            (true, false) => OwnClaim::Any,
-            (true, true) => OwnClaim::Beginning,
-        }
-    }
-}
-
 /// Takes over what earlier mounts of the same server and login left at `place`. Waits for the
 /// server only for files that cannot be shown before they are stored. Everything is logged.
 pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
@@ -182,21 +100,9 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if left.is_empty() {
         return;
     }
-    let mut claims = Claims {
-        disk: vfs.services.disk.clone(),
-        ..Claims::default()
-    };
-    for left in &left {
-        for file in left.waiting() {
-            *claims.versions.entry(file.pending.target).or_default() += 1;
-        }
-        claims.in_place.extend(left.in_place());
-    }
     let is_ordered = left.iter().any(|left| !left.changes().is_empty());
-    vfs.names.set_loading(is_ordered);
-    if is_ordered {
-        claims.replaced = replaced(&left, &claims);
-    }
+    vfs.names.set_loading(is_ordered || vfs.options.names);
+    let mut claims = Claims::new(vfs.services.disk.clone(), &left, is_ordered);
     let (mut changes, mut shown) = (Vec::new(), ShownFiles::new());
     let mut remains = Vec::with_capacity(left.len());
     for left in left {
@@ -209,9 +115,12 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
         changes.extend(of_mount.map(|change| (left.journal.clone(), change)));
         remains.push(left);
     }
-    if let Some(root) = vfs.inodes.root().filter(|_| is_ordered) {
+    let has_order = is_ordered || vfs.options.names && !shown.is_empty();
+    if let Some(root) = vfs.inodes.root().filter(|_| has_order) {
         let count = changes.len();
-        log::info!("{count} changes of names, made before ftpfs was killed, are being made");
+        if count > 0 {
+            log::info!("{count} changes of names, made before ftpfs was killed, are being made");
+        }
         vfs.names.take_over(&root, changes, &shown);
     }
     vfs.names.set_loading(false);
@@ -236,22 +145,6 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
             try_in_background(&leftovers, &vfs.remote);
         }
     });
-}
-
-/// Returns the files of which several whole versions are `left`.
-fn replaced(left: &[AbandonedJournal], claims: &Claims) -> BTreeSet<RemotePath> {
-    let is_several = |target: &RemotePath| {
-        let is_several = claims.versions.get(target).is_some_and(|count| *count > 1);
-        is_several && !claims.in_place.contains(target)
-    };
-    let mut replaced = claims.versions.keys().cloned().collect::<BTreeSet<_>>();
-    replaced.retain(is_several);
-    for file in left.iter().flat_map(AbandonedJournal::waiting) {
-        if file.pending.appended_from.is_some() {
-            replaced.remove(&file.pending.target);
-        }
-    }
-    replaced
 }
 
 /// Logs what waits at `place`, for a read-only mount. Changes nothing.
@@ -315,10 +208,11 @@ fn take_over(
             hidden.push(file);
             continue;
         }
-        if claims.is_replaced(&journal, &mut file) {
+        if claims.is_replaced(&journal, place, &mut file) {
             continue;
         }
         let target = &file.pending.target;
+        let number = file.number;
         let can_be_shown =
             claims.versions.get(target) == Some(&1) && !claims.in_place.contains(target);
         let ino = if can_be_shown {
@@ -327,7 +221,13 @@ fn take_over(
             None
         };
         if let Some(ino) = ino {
-            shown.insert((journal.mount(), file.number), (ino, target.clone()));
+            let file = ShownFile {
+                ino,
+                path: target.clone(),
+                base: file.pending.base,
+                position: shown.len(),
+            };
+            shown.insert((journal.mount(), number), file);
         } else if !store(&journal, &remote, place, &file, claims) {
             claims.late.insert(target.clone());
             hidden.push(file);
@@ -562,23 +462,4 @@ fn upload(
     upload.send(file, commit.size)?;
     upload.arrive(Some(file))?;
     upload.commit(target, commit).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_stored_is_ours_until_programs_see_the_mount() {
-        let target = RemotePath::new(b"/f").unwrap();
-        let mut claims = Claims::default();
-        assert_eq!(claims.claim(&target), OwnClaim::None);
-        claims.stored.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::Any);
-        claims.end_pass();
-        claims.stored.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::None);
-        claims.in_place.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::Beginning);
-    }
 }

@@ -6,19 +6,33 @@ use std::sync::atomic::Ordering;
 
 use super::log::NewChange;
 use super::outcome::renamed_attributes;
-use super::{NameView, Names};
+use super::{NameView, Names, State};
 use crate::cache::Attributes;
-use crate::ftp::{Kind, RemotePath};
-use crate::journal::{Journal, LeftChange, NameAction, NameBase, NameChange, RecordedChange};
+use crate::ftp::{Kind, RemotePath, Version};
+use crate::journal::{
+    Domains, Journal, LeftChange, NameAction, NameBase, NameChange, RecordedChange,
+};
 use crate::vfs::attr::made_now;
 use crate::vfs::table::ino::Ino;
 
 /// A change that a killed mount left, and its journal.
 pub(in crate::vfs) type ChangeOfMount = (Journal, LeftChange);
 
-/// The inode and the path of each spool file that this mount shows, by the mount that left it and
-/// its number.
-pub(in crate::vfs) type ShownFiles = BTreeMap<(u32, u64), (Ino, RemotePath)>;
+/// A spool file that a killed mount left, and that this mount shows.
+#[derive(Debug)]
+pub(in crate::vfs) struct ShownFile {
+    /// The inode.
+    pub(in crate::vfs) ino: Ino,
+    /// The name.
+    pub(in crate::vfs) path: RemotePath,
+    /// What the server had there when it was closed.
+    pub(in crate::vfs) base: Option<Version>,
+    /// The position among all files that are shown.
+    pub(in crate::vfs) position: usize,
+}
+
+/// The files that are shown, by the mount that left each of them and its number there.
+pub(in crate::vfs) type ShownFiles = BTreeMap<(u32, u64), ShownFile>;
 
 impl Names {
     /// Gives what is recorded in `journal`, which a killed mount left, and what is recorded from
@@ -31,7 +45,7 @@ impl Names {
 
     /// Takes over the changes that killed mounts of `root` left, in their order. Spool files that
     /// are not `shown` are stored before. One has its turn at the last record that names it as it
-    /// is named now.
+    /// is named now, or at the end if the mount was killed before it recorded that.
     pub(in crate::vfs) fn take_over(
         &self,
         root: &RemotePath,
@@ -44,7 +58,7 @@ impl Names {
             if let NameAction::Store { id } = left.change.action
                 && shown
                     .get(&(journal.mount(), id))
-                    .is_some_and(|(_, path)| *path == left.change.path)
+                    .is_some_and(|file| file.path == left.change.path)
             {
                 turns.insert((journal.mount(), id), left.numbers.clone());
             }
@@ -70,6 +84,7 @@ impl Names {
             }
             todo.push((mount, records, left));
         }
+        let mut without_turn = BTreeMap::new();
         for (mount, records, left) in todo {
             let LeftChange {
                 numbers,
@@ -79,12 +94,18 @@ impl Names {
             } = left;
             if let NameAction::Store { id } = &mut change.action {
                 let key = (mount, *id);
-                let shown = shown.get(&key);
-                let Some((ino, _)) = shown.filter(|_| turns.get(&key) == Some(&numbers)) else {
-                    RecordedChange::end(&records);
-                    continue;
-                };
-                *id = ino.0;
+                let is_turn = turns.get(&key) == Some(&numbers);
+                match shown.get(&key) {
+                    Some(file) if is_turn => *id = file.ino.0,
+                    Some(_) if !turns.contains_key(&key) => {
+                        without_turn.insert(key, (records, domains));
+                        continue;
+                    }
+                    Some(_) | None => {
+                        RecordedChange::end(&records);
+                        continue;
+                    }
+                }
             }
             let views = views(&change);
             let new = NewChange {
@@ -104,8 +125,52 @@ impl Names {
                 self.show(&state, &path, known);
             }
         }
+        let mut last: Vec<_> = shown.iter().collect();
+        last.retain(|(key, _)| !turns.contains_key(key));
+        last.sort_unstable_by_key(|(_, file)| file.position);
+        for (key, file) in last {
+            let (records, domains) = without_turn.remove(key).unwrap_or_default();
+            self.append_store(&mut state, *key, file, domains);
+            RecordedChange::end(&records);
+        }
         state.due = None;
         self.note(&state);
+    }
+
+    /// Gives a spool file that a killed mount left its turn behind all changes so far.
+    fn append_store(
+        &self,
+        state: &mut State,
+        (mount, number): (u32, u64),
+        file: &ShownFile,
+        domains: Domains,
+    ) {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = left.iter().find(|journal| journal.mount() == mount);
+        let Some(journal) = journal.cloned() else {
+            return;
+        };
+        drop(left);
+        let mut change = NameChange {
+            action: NameAction::Store { id: number },
+            path: file.path.clone(),
+            base: file.base.map_or(NameBase::Absent, NameBase::File),
+        };
+        let record = match journal.record_change(&change, &domains) {
+            Ok(record) => record,
+            Err(error) => {
+                let path = &file.path;
+                return ::log::warn!(path; "cannot record the order of {path}: {error}");
+            }
+        };
+        change.action = NameAction::Store { id: file.ino.0 };
+        let effects = state.log.append(NewChange {
+            change,
+            records: vec![record],
+            domains,
+            needs_look: true,
+        });
+        self.carry_out(state, effects);
     }
 
     /// Lets no store begin while `is_loading`.

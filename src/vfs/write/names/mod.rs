@@ -53,7 +53,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::Writeback;
 use failures::NameFailure;
-pub(in crate::vfs) use left::ShownFiles;
+pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
 use rules::LogRules;
 use times::RetimedFile;
@@ -265,8 +265,8 @@ impl Names {
     }
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
-    /// behind all changes so far. It has what it `inherited`, and what an earlier store of them that
-    /// was not sent had. `record` records it in the journal of the contents.
+    /// behind all changes so far. It has what it `inherited`, and what an earlier store of them had
+    /// that was not sent. `record` records it in the journal of the contents.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
@@ -317,6 +317,20 @@ impl Names {
         Inherited::from(&entry)
     }
 
+    /// Whether the server may have another file than programs saw where the contents of `ino` get
+    /// their name.
+    pub(in crate::vfs) fn needs_look(&self, ino: Ino) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let state = self.lock();
+        let entry = state
+            .log
+            .store_at(ino.0)
+            .and_then(|place| state.log.get(place));
+        entry.is_some_and(|entry| entry.needs_look)
+    }
+
     /// Whether nothing can be uploaded to `path` yet, because the directory is not there.
     pub(in crate::vfs) fn is_held(&self, path: &RemotePath) -> bool {
         if self.is_loading.load(Ordering::Relaxed) {
@@ -359,11 +373,17 @@ impl Names {
         {
             state.log.set_step(place, Step::Waiting);
         }
-        self.progressed(&state);
+        self.note(&state);
     }
 
     /// Records that the store of `ino` was made.
     pub(in crate::vfs) fn store_done(&self, ino: Ino) {
+        self.store_is_done(ino);
+        self.wake();
+    }
+
+    /// [Records](Self::store_done) that a store was made. Who waits for that is woken later.
+    pub(in crate::vfs) fn store_is_done(&self, ino: Ino) {
         if self.is_empty() {
             return;
         }
@@ -373,7 +393,7 @@ impl Names {
         {
             RecordedChange::end(&entry.records);
         }
-        self.progressed(&state);
+        self.count.store(state.log.len(), Ordering::Relaxed);
     }
 
     /// Records that older contents of `ino` were stored than those that were closed last.
@@ -529,6 +549,11 @@ impl Names {
     fn progressed(&self, state: &State) {
         self.note(state);
         self.writeback.look_again();
+    }
+
+    /// Wakes all who wait.
+    pub(in crate::vfs) fn wake(&self) {
+        self.changed.notify_all();
     }
 
     /// Records a new number of changes, and wakes all who wait.

@@ -55,6 +55,12 @@ pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
+    /// Whether an upload may begin before the file is closed. One that overwrites the file waits
+    /// for the changes before it.
+    fn may_begin_early(&self) -> bool {
+        true
+    }
+
     /// Makes `upload` the file at `target`, as `commit` describes, behind the changes before it.
     /// Returns `None` if `is_over` returned true while it waited for its turn.
     ///
