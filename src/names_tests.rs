@@ -1,6 +1,9 @@
 //! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
 #![cfg(all(feature = "mount", feature = "server"))]
 
+#[cfg(feature = "faults")]
+mod outage;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -48,6 +51,16 @@ impl Fixture {
     }
 
     fn mount_by(way: Way, delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
+        Self::mount_with(way, delay, directory, number, false)
+    }
+
+    fn mount_with(
+        way: Way,
+        delay: Duration,
+        directory: Arc<TempDir>,
+        number: u32,
+        works_offline: bool,
+    ) -> Self {
         let root = directory.path().join("root");
         let access = Access::Account {
             user: "anna".into(),
@@ -67,7 +80,7 @@ impl Fixture {
         let journal = Journal::open(&place, None).unwrap();
         let options = RemoteOptions {
             pool: PoolOptions {
-                works_offline: false,
+                works_offline,
                 connect,
                 connections: 8,
                 idle: Duration::from_secs(60),
@@ -222,6 +235,11 @@ impl Fixture {
 
     fn sync(&self) {
         self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
+    }
+
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> &crate::server::Faults {
+        self.server.as_ref().unwrap().faults()
     }
 
     fn round_trips(&self) -> u64 {

@@ -50,11 +50,11 @@ impl Vfs {
             self.remote.look_for_server(LOOK);
         }
         let attempts = self.writeback.expedite(&inos);
-        let troubles = self.names.hurry(&places);
+        let hurried = self.names.hurry(places);
         loop {
             let mut left = self.writeback.undecided(&attempts, REPORT);
             let patience = if left == 0 { REPORT } else { Duration::ZERO };
-            left += self.names.open_among(&places, troubles, patience);
+            left += self.names.open_among(&hurried, patience);
             if left == 0 || !go_on(left) {
                 break;
             }

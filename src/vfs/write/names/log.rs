@@ -12,10 +12,10 @@
 //! `R` identifies the records of the changes in the journal.
 
 mod flight;
+mod order;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, fold};
@@ -61,6 +61,8 @@ pub(super) struct LogEntry<R> {
     is_awaited: bool,
     /// Whether it may have been made, so that it is combined with nothing.
     may_be_made: bool,
+    /// Whether it is not sent for a while, because the server refused it for the moment.
+    pub(super) is_paused: bool,
 }
 
 /// How far a change is.
@@ -206,6 +208,27 @@ impl<R: Clone> NamesLog<R> {
         self.by_contents.get(&id)?.first().copied()
     }
 
+    /// Lets the last store of the contents `id` stand for the earlier ones, which were not made.
+    pub(super) fn merge_stores(&mut self, id: u64) {
+        while let Some(first) = self.store_at(id).filter(|_| self.count_stores(id) > 1)
+            && let Some(mut old) = self.remove(first)
+            && let Some(last) = self.last_store(id)
+            && let Some(entry) = self.entries.get_mut(&last)
+        {
+            old.records.append(&mut entry.records);
+            entry.records = old.records;
+            entry.domains.extend(old.domains);
+            entry.needs_look |= old.needs_look;
+            let step = entry.step;
+            self.set_step(last, step);
+        }
+    }
+
+    /// Returns the place of the last store of the contents `id`.
+    pub(super) fn last_store(&self, id: u64) -> Option<u64> {
+        self.by_contents.get(&id)?.last().copied()
+    }
+
     /// Whether a change, other than a store, may have been sent.
     pub(super) fn is_sending(&self) -> bool {
         let mut entries = self.entries.values();
@@ -227,8 +250,8 @@ impl<R: Clone> NamesLog<R> {
     /// [`Self::may_store`].
     ///
     /// With `only`, the soft order does not count, and no other changes are returned. Otherwise new
-    /// directories come before what they do not depend on: their files can be uploaded meanwhile,
-    /// and get their names in order.
+    /// directories that an upload waits for come before what they do not depend on: their files
+    /// can be uploaded meanwhile, and get their names in order.
     pub(super) fn next_flight(&self, most: usize, only: Option<&BTreeSet<u64>>) -> Vec<u64> {
         let mut flight: Vec<u64> = Vec::new();
         let mut closed: BTreeSet<&[u8]> = BTreeSet::new();
@@ -253,6 +276,7 @@ impl<R: Clone> NamesLog<R> {
             let is_behind_an_add = self.rules.tail && entry.change.destroys() && is_in(&adds);
             let must_wait = entry.change.is_store()
                 || entry.step == Step::Begun
+                || entry.is_paused
                 || is_out_of_order
                 || is_behind_an_add;
             if !must_wait && self.fits(place, entry, &flight) {
@@ -365,6 +389,21 @@ impl<R: Clone> NamesLog<R> {
         }
     }
 
+    /// Sends the change at `place` and what stands behind it in the order only after
+    /// [`Self::resume`].
+    pub(super) fn pause(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.is_paused = true;
+        }
+    }
+
+    /// Lets the change at `place` be sent again.
+    pub(super) fn resume(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.is_paused = false;
+        }
+    }
+
     /// Records that a program waits for the change at `place`.
     pub(super) fn await_change(&mut self, place: u64) {
         if let Some(entry) = self.entries.get_mut(&place) {
@@ -396,32 +435,6 @@ impl<R: Clone> NamesLog<R> {
             self.leave_domain(domain, place);
         }
         Some(entry)
-    }
-
-    /// Returns the places of the changes at `path`, above it and below it, and of those before them
-    /// that are related to them, and so on.
-    pub(super) fn closure(&self, path: &RemotePath) -> BTreeSet<u64> {
-        self.closure_of(path, false)
-    }
-
-    fn closure_of(&self, path: &RemotePath, with_parked: bool) -> BTreeSet<u64> {
-        let mut all = self.places_about(path);
-        let mut todo: Vec<u64> = all.iter().copied().collect();
-        while let Some(place) = todo.pop() {
-            for before in self.all_related_before(place, with_parked) {
-                if all.insert(before) {
-                    todo.push(before);
-                }
-            }
-        }
-        all
-    }
-
-    /// Returns the places of all changes in the domains of `path`.
-    pub(super) fn in_domains_of(&self, path: &RemotePath) -> BTreeSet<u64> {
-        let domains = domains_of_path(&self.root, path);
-        let places = domains.iter().filter_map(|it| self.by_domain.get(it));
-        places.flatten().copied().collect()
     }
 
     /// Whether a change creates a directory at `path`.
@@ -467,6 +480,7 @@ impl<R: Clone> NamesLog<R> {
             since: Instant::now(),
             is_awaited: false,
             may_be_made: false,
+            is_paused: false,
         };
         self.entries.insert(place, entry);
         self.set_step(place, step);
@@ -509,43 +523,6 @@ impl<R: Clone> NamesLog<R> {
                 is_in && (!self.rules.flight || share_a_flight(&earlier.change, &entry.change))
             })
         })
-    }
-
-    /// Returns the places of the changes before `place` that are related to it, without those that
-    /// are parked.
-    fn related_before(&self, place: u64) -> BTreeSet<u64> {
-        self.all_related_before(place, false)
-    }
-
-    fn all_related_before(&self, place: u64, with_parked: bool) -> BTreeSet<u64> {
-        let Some(entry) = self.entries.get(&place) else {
-            return BTreeSet::new();
-        };
-        let places = entry.change.paths().map(|path| self.places_about(path));
-        let is_open = |it: &u64| {
-            let entry = self.entries.get(it);
-            *it < place && entry.is_some_and(|entry| with_parked || !entry.step.is_parked())
-        };
-        places.flatten().filter(is_open).collect()
-    }
-
-    /// Returns the places of the changes at `path`, above it and below it.
-    fn places_about(&self, path: &RemotePath) -> BTreeSet<u64> {
-        let mut places = BTreeSet::new();
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            places.extend(self.by_path.get(path.as_bytes()).into_iter().flatten());
-            at = path.parent();
-        }
-        // What is below follows on "path/", and '0' follows on '/'.
-        let name = if path.is_root() { b"" } else { path.as_bytes() };
-        let (from, to) = ([name, b"/"].concat(), [name, b"0"].concat());
-        let below = (
-            Bound::Included(from.as_slice()),
-            Bound::Excluded(to.as_slice()),
-        );
-        places.extend(self.by_path.range::<[u8], _>(below).flat_map(|it| it.1));
-        places
     }
 
     /// Returns the domains in whose order `change` stands by its paths.
