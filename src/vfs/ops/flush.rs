@@ -68,6 +68,8 @@ impl Vfs {
         let stored = inos.len().saturating_sub(failures.len());
         let failed = self.names.failures_below(path);
         failures.extend(failed.into_iter().map(|it| (Some(it.path), it.reason)));
+        let held_up = self.names.held_up(&hurried);
+        failures.extend(held_up.map(|(path, reason)| (Some(path), reason)));
         FlushOutcome { stored, failures }
     }
 }

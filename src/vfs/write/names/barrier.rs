@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::retries::Trouble;
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
@@ -140,6 +141,16 @@ impl Names {
         }
     }
 
+    /// Returns the path of the first of the `hurried` changes, other than stores, that still waits
+    /// because of a failure that may be temporary, and the reason.
+    pub(in crate::vfs) fn held_up(&self, hurried: &HurriedChanges) -> Option<(RemotePath, String)> {
+        let state = self.lock();
+        let trouble = state.trouble_since(hurried.troubles, Some(&hurried.awaited))?;
+        let mut open = hurried.places.iter().filter_map(|at| state.log.get(*at));
+        let first = open.find(|it| !it.step.is_parked() && !it.change.is_store())?;
+        Some((first.change.path.clone(), trouble.failure.reason.clone()))
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else. Returns the inodes whose stores are among them, and whether the server's file must be
     /// compared with what programs saw.
@@ -174,8 +185,8 @@ impl Names {
             if cancel.is_cancelled() {
                 return Err(Errno::INTR);
             }
-            if let Some(errno) = state.trouble_since(troubles, places) {
-                return Err(errno);
+            if let Some(trouble) = state.trouble_since(troubles, places) {
+                return Err(trouble.failure.errno);
             }
             if state.phase == NamesPhase::Stopped {
                 return Err(Errno::IO);
@@ -187,15 +198,15 @@ impl Names {
 }
 
 impl State {
-    /// Returns the errno of a failure that may be temporary, of the changes at `places` or of all,
-    /// since there were `before` failures.
-    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<Errno> {
-        let is_newer = |of: &&(u64, Errno)| of.0 > before;
+    /// Returns a failure that may be temporary, of the changes at `places` or of all, since there
+    /// were `before` failures.
+    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<&Trouble> {
+        let is_newer = |of: &&Trouble| of.number > before;
         let mut single = self.troubles_at.iter();
         let of_one =
             single.find(|(place, of)| places.is_none_or(|it| it.contains(place)) && is_newer(of));
-        let outage = Some(&self.outage).filter(is_newer);
-        outage.or(of_one.map(|it| it.1)).map(|of| of.1)
+        let outage = self.outage.as_ref().filter(is_newer);
+        outage.or(of_one.map(|it| it.1))
     }
 }
 

@@ -215,7 +215,8 @@ impl Vfs {
     /// made one by one, in their turn.
     fn send_names(&self, flight: &[Sent]) -> Vec<ChangeResult> {
         let remote = self.remote.uncancelled();
-        let outage = self.names.lock().outage;
+        let last_outage = || self.names.lock().outage.as_ref().map(|it| it.number);
+        let outage = last_outage();
         let mut results = Vec::with_capacity(flight.len());
         let mut undone: Vec<&NameChange> = Vec::new();
         let mut waiting = Domains::new();
@@ -246,7 +247,7 @@ impl Vfs {
                 let result = match answer {
                     BatchAnswer::Done => ChangeResult::Done,
                     // It is not its turn, or the server cannot be asked any more.
-                    _ if is_behind || self.names.lock().outage != outage => {
+                    _ if is_behind || last_outage() != outage => {
                         // A server may refuse a rename and make it.
                         let is_rename = matches!(change.action, NameAction::Rename { .. });
                         if answer == BatchAnswer::None || were_sent && is_rename {

@@ -57,7 +57,7 @@ use crate::vfs::write::writeback::Writeback;
 use failures::NameFailure;
 pub(in crate::vfs) use left::ShownFiles;
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
-use retries::ChangeRetry;
+use retries::{ChangeRetry, Trouble};
 use rules::LogRules;
 use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
@@ -111,10 +111,10 @@ struct State {
     retries: BTreeMap<u64, ChangeRetry>,
     /// Number of failures that may be temporary since the start.
     troubles: u64,
-    /// The number of the last one that concerned all changes, and its errno.
-    outage: (u64, Errno),
-    /// The numbers of the last ones of single changes, and their errnos, by their places.
-    troubles_at: BTreeMap<u64, (u64, Errno)>,
+    /// The last one that concerned all changes.
+    outage: Option<Trouble>,
+    /// The last ones of single changes, by their places.
+    troubles_at: BTreeMap<u64, Trouble>,
     /// Since when there are records that may not be on the disk.
     unsynced: Option<Instant>,
     /// Whether the log contains changes of an earlier mount that may have been sent.
@@ -197,7 +197,7 @@ impl Names {
                 tries: 0,
                 retries: BTreeMap::new(),
                 troubles: 0,
-                outage: (0, Errno::IO),
+                outage: None,
                 troubles_at: BTreeMap::new(),
                 unsynced: None,
                 has_unjudged: false,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::{Names, NamesPhase, State};
 use crate::remote::{self, ErrorKind};
-use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::StoreFailure;
 
@@ -23,6 +22,15 @@ pub(super) struct ChangeRetry {
     tries: u32,
     /// When the next attempt follows.
     at: Instant,
+}
+
+/// A failure that may be temporary.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// Its number.
+    pub(super) number: u64,
+    /// What failed.
+    pub(super) failure: StoreFailure,
 }
 
 /// Whether a change may be made later: `kind` says nothing about it, or passes by itself.
@@ -66,10 +74,14 @@ impl Names {
         } else {
             state.phase = NamesPhase::Stopped;
         }
-        self.note_trouble_at(&mut state, place, error.kind.into());
+        let failure = StoreFailure {
+            errno: error.kind.into(),
+            reason: error.to_string(),
+        };
+        self.note_trouble_at(&mut state, place, &failure);
         let behind = state.log.stores_behind(Some(place));
         drop(state);
-        self.block(behind, error.kind.into(), &error.to_string());
+        self.block(behind, &failure);
     }
 
     /// Records that the server did not answer, or cannot be asked. All changes wait for a while.
@@ -100,11 +112,14 @@ impl Names {
     pub(in crate::vfs) fn note_outage(&self, failure: &StoreFailure) {
         let mut state = self.lock();
         state.troubles += 1;
-        state.outage = (state.troubles, failure.errno);
+        state.outage = Some(Trouble {
+            number: state.troubles,
+            failure: failure.clone(),
+        });
         let stores = state.log.stores_behind(None);
         self.changed.notify_all();
         drop(state);
-        self.block(stores, failure.errno, &failure.reason);
+        self.block(stores, failure);
     }
 
     /// Records a failure of the store of `ino` that may be temporary.
@@ -113,28 +128,31 @@ impl Names {
         let Some(place) = state.log.store_at(ino.0) else {
             return;
         };
-        self.note_trouble_at(&mut state, place, failure.errno);
+        self.note_trouble_at(&mut state, place, failure);
         let mut behind = state.log.stores_behind(Some(place));
         behind.remove(&ino.0);
         drop(state);
-        self.block(behind, failure.errno, &failure.reason);
+        self.block(behind, failure);
     }
 
-    fn note_trouble_at(&self, state: &mut State, place: u64, errno: Errno) {
+    fn note_trouble_at(&self, state: &mut State, place: u64, failure: &StoreFailure) {
         state.troubles += 1;
         let number = state.troubles;
         let (log, troubles_at) = (&state.log, &mut state.troubles_at);
         troubles_at.retain(|place, _| log.get(*place).is_some());
-        troubles_at.insert(place, (number, errno));
+        let failure = failure.clone();
+        troubles_at.insert(place, Trouble { number, failure });
         self.changed.notify_all();
     }
 
     /// Lets who waits for these `stores` know that they wait for a change that could not be made.
-    fn block(&self, stores: impl IntoIterator<Item = u64>, errno: Errno, reason: &str) {
+    fn block(&self, stores: impl IntoIterator<Item = u64>, failure: &StoreFailure) {
         let stores: Vec<_> = stores.into_iter().map(Ino).collect();
-        let reason = format!("it waits for an earlier change: {reason}");
-        self.writeback
-            .block(&stores, &StoreFailure { errno, reason });
+        let failure = StoreFailure {
+            errno: failure.errno,
+            reason: format!("it waits for an earlier change: {}", failure.reason),
+        };
+        self.writeback.block(&stores, &failure);
     }
 
     /// Lets changes be sent now that waited for the server.
