@@ -28,8 +28,32 @@ use crate::vfs::{
 
 const NEVER: &Cancel = &Cancel::never();
 
+/// How the tree is mounted.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    delay: Duration,
+    way: Way,
+    atomic: Atomic,
+    names: bool,
+    works_offline: bool,
+}
+
+impl Setup {
+    /// The usual one, with this round-trip time and way to the server.
+    fn new(delay: Duration, way: Way) -> Self {
+        Self {
+            delay,
+            way,
+            atomic: Atomic::Auto,
+            names: true,
+            works_offline: false,
+        }
+    }
+}
+
 struct Fixture {
     vfs: Arc<Vfs>,
+    journal: Journal,
     server: Option<Server>,
     directory: Arc<TempDir>,
     /// Number of mounts before this one.
@@ -41,38 +65,28 @@ struct Fixture {
 impl Fixture {
     /// Starts a server with this round-trip time, and a tree on it.
     fn new(delay: Duration) -> Self {
+        Self::with(Setup::new(delay, Way::Open))
+    }
+
+    fn with(setup: Setup) -> Self {
         let directory = Arc::new(TempDir::new().unwrap());
         fs::create_dir(directory.path().join("root")).unwrap();
-        Self::mount(delay, directory, 0)
+        Self::mount(setup, directory, 0)
     }
 
-    fn mount(delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
-        Self::mount_by(Way::Open, delay, directory, number)
-    }
-
-    fn mount_by(way: Way, delay: Duration, directory: Arc<TempDir>, number: u32) -> Self {
-        Self::mount_with(way, delay, directory, number, false)
-    }
-
-    fn mount_with(
-        way: Way,
-        delay: Duration,
-        directory: Arc<TempDir>,
-        number: u32,
-        works_offline: bool,
-    ) -> Self {
+    fn mount(setup: Setup, directory: Arc<TempDir>, number: u32) -> Self {
         let root = directory.path().join("root");
         let access = Access::Account {
             user: "anna".into(),
             password: "secret".into(),
         };
         let server = Server::start(ServerOptions {
-            delay,
+            delay: setup.delay,
             ..ServerOptions::new(root, access)
         });
         let server = server.unwrap();
         let proxy = ControlProxy::start(server.address().port());
-        proxy.set(way);
+        proxy.set(setup.way);
         let connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
             .port(proxy.port)
             .login("anna", "secret");
@@ -88,7 +102,7 @@ impl Fixture {
                 lease_timeout: Duration::from_secs(20),
                 retry: RetryMode::Soft,
             },
-            atomic: Atomic::Auto,
+            atomic: setup.atomic,
             append: Append::Auto,
             verify: Verify::Size,
             links: Links::Show,
@@ -111,15 +125,17 @@ impl Fixture {
             cache_bytes: 64 << 20,
             spool_size: None,
             writeback: true,
-            names: true,
+            names: setup.names,
             direct_io: false,
             space: None,
         };
         let root = MountRoot::Known(RemotePath::root());
-        let vfs = Vfs::new(remote.handle().clone(), root, options, journal, None);
+        let remote = remote.handle().clone();
+        let vfs = Vfs::new(remote, root, options, journal.clone(), None);
         recover(&vfs, &place);
         Self {
             vfs,
+            journal,
             server: Some(server),
             directory,
             number,
@@ -159,7 +175,8 @@ impl Fixture {
             copy.set_modified(modified).unwrap();
         }
         fs::set_permissions(&to, mode).unwrap();
-        Self::mount_by(by, delay, Arc::clone(&self.directory), self.number + 1)
+        let setup = Setup::new(delay, by);
+        Self::mount(setup, Arc::clone(&self.directory), self.number + 1)
     }
 
     fn local(&self, path: &str) -> std::path::PathBuf {
@@ -272,6 +289,15 @@ enum Way {
     Swallows(&'static [&'static str]),
     /// No time can be set.
     RefusesTimes,
+    /// Commands of these names for paths that contain this are refused with this reply.
+    Refuses(&'static [&'static str], &'static str, &'static str),
+    /// The same, and lines that contain the last one wait.
+    RefusesAndHolds(
+        &'static [&'static str],
+        &'static str,
+        &'static str,
+        &'static str,
+    ),
 }
 
 struct ControlProxy {
@@ -299,7 +325,25 @@ impl ControlProxy {
                 let way = Arc::clone(&of_thread);
                 std::thread::spawn(move || {
                     forward(client, server, |line| {
-                        let mut way = way.lock().unwrap();
+                        let is_held = |held: &str| String::from_utf8_lossy(&line).contains(held);
+                        let mut way = loop {
+                            let way = way.lock().unwrap();
+                            match *way {
+                                Way::RefusesAndHolds(.., held) if is_held(held) => {}
+                                _ => break way,
+                            }
+                            drop(way);
+                            std::thread::sleep(Duration::from_millis(5));
+                        };
+                        if let Way::Refuses(names, part, _) | Way::RefusesAndHolds(names, part, ..) =
+                            *way
+                            && String::from_utf8_lossy(&line).contains(part)
+                            && let Some(name) =
+                                names.iter().find(|it| line.starts_with(it.as_bytes()))
+                        {
+                            let absent = format!("{name} /absent/directory/name\r\n");
+                            return Some(absent.into_bytes());
+                        }
                         if let Way::LosesAnswer(name) = *way
                             && line.starts_with(name.as_bytes())
                         {
@@ -334,6 +378,12 @@ impl ControlProxy {
                             && line.starts_with(b"250")
                         {
                             *way = Way::Closed;
+                        }
+                        if let Way::Refuses(_, _, reply) | Way::RefusesAndHolds(_, _, reply, _) =
+                            *way
+                            && line.starts_with(b"550 ")
+                        {
+                            return Some(format!("{reply}\r\n").into_bytes());
                         }
                         (*way != Way::Closed).then_some(line)
                     });
@@ -393,6 +443,18 @@ fn journal_files(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
         {
             return first;
         }
+    }
+}
+
+impl Fixture {
+    /// Waits until a change that is about to be sent is in the journal.
+    fn wait_for_begin(&self) {
+        let place = Self::place(&self.directory, self.number);
+        wait_until("a change is begun", || {
+            let files = journal_files(place.directory());
+            let mut logs = files.iter().filter(|(path, _)| path.ends_with("log"));
+            logs.any(|(_, (log, _))| String::from_utf8_lossy(log).contains("\nbegin\t"))
+        });
     }
 }
 
@@ -681,14 +743,17 @@ fn what_two_killed_mounts_left_of_a_file_comes_after_its_rename() {
 fn the_changes_of_two_killed_mounts_have_one_order() {
     let delay = Duration::ZERO;
     let tree = Fixture::new(delay);
-    tree.mkdir("p");
-    tree.mkdir("q");
-    tree.sync();
-    tree.proxy.set(CHANGES_NOTHING);
+    fs::create_dir(tree.local("p")).unwrap();
+    fs::write(tree.local("p/first"), b"content").unwrap();
+    assert!(tree.find("p/first").is_ok() && tree.find("p/x").is_err());
+    // Everything below /p waits for the first change, and everything else for its answer.
+    let removes_nothing = Way::Swallows(&["DELE"]);
+    tree.proxy.set(removes_nothing);
+    tree.remove("p/first");
+    tree.wait_for_begin();
     tree.write("p/x", b"content");
-    let tree = tree.killed_and_by(Way::Swallows(&["STOR"]), delay);
+    let tree = tree.killed_and_by(removes_nothing, delay);
     tree.mkdir("r");
-    tree.proxy.set(CHANGES_NOTHING);
     // No name but its own can be in it.
     tree.mkdir("r/s");
     tree.rename("p/x", "r/s/x");
@@ -716,4 +781,103 @@ fn a_rename_behind_a_time_that_the_server_does_not_set_is_made() {
     tree.sync();
     assert_eq!(tree.vfs.report().refused, []);
     assert_eq!(names(&tree.local("d")), ["b"]);
+}
+
+#[test]
+fn what_cannot_be_compared_does_not_keep_other_changes_from_being_made() {
+    let delay = Duration::ZERO;
+    let tree = Fixture::new(delay);
+    for name in ["d/denied", "e/x"] {
+        fs::create_dir_all(tree.local(name).parent().unwrap()).unwrap();
+        fs::write(tree.local(name), b"content").unwrap();
+    }
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.remove("d/denied");
+    tree.wait_for_begin();
+    let all = &["MLST", "SIZE", "MDTM", "CWD", "MLSD", "LIST", "STAT"];
+    let denied = Way::Refuses(all, "denied", "550 Permission denied");
+    let tree = tree.killed_and_by(denied, delay);
+    tree.remove("e/x");
+    wait_until("the other one is removed", || !tree.local("e/x").exists());
+    wait_until("it is given up", || tree.vfs.report().refused.len() == 1);
+    assert!(tree.local("d/denied").exists());
+}
+
+#[test]
+fn files_that_need_their_turn_before_the_first_byte_follow_one_another_quickly() {
+    let tree = Fixture::with(Setup {
+        atomic: Atomic::Never,
+        ..Setup::new(Duration::ZERO, Way::Open)
+    });
+    tree.mkdir("d");
+    tree.sync();
+    let start = Instant::now();
+    for number in 0..100 {
+        tree.write(&format!("d/{number}"), b"content");
+    }
+    tree.sync();
+    assert_eq!(names(&tree.local("d")).len(), 100);
+    // A pause of 200 ms before each takes 20 s.
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+}
+
+#[test]
+fn the_journal_is_on_the_disk_soon_although_the_server_does_not_answer() {
+    let tree = Fixture::new(Duration::ZERO);
+    fs::create_dir(tree.local("d")).unwrap();
+    for name in ["d/a", "d/b"] {
+        fs::write(tree.local(name), b"content").unwrap();
+        assert!(tree.find(name).is_ok());
+    }
+    tree.proxy.set(CHANGES_NOTHING);
+    tree.remove("d/a");
+    tree.wait_for_begin();
+    tree.remove("d/b");
+    let start = Instant::now();
+    assert!(!tree.journal.is_synced());
+    wait_until("the journal is synced", || tree.journal.is_synced());
+    // The server is waited for until then.
+    assert!(start.elapsed() < Duration::from_secs(15));
+    let tree = tree.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), [""; 0]);
+}
+
+#[test]
+fn the_end_of_a_mount_without_names_syncs_no_journal() {
+    let tree = Fixture::with(Setup {
+        names: false,
+        ..Setup::new(Duration::ZERO, Way::Open)
+    });
+    tree.write("a", b"content");
+    tree.vfs.drain();
+    assert_eq!(fs::read(tree.local("a")).unwrap(), b"content");
+    assert!(!tree.journal.is_synced());
+}
+
+#[test]
+fn a_file_that_the_server_takes_later_does_not_end_the_waits_for_others() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("a");
+    tree.mkdir("b");
+    tree.sync();
+    let held = Way::RefusesAndHolds(&["RNTO"], "/a/", "450 Busy", "RNTO /b/");
+    tree.proxy.set(held);
+    tree.write("b/y", b"content");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let directory = tree.find("b").unwrap();
+            tree.vfs.sync_directory(directory, NEVER)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        tree.write("a/x", b"content");
+        wait_until("the other one is refused", || {
+            let uploads = tree.vfs.report().uploads;
+            uploads.iter().any(|it| it.stage == Stage::Retrying)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        tree.proxy.set(Way::Open);
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
 }

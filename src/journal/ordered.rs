@@ -110,6 +110,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether all records so far are on the disk.
+    #[cfg(test)]
+    pub(crate) fn is_synced(&self) -> bool {
+        let JournalMode::Enabled { log, turns, .. } = &self.shared.mode else {
+            return true;
+        };
+        let records = lock(log).records();
+        turns.synced() >= records
+    }
+
     /// Whether spool files are removed at the next sync.
     pub(crate) fn has_garbage(&self) -> bool {
         let JournalMode::Enabled { log, .. } = &self.shared.mode else {

@@ -156,9 +156,10 @@ fn a_refused_file_that_is_renamed_keeps_nothing_from_its_turn() {
 
 #[test]
 fn the_mount_ends_without_a_server_while_a_file_waits_behind_another() {
-    let directory = Arc::new(TempDir::new().unwrap());
-    fs::create_dir(directory.path().join("root")).unwrap();
-    let tree = Fixture::mount_with(Way::Open, Duration::ZERO, directory, 0, true);
+    let tree = Fixture::with(Setup {
+        works_offline: true,
+        ..Setup::new(Duration::ZERO, Way::Open)
+    });
     let mut tree = with_files(tree, &[]);
     let lost = Fault::on("RNTO", Misdeed::DropControl);
     tree.faults().add(lost.named("/d/big").always());

@@ -141,6 +141,90 @@ fn a_tree_is_removed_in_few_flights() {
     println!("{stats}");
 }
 
+/// Each directory of an archive costs two round trips less if it is made, and its files are
+/// uploaded, while those before it wait for their turn.
+#[test]
+fn directories_are_made_while_the_files_before_them_wait() {
+    let (server, mount) = embedded(|_| ());
+    let faults = server.embedded().unwrap().faults();
+    let text = "later".to_owned();
+    let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
+    faults.add(later.named("/first").always());
+    let in_place = Fault::on(
+        "RNTO",
+        Misdeed::Refuse {
+            code: 450,
+            text: "later".to_owned(),
+        },
+    );
+    faults.add(in_place.named("/first").always());
+    shell(
+        mount.path(),
+        "mkdir t; echo first > t/first
+         for n in $(seq 20); do mkdir -m 700 t/$n; echo $n > t/$n/file; chmod 755 t/$n; done",
+    );
+    let are_there = || (1..=20).all(|n| server.root().join(format!("t/{n}")).is_dir());
+    assert!(wait_for(SOON, are_there), "{}", mount.log());
+    let parts = || lines(&shell(server.root(), "find t/20 -name '.ftpfs-*'")).len();
+    assert!(wait_for(SOON, || parts() == 1), "{}", mount.log());
+    // Others see no file before those that the program wrote earlier.
+    assert!(!server.root().join("t/1/file").exists());
+    faults.clear();
+    shell(mount.path(), "sync .");
+    for n in 1..=20 {
+        assert_eq!(
+            server.read(&format!("t/{n}/file")),
+            format!("{n}\n").as_bytes()
+        );
+    }
+    let modes = lines(&shell(server.root(), "stat -c %a t/1 t/20"));
+    assert_eq!(modes, ["755", "755"]);
+}
+
+/// What the server cannot do anyway does not wait for what it has not done yet.
+#[test]
+fn what_is_not_possible_waits_for_nothing() {
+    let server = TestServer::start(Kind::Embedded);
+    let options = ["writeback=names", "without=dirtimes+symlink"];
+    let mount = Mount::with_options(&server, &options);
+    let text = "later".to_owned();
+    let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
+    let faults = server.embedded().unwrap().faults();
+    faults.add(later.always());
+    shell(
+        mount.path(),
+        "mkdir t; echo one > t/one; touch -d 2020-02-02 t; ! ln -s one t/two; test ! -e t/two",
+    );
+    assert_eq!(names_in("t", &server), [""; 0]);
+    faults.clear();
+    shell(mount.path(), "sync .");
+    assert_eq!(names_in("t", &server), ["one"]);
+}
+
+/// Where names are spread over directories, as the objects of git are, each lookup would cost a
+/// round trip.
+#[test]
+fn directories_that_are_looked_into_in_no_order_are_listed_ahead() {
+    let (server, mount) = embedded(|server| {
+        let tree = "for n in $(seq 10 40); do mkdir -p o/$n; echo > o/$n/x; done; mkdir o/other";
+        shell(server.root(), tree);
+    });
+    shell(mount.path(), "ls o");
+    server.embedded().unwrap().clear_commands();
+    shell(
+        mount.path(),
+        "for n in 31 17 25 12; do test ! -e o/$n/y; done",
+    );
+    let is_listed = |name: &str| {
+        let commands = server.commands();
+        commands
+            .iter()
+            .any(|line| line.ends_with(&format!("/o/{name}")))
+    };
+    assert!(wait_for(SOON, || (10..=40).all(|n| is_listed(&n.to_string()))));
+    assert!(!is_listed("other"));
+}
+
 fn mount_status(mount: &Mount) -> String {
     let program = env!("CARGO_BIN_EXE_ftpfs");
     let point = mount.path().display();

@@ -1,7 +1,7 @@
 //! The login, from the greeting to TYPE I.
 
-use crate::ftp::testing::{Peer, path};
-use crate::ftp::{ConnectOptions, Error, Password, Session};
+use crate::ftp::testing::{Peer, Stage, path, proven};
+use crate::ftp::{Capability, ConnectOptions, Error, Password, Session};
 
 /// Returns the error of a login with a server that plays this script.
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
@@ -120,6 +120,53 @@ fn a_superfluous_password_is_no_error() {
         stage.answer("TYPE I", "200 binary");
     });
     peer.session();
+    peer.join();
+}
+
+/// A login of which the user's name is answered when everything was sent.
+fn log_in_together(stage: &mut Stage, to_user: &str) {
+    stage.reply("220 ready");
+    for line in ["USER alice", "PASS open sesame", "FEAT", "TYPE I"] {
+        stage.expect_command(line);
+    }
+    stage.reply(to_user);
+}
+
+#[test]
+fn a_further_login_is_sent_in_one_write() {
+    let peer = Peer::plays_two(Stage::log_in, |stage| {
+        log_in_together(stage, "331 password?\n230 in\n502 no\n200 binary");
+        stage.noop();
+    });
+    let options = ConnectOptions {
+        profile: proven(),
+        active: true,
+        ..peer.options()
+    };
+    options.profile.works(Capability::QueuesDuringLogin);
+    drop(Session::connect(&options).unwrap());
+    Session::connect(&options).unwrap().noop().unwrap();
+    peer.join();
+}
+
+#[test]
+fn a_login_that_is_answered_in_another_way_is_followed_by_one_step_by_step() {
+    let peer = Peer::plays_two(
+        |stage| {
+            log_in_together(stage, "230 no password needed\n503 not now");
+            stage.expect_disconnect();
+        },
+        Stage::log_in,
+    );
+    let options = ConnectOptions {
+        profile: proven(),
+        active: true,
+        ..peer.options()
+    };
+    options.profile.works(Capability::QueuesDuringLogin);
+    options.profile.record_login_steps(true);
+    Session::connect(&options).unwrap_err();
+    Session::connect(&options).unwrap();
     peer.join();
 }
 

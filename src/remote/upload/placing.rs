@@ -29,7 +29,7 @@ pub(crate) struct CheckedUpload {
 #[derive(Debug)]
 pub(crate) enum PlacingStep {
     /// An upload gets its name.
-    Upload(CheckedUpload),
+    Upload(Box<CheckedUpload>),
     /// A change by these commands.
     Change(Vec<ChangeCommand>),
 }
@@ -42,7 +42,7 @@ pub(crate) enum PlacingResult {
     /// Of [`PlacingStep::Change`].
     Changed(BatchAnswer),
     /// It was not taken, because one before it failed. An upload is given back.
-    NotTaken(Option<CheckedUpload>),
+    NotTaken(Option<Box<CheckedUpload>>),
 }
 
 impl RemoteUpload {
@@ -188,7 +188,7 @@ impl Remote {
                         Some(StepAnswer::Placed(answer)) => settings.next().zip(Some(answer)),
                         Some(StepAnswer::Changed(_)) | None => None,
                     };
-                    self.after_placing(&mut exchange, upload, answer, (is_sent, has_failed))
+                    self.after_placing(&mut exchange, *upload, answer, (is_sent, has_failed))
                 }
                 PlacingStep::Change(commands) => {
                     let own: Vec<_> = answers.by_ref().take(commands.len()).collect();
@@ -237,7 +237,7 @@ impl Remote {
             None => upload.may_be_placed |= is_sent,
         }
         if has_failed {
-            PlacingResult::NotTaken(Some(upload))
+            PlacingResult::NotTaken(Some(Box::new(upload)))
         } else {
             PlacingResult::Placed(upload.place())
         }

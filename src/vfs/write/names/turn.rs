@@ -163,7 +163,7 @@ impl Names {
         for place in &places {
             state.begin_store(*place);
             if let Some(upload) = state.ready.remove(place) {
-                steps.push(PlacingStep::Upload(upload));
+                steps.push(PlacingStep::Upload(Box::new(upload)));
             } else if let Some((commands, entry)) = changed.get_mut(place) {
                 RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
                 steps.push(PlacingStep::Change(std::mem::take(commands)));
@@ -173,7 +173,7 @@ impl Names {
         let results = guarded::catch("placing uploads", || remote.place_together(steps));
         let mut results = results.unwrap_or_default().into_iter();
         let mut own = None;
-        let mut placed = Vec::with_capacity(places.len());
+        let mut others = Vec::with_capacity(places.len());
         let mut not_taken = Vec::new();
         for at in places {
             match results.next() {
@@ -188,18 +188,18 @@ impl Names {
                 }
                 Some(PlacingResult::NotTaken(Some(upload))) => not_taken.push((at, upload)),
                 Some(PlacingResult::Placed(result)) if at == place => own = Some(result),
-                Some(PlacingResult::Placed(result)) => placed.push((at, result)),
+                Some(PlacingResult::Placed(result)) => others.push((at, result)),
                 None if changed.contains_key(&at) => self.undone(at, true),
                 None if at == place => {}
-                None => placed.push((at, Err(panicked()))),
+                None => others.push((at, Err(panicked()))),
             }
         }
         let mut state = self.lock();
-        state.placed.extend(placed);
+        state.placed.extend(others);
         for (at, upload) in not_taken {
             // It waits for its turn again, behind the one that failed.
             state.leave_turn(at);
-            state.ready.insert(at, upload);
+            state.ready.insert(at, *upload);
         }
         drop(state);
         self.changed.notify_all();
