@@ -211,6 +211,12 @@ impl State {
 }
 
 impl Vfs {
+    /// Number of failures of changes of names that may be temporary.
+    #[cfg(test)]
+    pub(crate) fn name_troubles(&self) -> u64 {
+        self.names.lock().troubles
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else.
     pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {
