@@ -97,7 +97,7 @@ impl Fixture {
         let journal = Journal::open(&place, None).unwrap();
         let options = RemoteOptions {
             pool: PoolOptions {
-                works_offline,
+                works_offline: setup.works_offline,
                 connect,
                 connections: 8,
                 idle: Duration::from_secs(60),

@@ -1,5 +1,5 @@
-//! Servers and networks that fail for a while: nothing overtakes what was not made, nothing is taken
-//! back for good, and no program waits for ever.
+//! Servers and networks that fail for a while: nothing overtakes what was not made, nothing is
+//! taken back for good, and no program waits for ever.
 
 use std::sync::mpsc;
 use std::thread;

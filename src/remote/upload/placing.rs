@@ -90,7 +90,7 @@ impl CheckedUpload {
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
         if self.may_be_placed && self.has_been_placed(&mut exchange) {
-            return Ok(self.is_placed(&mut exchange, None));
+            return Ok(self.complete(&mut exchange, None));
         }
         self.upload.state = State::Ended;
         let done = self.upload.place_verified(
@@ -106,9 +106,9 @@ impl CheckedUpload {
         done
     }
 
-    /// Completes an upload that got its name together with others, with these settings of those
-    /// that were sent with it.
-    fn is_placed(
+    /// Completes an upload that has its name, with these settings of those that were sent with
+    /// the name.
+    fn complete(
         mut self,
         exchange: &mut Exchange<'_>,
         set: Option<(&RenameSettings, &[Setting])>,
@@ -123,6 +123,35 @@ impl CheckedUpload {
         self.upload.leave_place();
         finalizer.set_the_rest(exchange);
         finalizer.into_stored()
+    }
+
+    /// Returns the result of an upload that was placed with others if it `is_sent`, and got this
+    /// `answer`. It is not placed by itself if a step before it `has_failed`.
+    fn after_placing(
+        mut self,
+        exchange: &mut Exchange<'_>,
+        answer: Option<(RenameSettings, PlacingAnswer)>,
+        (is_sent, has_failed): (bool, bool),
+    ) -> PlacingResult {
+        match answer {
+            Some((sent, Ok(made))) => {
+                let kept = sent.list().into_iter().zip(made);
+                let kept = kept.filter(|(_, made)| made.is_ok());
+                let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
+                let stored = self.complete(exchange, Some((&sent, &kept)));
+                return PlacingResult::Placed(Ok(stored));
+            }
+            Some((_, Err(refused))) => log::debug!("{}: {refused}", self.target),
+            None if is_sent && self.has_been_placed(exchange) => {
+                return PlacingResult::Placed(Ok(self.complete(exchange, None)));
+            }
+            None => self.may_be_placed |= is_sent,
+        }
+        if has_failed {
+            PlacingResult::NotTaken(Some(Box::new(self)))
+        } else {
+            PlacingResult::Placed(self.place())
+        }
     }
 
     /// Whether an upload whose answer was lost has its name.
@@ -145,8 +174,8 @@ impl CheckedUpload {
 }
 
 impl Remote {
-    /// Gives uploads their attributes and names, and makes changes, in order: in one write where the
-    /// server queues commands, which then takes each step even if it refused those before it.
+    /// Gives uploads their attributes and names, and makes changes, in order: in one write where
+    /// the server queues commands, which then takes each step even if it refused those before it.
     /// Otherwise, and for what was refused or got no answer, the steps are taken one by one, up to
     /// the first that fails. Changes are not made one by one. Returns the result of each step.
     pub(crate) fn place_together(&self, steps: Vec<PlacingStep>) -> Vec<PlacingResult> {
@@ -188,7 +217,7 @@ impl Remote {
                         Some(StepAnswer::Placed(answer)) => settings.next().zip(Some(answer)),
                         Some(StepAnswer::Changed(_)) | None => None,
                     };
-                    self.after_placing(&mut exchange, *upload, answer, (is_sent, has_failed))
+                    upload.after_placing(&mut exchange, answer, (is_sent, has_failed))
                 }
                 PlacingStep::Change(commands) => {
                     let own: Vec<_> = answers.by_ref().take(commands.len()).collect();
@@ -211,36 +240,6 @@ impl Remote {
             results.push(result);
         }
         results
-    }
-
-    /// Returns the result of an upload that was placed with others if it `is_sent`, and got this
-    /// `answer`. It is not placed by itself if a step before it `has_failed`.
-    fn after_placing(
-        &self,
-        exchange: &mut Exchange<'_>,
-        mut upload: CheckedUpload,
-        answer: Option<(RenameSettings, PlacingAnswer)>,
-        (is_sent, has_failed): (bool, bool),
-    ) -> PlacingResult {
-        match answer {
-            Some((sent, Ok(made))) => {
-                let kept = sent.list().into_iter().zip(made);
-                let kept = kept.filter(|(_, made)| made.is_ok());
-                let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
-                let stored = upload.is_placed(exchange, Some((&sent, &kept)));
-                return PlacingResult::Placed(Ok(stored));
-            }
-            Some((_, Err(refused))) => log::debug!("{}: {refused}", upload.target),
-            None if is_sent && upload.has_been_placed(exchange) => {
-                return PlacingResult::Placed(Ok(upload.is_placed(exchange, None)));
-            }
-            None => upload.may_be_placed |= is_sent,
-        }
-        if has_failed {
-            PlacingResult::NotTaken(Some(Box::new(upload)))
-        } else {
-            PlacingResult::Placed(upload.place())
-        }
     }
 
     /// Sends all commands.

@@ -110,8 +110,8 @@ impl Names {
         self.changed.notify_all();
     }
 
-    /// Waits for `patience` at most until none of the `hurried` changes waits, other than stores, or
-    /// there was a failure of what they wait for. Returns how many wait; none after a failure.
+    /// Waits for `patience` at most until none of the `hurried` changes waits, other than stores,
+    /// or there was a failure of what they wait for. Returns how many wait; none after a failure.
     pub(in crate::vfs) fn open_among(&self, hurried: &HurriedChanges, patience: Duration) -> usize {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();

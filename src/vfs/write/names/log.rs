@@ -38,6 +38,9 @@ pub(super) struct NamesLog<R> {
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
     /// Places of the entries that create directories.
     new_directories: BTreeSet<u64>,
+    /// Places of the entries that are not sent for a while, because the server refused them for the
+    /// moment.
+    paused: BTreeSet<u64>,
     last: u64,
     rules: LogRules,
 }
@@ -61,8 +64,6 @@ pub(super) struct LogEntry<R> {
     is_awaited: bool,
     /// Whether it may have been made, so that it is combined with nothing.
     may_be_made: bool,
-    /// Whether it is not sent for a while, because the server refused it for the moment.
-    pub(super) is_paused: bool,
 }
 
 /// How far a change is.
@@ -118,6 +119,7 @@ impl<R: Clone> NamesLog<R> {
             by_contents: BTreeMap::new(),
             by_domain: BTreeMap::new(),
             new_directories: BTreeSet::new(),
+            paused: BTreeSet::new(),
             last: 0,
             rules,
         }
@@ -276,7 +278,7 @@ impl<R: Clone> NamesLog<R> {
             let is_behind_an_add = self.rules.tail && entry.change.destroys() && is_in(&adds);
             let must_wait = entry.change.is_store()
                 || entry.step == Step::Begun
-                || entry.is_paused
+                || self.is_paused(place)
                 || is_out_of_order
                 || is_behind_an_add;
             if !must_wait && self.fits(place, entry, &flight) {
@@ -392,16 +394,19 @@ impl<R: Clone> NamesLog<R> {
     /// Sends the change at `place` and what stands behind it in the order only after
     /// [`Self::resume`].
     pub(super) fn pause(&mut self, place: u64) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.is_paused = true;
+        if self.entries.contains_key(&place) {
+            self.paused.insert(place);
         }
     }
 
     /// Lets the change at `place` be sent again.
     pub(super) fn resume(&mut self, place: u64) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.is_paused = false;
-        }
+        self.paused.remove(&place);
+    }
+
+    /// Whether the change at `place` is not sent for a while.
+    pub(super) fn is_paused(&self, place: u64) -> bool {
+        self.paused.contains(&place)
     }
 
     /// Records that a program waits for the change at `place`.
@@ -415,6 +420,7 @@ impl<R: Clone> NamesLog<R> {
     pub(super) fn remove(&mut self, place: u64) -> Option<LogEntry<R>> {
         let entry = self.entries.remove(&place)?;
         self.new_directories.remove(&place);
+        self.paused.remove(&place);
         for path in entry.change.paths() {
             if let Some(places) = self.by_path.get_mut(path.as_bytes()) {
                 places.remove(&place);
@@ -480,7 +486,6 @@ impl<R: Clone> NamesLog<R> {
             since: Instant::now(),
             is_awaited: false,
             may_be_made: false,
-            is_paused: false,
         };
         self.entries.insert(place, entry);
         self.set_step(place, step);

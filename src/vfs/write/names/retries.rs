@@ -183,7 +183,7 @@ impl State {
     /// Whether a change waits because the server refused it for the moment.
     pub(super) fn is_pausing(&self) -> bool {
         let mut places = self.retries.keys();
-        places.any(|place| self.log.get(*place).is_some_and(|it| it.is_paused))
+        places.any(|place| self.log.is_paused(*place))
     }
 
     /// Lets the changes be sent whose pause has ended at `now`. Returns when the next one ends.

@@ -382,8 +382,8 @@ impl<F: Numbered> Queue<F> {
         self.is_parked
     }
 
-    /// Records that these files, or their uploads, wait for something that could not be done because
-    /// of `failure`: who waits for them waits in vain.
+    /// Records that these files, or their uploads, wait for something that could not be done
+    /// because of `failure`: who waits for them waits in vain.
     pub(super) fn block(&mut self, inos: &[Ino], failure: &StoreFailure) {
         let mut has_blocked = false;
         for ino in inos {

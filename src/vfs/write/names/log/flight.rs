@@ -12,7 +12,7 @@ impl<R: Clone> NamesLog<R> {
             if flight.len() >= most {
                 break;
             }
-            let may_go = |it: &&LogEntry<R>| it.step == Step::Waiting && !it.is_paused;
+            let may_go = |it: &&LogEntry<R>| it.step == Step::Waiting && !self.is_paused(*place);
             if let Some(entry) = self.get(*place).filter(may_go)
                 && !flight.contains(place)
                 && self.stores_below(&entry.change.path)
@@ -42,7 +42,7 @@ impl<R: Clone> NamesLog<R> {
             }
             let may_join = match entry.change.action {
                 NameAction::Store { .. } => true,
-                NameAction::SetAttributes { .. } => !entry.needs_look && !entry.is_paused,
+                NameAction::SetAttributes { .. } => !entry.needs_look && !self.is_paused(*next),
                 NameAction::MakeDirectory { .. }
                 | NameAction::Unlink
                 | NameAction::RemoveDirectory
