@@ -146,7 +146,8 @@ fn a_tree_is_removed_in_few_flights() {
 #[test]
 fn directories_are_made_while_the_files_before_them_wait() {
     let (server, mount) = embedded(|_| ());
-    let faults = server.embedded().unwrap().faults();
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
     let text = "later".to_owned();
     let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
     faults.add(later.named("/first").always());
@@ -189,7 +190,8 @@ fn what_is_not_possible_waits_for_nothing() {
     let mount = Mount::with_options(&server, &options);
     let text = "later".to_owned();
     let later = Fault::on("STOR", Misdeed::Refuse { code: 450, text });
-    let faults = server.embedded().unwrap().faults();
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
     faults.add(later.always());
     shell(
         mount.path(),

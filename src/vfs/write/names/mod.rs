@@ -275,8 +275,8 @@ impl Names {
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
     /// behind all changes so far. It has what it `inherited`, and what an earlier store of them
-    /// that was not sent had. `record` records it in the journal of the contents. If only the name is
-    /// new (`is_moved`), a store that waits until a program asks goes on doing that.
+    /// that was not sent had. `record` records it in the journal of the contents. If only the name
+    /// is new (`is_moved`), a store that waits until a program asks goes on doing that.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
@@ -377,11 +377,17 @@ impl Names {
         }
         // Older contents do not exist any more.
         state.log.merge_stores(ino.0);
-        self.progressed(&state);
+        self.note(&state);
     }
 
     /// Records that the store of `ino` was made.
     pub(in crate::vfs) fn store_done(&self, ino: Ino) {
+        self.store_is_done(ino);
+        self.wake();
+    }
+
+    /// [Records](Self::store_done) that a store was made. Who waits for that is woken later.
+    pub(in crate::vfs) fn store_is_done(&self, ino: Ino) {
         if self.is_empty() {
             return;
         }
@@ -391,7 +397,7 @@ impl Names {
         {
             RecordedChange::end(&entry.records);
         }
-        self.progressed(&state);
+        self.count.store(state.log.len(), Ordering::Relaxed);
     }
 
     /// Records that older contents of `ino` were stored than those that were closed last.
@@ -533,6 +539,11 @@ impl Names {
     fn progressed(&self, state: &State) {
         self.note(state);
         self.writeback.look_again();
+    }
+
+    /// Wakes all who wait.
+    pub(in crate::vfs) fn wake(&self) {
+        self.changed.notify_all();
     }
 
     /// Records a new number of changes, and wakes all who wait.

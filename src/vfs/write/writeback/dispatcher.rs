@@ -371,12 +371,12 @@ impl Vfs {
         match &outcome {
             // Newer contents keep their place in the order.
             StoreOutcome::Requeue if is_stored => self.names.older_store_done(ino),
-            _ if is_stored => self.names.store_done(ino),
+            _ if is_stored => self.names.store_is_done(ino),
             StoreOutcome::Stored => {
                 if let Some(failure) = &kept_aside {
                     self.store_refused(ino, failure);
                 }
-                self.names.store_done(ino);
+                self.names.store_is_done(ino);
             }
             StoreOutcome::Requeue => self.names.store_undone(ino),
             StoreOutcome::RetryLater(failure) => {
@@ -392,6 +392,8 @@ impl Vfs {
             // At the end of the mount, what waits for this file waits for the next one.
             self.names.give_up_draining();
         }
+        // A file that was waited for is not in use any more.
+        self.names.wake();
     }
 
     /// Gives up contents that a killed mount left, or that were closed without the server, if

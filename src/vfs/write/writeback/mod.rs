@@ -125,7 +125,7 @@ impl Writeback {
     /// Removes `ino`. Returns whether it was waiting.
     pub(in crate::vfs) fn remove(&self, ino: Ino) -> bool {
         let removed = self.lock().remove(ino);
-        self.changed.notify_all();
+        self.look_again();
         removed.is_some()
     }
 
@@ -220,7 +220,7 @@ impl Writeback {
     /// longer waiting.
     pub(in crate::vfs) fn done(&self, ino: Ino, outcome: StoreOutcome) -> bool {
         let gone = self.lock().done(ino, outcome, Instant::now(), DEBOUNCE);
-        self.changed.notify_all();
+        self.look_again();
         gone.is_some()
     }
 
