@@ -124,3 +124,49 @@ pub(super) fn list(numbers: &[u64]) -> String {
 pub(super) fn to_list(field: &[u8]) -> Option<Vec<u64>> {
     field.split(|byte| *byte == b',').map(to_number).collect()
 }
+
+/// Random changes.
+#[cfg(test)]
+pub(super) mod strategies {
+    use proptest::prelude::*;
+
+    use super::super::record::strategies::{path, version};
+    use super::*;
+
+    fn base() -> impl Strategy<Value = NameBase> {
+        prop_oneof![
+            Just(NameBase::Absent),
+            Just(NameBase::Directory),
+            version().prop_map(|version| NameBase::File(Version {
+                unique: 0,
+                ..version
+            })),
+            (version(), version()).prop_map(|(mut before, mut after)| {
+                (before.unique, after.unique) = (0, 0);
+                NameBase::Retimed(before, after)
+            }),
+        ]
+    }
+
+    pub(in crate::journal) fn change() -> impl Strategy<Value = NameChange> {
+        let action = prop_oneof![
+            any::<Option<u32>>().prop_map(|mode| NameAction::MakeDirectory { mode }),
+            any::<u64>().prop_map(|id| NameAction::Store { id }),
+            Just(NameAction::Unlink),
+            Just(NameAction::RemoveDirectory),
+            (path(), base()).prop_map(|(to, replaced)| NameAction::Rename { to, replaced }),
+            any::<(Option<u32>, Option<i64>)>()
+                .prop_map(|(mode, modified)| NameAction::SetAttributes { mode, modified }),
+        ];
+        (action, path(), base()).prop_map(|(action, path, base)| NameChange { action, path, base })
+    }
+
+    pub(in crate::journal) fn domains() -> impl Strategy<Value = Domains> {
+        let name = proptest::collection::vec(
+            any::<u8>().prop_filter("it ends a name", |byte| *byte != b'/'),
+            0..5,
+        );
+        let names = proptest::collection::vec(name, 0..3);
+        names.prop_map(|names| names.into_iter().map(Vec::into_boxed_slice).collect())
+    }
+}

@@ -35,7 +35,7 @@ pub(super) struct Log {
     live: LiveRecords,
     /// A write error was logged.
     warned: bool,
-    /// The largest number of a spool file or a change. Journals that a mount uses together share it.
+    /// The largest number of a spool file or a change. The journals that a mount uses share it.
     numbers: Arc<AtomicU64>,
     /// Number of records written by this process.
     records: u64,

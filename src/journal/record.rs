@@ -311,15 +311,15 @@ fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
     })
 }
 
+/// Random paths and versions.
 #[cfg(test)]
-mod tests {
+pub(super) mod strategies {
     use proptest::prelude::*;
 
-    use super::super::change::{NameAction, NameBase};
     use super::*;
     use crate::ftp::Precision;
 
-    fn path() -> impl Strategy<Value = RemotePath> {
+    pub(in crate::journal) fn path() -> impl Strategy<Value = RemotePath> {
         proptest::collection::vec(1_u8.., 1..20)
             .prop_filter_map("no path", |bytes| RemotePath::new(&bytes).ok())
     }
@@ -333,7 +333,7 @@ mod tests {
         (any::<i64>(), precision)
     }
 
-    fn version() -> impl Strategy<Value = Version> {
+    pub(in crate::journal) fn version() -> impl Strategy<Value = Version> {
         let modified = proptest::option::of(moment());
         let unique = prop_oneof![Just(0), any::<u64>()];
         (any::<Option<u64>>(), modified, unique).prop_map(|(size, modified, unique)| Version {
@@ -342,6 +342,16 @@ mod tests {
             unique,
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::change_fields::strategies::{change, domains};
+    use super::strategies::{path, version};
+    use super::*;
+    use crate::ftp::Precision;
 
     fn pending() -> impl Strategy<Value = Pending> {
         let commit = any::<(u64, Option<i64>, Option<u32>)>();
@@ -379,43 +389,6 @@ mod tests {
                 }
             },
         )
-    }
-
-    fn base() -> impl Strategy<Value = NameBase> {
-        prop_oneof![
-            Just(NameBase::Absent),
-            Just(NameBase::Directory),
-            version().prop_map(|version| NameBase::File(Version {
-                unique: 0,
-                ..version
-            })),
-            (version(), version()).prop_map(|(mut before, mut after)| {
-                (before.unique, after.unique) = (0, 0);
-                NameBase::Retimed(before, after)
-            }),
-        ]
-    }
-
-    fn change() -> impl Strategy<Value = NameChange> {
-        let action = prop_oneof![
-            any::<Option<u32>>().prop_map(|mode| NameAction::MakeDirectory { mode }),
-            any::<u64>().prop_map(|id| NameAction::Store { id }),
-            Just(NameAction::Unlink),
-            Just(NameAction::RemoveDirectory),
-            (path(), base()).prop_map(|(to, replaced)| NameAction::Rename { to, replaced }),
-            any::<(Option<u32>, Option<i64>)>()
-                .prop_map(|(mode, modified)| NameAction::SetAttributes { mode, modified }),
-        ];
-        (action, path(), base()).prop_map(|(action, path, base)| NameChange { action, path, base })
-    }
-
-    fn domains() -> impl Strategy<Value = Domains> {
-        let name = proptest::collection::vec(
-            any::<u8>().prop_filter("it ends a name", |byte| *byte != b'/'),
-            0..5,
-        );
-        let names = proptest::collection::vec(name, 0..3);
-        names.prop_map(|names| names.into_iter().map(Vec::into_boxed_slice).collect())
     }
 
     fn numbers() -> impl Strategy<Value = Vec<u64>> {

@@ -1,11 +1,17 @@
 //! Servers and networks that fail for a while: nothing overtakes what was not made, nothing is
 //! taken back for good, and no program waits for ever.
 
-use std::sync::mpsc;
+use std::fs;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use super::*;
+use super::fixture::{Fixture, Setup};
+use super::proxy::Way;
+use super::{NEVER, names, refused, wait_until};
+use crate::ftp::RemotePath;
 use crate::server::{Fault, Misdeed};
+use crate::vfs::{Errno, Ino, Vfs};
 
 fn refusal(code: u16) -> Misdeed {
     Misdeed::Refuse {

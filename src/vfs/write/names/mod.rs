@@ -274,9 +274,9 @@ impl Names {
     }
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
-    /// behind all changes so far. It has what it `inherited`, and what an earlier store of them
-    /// that was not sent had. `record` records it in the journal of the contents. If only the name
-    /// is new (`is_moved`), a store that waits until a program asks goes on doing that.
+    /// behind all changes so far. It has what it `inherited`, and what an earlier store of them had
+    /// that was not sent. `record` records it in the journal of the contents. If only the name is
+    /// new (`is_moved`), a store that waits until a program asks goes on doing that.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.

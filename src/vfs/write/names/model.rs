@@ -3,6 +3,7 @@
 
 mod crash;
 mod program;
+mod random;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use super::relation::related;
 use super::rules::LogRules;
 use crate::ftp::RemotePath;
 use crate::journal::{Domains, NameAction, NameBase, NameChange};
+use random::Random;
 use tree::{ModelNode, Tree, apply, files, look, text};
 
 /// The dangers of a life.
@@ -58,30 +60,6 @@ enum Noted {
     Begun(Vec<u64>, NameChange, Domains),
     Undone(Vec<u64>),
     Ended(Vec<u64>),
-}
-
-/// A small generator of random numbers.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
 }
 
 /// Domains and last number of an add that failed, and the last number at that moment.
@@ -294,8 +272,8 @@ impl World {
         }
         for (place, entry) in &flight {
             self.log.set_step(*place, Step::Begun);
-            let (records, change) = (entry.records.clone(), entry.change.clone());
-            let begun = Noted::Begun(records, change, entry.domains.clone());
+            let (records, entry) = (entry.records.clone(), entry.clone());
+            let begun = Noted::Begun(records, entry.change, entry.domains);
             self.journal.push(begun);
         }
         if self.rules.write_ahead {
