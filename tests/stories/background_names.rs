@@ -174,7 +174,7 @@ fn directories_are_made_while_the_files_before_them_wait() {
     shell(mount.path(), "sync .");
     for n in 1..=20 {
         assert_eq!(
-            server.read(&format!("t/{n}/file")),
+            server.read(format!("t/{n}/file")),
             format!("{n}\n").as_bytes()
         );
     }

@@ -192,8 +192,12 @@ fn several_uploads_get_their_attributes_and_names_in_one_write_with_other_change
     let mut answers = Vec::new();
     session.place_batch(&steps, &mut answers).unwrap();
     session.noop().unwrap();
-    use StepAnswer::{Changed, Placed};
-    let [Placed(Ok(made)), Changed(Ok(())), Placed(Err(_))] = answers.as_slice() else {
+    let [
+        StepAnswer::Placed(Ok(made)),
+        StepAnswer::Changed(Ok(())),
+        StepAnswer::Placed(Err(_)),
+    ] = answers.as_slice()
+    else {
         panic!("{answers:?}");
     };
     assert!(made.len() == 1 && made[0].is_ok());
