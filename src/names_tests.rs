@@ -4,6 +4,8 @@
 mod fixture;
 mod left;
 mod order;
+#[cfg(feature = "faults")]
+mod outage;
 mod proxy;
 
 use std::collections::BTreeMap;

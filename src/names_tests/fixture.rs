@@ -29,6 +29,7 @@ pub(super) struct Setup {
     pub(super) way: Way,
     pub(super) atomic: Atomic,
     pub(super) names: bool,
+    pub(super) works_offline: bool,
     /// How long the server is tried again.
     pub(super) patience: Duration,
 }
@@ -41,6 +42,7 @@ impl Setup {
             way,
             atomic: Atomic::Auto,
             names: true,
+            works_offline: false,
             patience: Duration::from_secs(20),
         }
     }
@@ -89,7 +91,7 @@ impl Fixture {
         let journal = Journal::open(&place, None).unwrap();
         let options = RemoteOptions {
             pool: PoolOptions {
-                works_offline: false,
+                works_offline: setup.works_offline,
                 connect,
                 connections: 8,
                 idle: Duration::from_secs(60),
@@ -257,6 +259,11 @@ impl Fixture {
 
     pub(super) fn sync(&self) {
         self.vfs.sync_directory(Ino::ROOT, NEVER).unwrap();
+    }
+
+    #[cfg(feature = "faults")]
+    pub(super) fn faults(&self) -> &crate::server::Faults {
+        self.server.as_ref().unwrap().faults()
     }
 
     pub(super) fn round_trips(&self) -> u64 {

@@ -237,16 +237,19 @@ fn mount_status(mount: &Mount) -> String {
 #[test]
 fn what_cancels_out_is_never_sent() {
     let (server, mount) = embedded(|_| {});
-    shell(mount.path(), "mkdir d; sync .");
+    shell(
+        mount.path(),
+        "mkdir d; echo first > d/first; echo old > d/old; sync .",
+    );
     let faults = server.embedded().unwrap();
     faults.clear_commands();
-    // What follows in the same directory waits for this file.
+    // What follows waits for this answer.
     faults.faults().add(Fault::on(
-        "STOR",
+        "DELE",
         Misdeed::LateReply(Duration::from_secs(5)),
     ));
-    shell(mount.path(), "echo first > d/first");
-    assert!(wait_for(SOON, || count(&server, "STOR") == 1));
+    shell(mount.path(), "rm d/old");
+    assert!(wait_for(SOON, || count(&server, "DELE") == 1));
     let [lock, directory] = ["d/lock", "d/dir"].map(|name| mount.join(name));
     for _ in 0..3 {
         fs::write(&lock, "lock").unwrap();

@@ -3,13 +3,15 @@
 
 use super::{RemoteUpload, State};
 use crate::ftp::{
-    BatchStep, Capability, ChangeCommand, Entry, Placing, PlacingAnswer, RemotePath, StepAnswer,
+    BatchStep, Capability, ChangeCommand, Entry, Placing, PlacingAnswer, RemotePath, Setting,
+    StepAnswer,
 };
 use crate::remote::absence::lookup_reliably;
 use crate::remote::error::{ErrorContext, Operation};
 use crate::remote::finalize::{Finalizer, RenameSettings};
 use crate::remote::name_lookup::Lookup;
 use crate::remote::retry::Exchange;
+use crate::remote::together::BatchAnswer;
 use crate::remote::{CommitOptions, Error, Remote, StoredFacts};
 
 /// A complete upload that holds no connection. Dropping it removes its remains.
@@ -19,6 +21,8 @@ pub(crate) struct CheckedUpload {
     target: RemotePath,
     commit: CommitOptions,
     found: Option<Entry>,
+    /// Whether the answer to an attempt to give it its name was lost.
+    may_be_placed: bool,
 }
 
 /// One of several steps that are taken together.
@@ -35,8 +39,10 @@ pub(crate) enum PlacingStep {
 pub(crate) enum PlacingResult {
     /// Of [`PlacingStep::Upload`].
     Placed(Result<StoredFacts, Error>),
-    /// Of [`PlacingStep::Change`]: whether the server is known to have made it.
-    Changed(bool),
+    /// Of [`PlacingStep::Change`].
+    Changed(BatchAnswer),
+    /// It was not taken, because one before it failed. An upload is given back.
+    NotTaken(Option<Box<CheckedUpload>>),
 }
 
 impl RemoteUpload {
@@ -64,6 +70,7 @@ impl RemoteUpload {
                     target: target.clone(),
                     commit: commit.clone(),
                     found,
+                    may_be_placed: false,
                 })
             }
             Err(error) => {
@@ -80,9 +87,12 @@ impl CheckedUpload {
     /// # Errors
     /// Those of [`RemoteUpload::commit`].
     pub(crate) fn place(mut self) -> Result<StoredFacts, Error> {
-        self.upload.state = State::Ended;
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
+        if self.may_be_placed && self.has_been_placed(&mut exchange) {
+            return Ok(self.complete(&mut exchange, None));
+        }
+        self.upload.state = State::Ended;
         let done = self.upload.place_verified(
             &mut exchange,
             &self.target,
@@ -96,97 +106,154 @@ impl CheckedUpload {
         done
     }
 
+    /// Completes an upload that has its name, with these settings of those that were sent with
+    /// the name.
+    fn complete(
+        mut self,
+        exchange: &mut Exchange<'_>,
+        set: Option<(&RenameSettings, &[Setting])>,
+    ) -> StoredFacts {
+        let remote = self.upload.remote.uncancelled();
+        let mut finalizer =
+            Finalizer::new(&remote, &self.target, &self.commit, self.found.as_ref());
+        if let Some((sent, kept)) = set {
+            finalizer.are_set(sent, kept);
+        }
+        self.upload.state = State::Ended;
+        self.upload.leave_place();
+        finalizer.set_the_rest(exchange);
+        finalizer.into_stored()
+    }
+
+    /// Returns the result of an upload that was placed with others if it `is_sent`, and got this
+    /// `answer`. It is not placed by itself if a step before it `has_failed`.
+    fn after_placing(
+        mut self,
+        exchange: &mut Exchange<'_>,
+        answer: Option<(RenameSettings, PlacingAnswer)>,
+        (is_sent, has_failed): (bool, bool),
+    ) -> PlacingResult {
+        match answer {
+            Some((sent, Ok(made))) => {
+                let kept = sent.list().into_iter().zip(made);
+                let kept = kept.filter(|(_, made)| made.is_ok());
+                let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
+                let stored = self.complete(exchange, Some((&sent, &kept)));
+                return PlacingResult::Placed(Ok(stored));
+            }
+            Some((_, Err(refused))) => log::debug!("{}: {refused}", self.target),
+            None if is_sent && self.has_been_placed(exchange) => {
+                return PlacingResult::Placed(Ok(self.complete(exchange, None)));
+            }
+            None => self.may_be_placed |= is_sent,
+        }
+        if has_failed {
+            PlacingResult::NotTaken(Some(Box::new(self)))
+        } else {
+            PlacingResult::Placed(self.place())
+        }
+    }
+
+    /// Whether an upload whose answer was lost has its name.
+    fn has_been_placed(&self, exchange: &mut Exchange<'_>) -> bool {
+        let remote = &self.upload.remote;
+        let is_gone = matches!(
+            lookup_reliably(remote, exchange, self.from()),
+            Ok(Lookup::Absent | Lookup::NoParent(_))
+        );
+        is_gone
+            && matches!(
+                lookup_reliably(remote, exchange, &self.target),
+                Ok(Lookup::Found(found)) if found.size.is_none_or(|size| size == self.commit.size)
+            )
+    }
+
     fn from(&self) -> &RemotePath {
         self.upload.place.path()
     }
 }
 
 impl Remote {
-    /// Gives uploads their attributes and names, and makes changes, in order, each even if those
-    /// before it were refused: in one write where the server queues commands. Returns the result of
-    /// each. Changes are not made otherwise.
+    /// Gives uploads their attributes and names, and makes changes, in order: in one write where
+    /// the server queues commands, which then takes each step even if it refused those before it.
+    /// Otherwise, and for what was refused or got no answer, the steps are taken one by one, up to
+    /// the first that fails. Changes are not made one by one. Returns the result of each step.
     pub(crate) fn place_together(&self, steps: Vec<PlacingStep>) -> Vec<PlacingResult> {
         let are_alike = steps.iter().all(|step| match step {
-            PlacingStep::Upload(upload) => *upload.from() != upload.target,
+            PlacingStep::Upload(upload) => *upload.from() != upload.target && !upload.may_be_placed,
             PlacingStep::Change(_) => true,
         });
-        if steps.len() < 2 || !are_alike || !self.profile().is_proven(Capability::Pipelining) {
-            let alone = steps.into_iter().map(|step| match step {
-                PlacingStep::Upload(upload) => PlacingResult::Placed(upload.place()),
-                PlacingStep::Change(_) => PlacingResult::Changed(false),
-            });
-            return alone.collect();
-        }
-        let (sent, answers) = self.ask_together(&steps);
-        let mut exchange = self.exchange();
-        let mut answers = answers.into_iter();
-        let mut sent = sent.into_iter();
         let mut results = Vec::with_capacity(steps.len());
-        for step in steps {
-            results.push(match step {
+        if steps.len() < 2 || !are_alike || !self.profile().is_proven(Capability::Pipelining) {
+            let mut has_failed = false;
+            for step in steps {
+                results.push(match step {
+                    PlacingStep::Upload(upload) if has_failed => {
+                        PlacingResult::NotTaken(Some(upload))
+                    }
+                    PlacingStep::Upload(upload) => {
+                        let placed = upload.place();
+                        has_failed = placed.is_err();
+                        PlacingResult::Placed(placed)
+                    }
+                    PlacingStep::Change(_) => {
+                        has_failed = true;
+                        PlacingResult::NotTaken(None)
+                    }
+                });
+            }
+            return results;
+        }
+        let sent = self.ask_together(&steps);
+        let mut exchange = self.exchange();
+        let mut answers = sent.answers.into_iter();
+        let mut settings = sent.settings.into_iter();
+        let mut has_failed = false;
+        for (number, step) in steps.into_iter().enumerate() {
+            let is_sent = number < sent.steps;
+            let result = match step {
                 PlacingStep::Upload(upload) => {
                     let answer = match answers.next() {
-                        Some(StepAnswer::Placed(answer)) => sent.next().zip(Some(answer)),
+                        Some(StepAnswer::Placed(answer)) => settings.next().zip(Some(answer)),
                         Some(StepAnswer::Changed(_)) | None => None,
                     };
-                    PlacingResult::Placed(self.after_placing(&mut exchange, *upload, answer))
+                    upload.after_placing(&mut exchange, answer, (is_sent, has_failed))
                 }
                 PlacingStep::Change(commands) => {
                     let own: Vec<_> = answers.by_ref().take(commands.len()).collect();
                     let is_made = |it: &StepAnswer| matches!(it, StepAnswer::Changed(Ok(())));
-                    let is_complete = own.len() == commands.len();
-                    PlacingResult::Changed(is_complete && own.iter().all(is_made))
+                    if !is_sent {
+                        PlacingResult::NotTaken(None)
+                    } else if own.len() < commands.len() {
+                        PlacingResult::Changed(BatchAnswer::None)
+                    } else if own.iter().all(is_made) {
+                        PlacingResult::Changed(BatchAnswer::Done)
+                    } else {
+                        PlacingResult::Changed(BatchAnswer::Refused)
+                    }
                 }
-            });
+            };
+            has_failed |= !matches!(
+                result,
+                PlacingResult::Placed(Ok(_)) | PlacingResult::Changed(BatchAnswer::Done)
+            );
+            results.push(result);
         }
         results
     }
 
-    /// Returns the result of an upload that was placed with others, and got this `answer`.
-    fn after_placing(
-        &self,
-        exchange: &mut Exchange<'_>,
-        mut upload: CheckedUpload,
-        answer: Option<(RenameSettings, PlacingAnswer)>,
-    ) -> Result<StoredFacts, Error> {
-        let found = upload.found.take();
-        let (target, commit) = (upload.target.clone(), upload.commit.clone());
-        let mut finalizer = Finalizer::new(self, &target, &commit, found.as_ref());
-        let is_placed = match answer {
-            Some((sent, Ok(made))) => {
-                let kept = sent.list().into_iter().zip(made);
-                let kept = kept.filter(|(_, made)| made.is_ok());
-                let kept: Vec<_> = kept.map(|(setting, _)| setting).collect();
-                finalizer.are_set(&sent, &kept);
-                true
-            }
-            Some((_, Err(refused))) => {
-                log::debug!("{target}: {refused}");
-                false
-            }
-            None => self.has_been_placed(exchange, &upload),
-        };
-        if is_placed {
-            upload.upload.state = State::Ended;
-            upload.upload.leave_place();
-            finalizer.set_the_rest(exchange);
-            Ok(finalizer.into_stored())
-        } else {
-            upload.found.clone_from(&found);
-            upload.place()
-        }
-    }
-
-    /// Sends all commands. Returns what was sent with each upload, and the answers that arrived.
-    fn ask_together(&self, steps: &[PlacingStep]) -> (Vec<RenameSettings>, Vec<StepAnswer>) {
+    /// Sends all commands.
+    fn ask_together(&self, steps: &[PlacingStep]) -> SentSteps {
         let mut exchange = self.exchange();
-        let mut sent = Vec::with_capacity(steps.len());
+        let mut sent = SentSteps::default();
         let mut batch = Vec::with_capacity(steps.len());
+        let mut count = 0;
         for step in steps {
             let upload = match step {
                 PlacingStep::Upload(upload) => upload,
                 PlacingStep::Change(commands) => {
                     batch.extend(commands.iter().cloned().map(BatchStep::Change));
+                    count += 1;
                     continue;
                 }
             };
@@ -205,28 +272,28 @@ impl Remote {
                 from: from.clone(),
                 to: to.clone(),
             }));
-            sent.push(settings);
+            sent.settings.push(settings);
+            count += 1;
         }
-        let mut answers = Vec::with_capacity(batch.len());
         if exchange.ensure_session().is_ok()
             && let Some(mut lease) = exchange.into_lease()
-            && let Err(fault) = lease.place_batch(&batch, &mut answers)
         {
-            log::debug!("not all of {} steps got an answer: {fault}", batch.len());
+            sent.steps = count;
+            if let Err(fault) = lease.place_batch(&batch, &mut sent.answers) {
+                log::debug!("not all of {} steps got an answer: {fault}", batch.len());
+            }
         }
-        (sent, answers)
+        sent
     }
+}
 
-    /// Whether an upload whose answer was lost has its name.
-    fn has_been_placed(&self, exchange: &mut Exchange<'_>, upload: &CheckedUpload) -> bool {
-        let is_gone = matches!(
-            lookup_reliably(self, exchange, upload.from()),
-            Ok(Lookup::Absent | Lookup::NoParent(_))
-        );
-        is_gone
-            && matches!(
-                lookup_reliably(self, exchange, &upload.target),
-                Ok(Lookup::Found(found)) if found.size.is_none_or(|size| size == upload.commit.size)
-            )
-    }
+/// What was sent of several steps.
+#[derive(Default)]
+struct SentSteps {
+    /// The number of the first steps, whose commands were sent.
+    steps: usize,
+    /// The attributes that went with the uploads.
+    settings: Vec<RenameSettings>,
+    /// The answers that arrived.
+    answers: Vec<StepAnswer>,
 }

@@ -147,7 +147,7 @@ impl Vfs {
     pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
         let path = self.inodes.path(ino)?;
         self.look_before_sync();
-        let changed = self.settle_below(&path, cancel);
+        let changed = self.settle_below(&path, cancel)?;
         let stored = self.store_below(&path, cancel);
         changed.or(stored).map_or(Ok(()), Err)
     }

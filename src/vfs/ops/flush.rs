@@ -50,11 +50,11 @@ impl Vfs {
             self.remote.look_for_server(LOOK);
         }
         let attempts = self.writeback.expedite(&inos);
-        let troubles = self.names.hurry(&places);
+        let hurried = self.names.hurry(places);
         loop {
             let mut left = self.writeback.undecided(&attempts, REPORT);
             let patience = if left == 0 { REPORT } else { Duration::ZERO };
-            left += self.names.open_among(&places, troubles, patience);
+            left += self.names.open_among(&hurried, patience);
             if left == 0 || !go_on(left) {
                 break;
             }
@@ -68,6 +68,8 @@ impl Vfs {
         let stored = inos.len().saturating_sub(failures.len());
         let failed = self.names.failures_below(path);
         failures.extend(failed.into_iter().map(|it| (Some(it.path), it.reason)));
+        let held_up = self.names.held_up(&hurried);
+        failures.extend(held_up.map(|(path, reason)| (Some(path), reason)));
         FlushOutcome { stored, failures }
     }
 }

@@ -107,17 +107,19 @@ impl Vfs {
         path.is_ok_and(|path| !self.names.places(&path, false).0.is_empty())
     }
 
-    /// Waits until everything below `directory` that was changed before is on the server. Returns
-    /// the errno of what failed.
+    /// Waits until everything below `directory` that was changed before is on the server, or was
+    /// refused. Returns the errno of what was refused.
+    ///
+    /// # Errors
+    /// `INTR`, or the errno of what keeps the changes from being made.
     pub(in crate::vfs) fn settle_below(
         &self,
         directory: &RemotePath,
         cancel: &Cancel,
-    ) -> Option<Errno> {
+    ) -> Result<Option<Errno>, Errno> {
         self.unpark(directory);
-        let settled = self.settle(directory, cancel);
-        let failure = self.names.take_failure_below(directory);
-        settled.err().or(failure)
+        self.settle(directory, cancel)?;
+        Ok(self.names.take_failure_below(directory))
     }
 
     /// Waits until it is known whether the server has the contents that a killed mount left of
@@ -377,10 +379,11 @@ impl Vfs {
 
     /// Puts the closed contents of `file` into the order of the changes.
     pub(in crate::vfs) fn record_store(&self, file: &Arc<OpenFile>) {
-        self.record_inherited_store(file, Inherited::default());
+        self.record_store_with(file, None);
     }
 
-    fn record_inherited_store(&self, file: &Arc<OpenFile>, inherited: Inherited) {
+    /// With what it `inherited`, only its name is new.
+    fn record_store_with(&self, file: &Arc<OpenFile>, inherited: Option<Inherited>) {
         if !self.has_order() {
             return;
         }
@@ -391,9 +394,9 @@ impl Vfs {
         let base = file.base().map_or(NameBase::Absent, NameBase::File);
         let recorded = self.names.record_store(
             &root,
-            file.ino(),
+            (file.ino(), inherited.is_some()),
             &path,
-            (base, inherited),
+            (base, inherited.unwrap_or_default()),
             |change, domains| file.record_order(change, domains),
         );
         match recorded {
@@ -419,7 +422,7 @@ impl Vfs {
             return;
         }
         if file.has_sealed() {
-            self.record_inherited_store(file, inherited.unwrap_or_default());
+            self.record_store_with(file, Some(inherited.unwrap_or_default()));
         } else {
             self.names.forget_store(file.ino());
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::retries::Trouble;
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
@@ -11,9 +12,20 @@ use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 
+/// Changes that a program waits for and lets be sent without a delay.
+#[derive(Debug)]
+pub(in crate::vfs) struct HurriedChanges {
+    places: BTreeSet<u64>,
+    /// Those, and what they wait for.
+    awaited: BTreeSet<u64>,
+    /// Number of failures that may be temporary before.
+    troubles: u64,
+}
+
 impl Names {
     /// Returns the places of the changes that concern `path`, and the inodes whose stores are among
-    /// them. With `in_order`, these are all changes in the domains of `path`.
+    /// them. With `in_order`, these are all changes in the domains of `path`, and those that they
+    /// wait for.
     pub(in crate::vfs) fn places(
         &self,
         path: &RemotePath,
@@ -51,19 +63,15 @@ impl Names {
         if places.is_empty() {
             return Ok(());
         }
-        {
+        let troubles = {
             let mut state = self.lock();
-            for place in places {
-                state.log.await_change(*place);
-            }
             if overtake {
                 state.urgent.extend(places);
             }
-            state.due = state.due.map(|_| Instant::now());
-            state.retry_at = None;
-            self.changed.notify_all();
-        }
-        let settled = self.wait_until(Some(places), cancel, |state| {
+            self.send_soon(&mut state, places, places);
+            state.troubles
+        };
+        let settled = self.wait_until((Some(places), troubles), cancel, |state| {
             let is_open = |place: &u64| {
                 let entry = state.log.get(*place);
                 entry.is_some_and(|it| !it.step.is_parked())
@@ -76,32 +84,44 @@ impl Names {
         settled
     }
 
-    /// Lets the changes at `places` be sent without a delay. Returns how many failures that may be
-    /// temporary there were so far.
-    pub(in crate::vfs) fn hurry(&self, places: &BTreeSet<u64>) -> u64 {
+    /// Lets the changes at `places` be sent without a delay.
+    pub(in crate::vfs) fn hurry(&self, places: BTreeSet<u64>) -> HurriedChanges {
         let mut state = self.lock();
+        let awaited = state.log.awaited_by(&places);
+        self.send_soon(&mut state, &places, &awaited);
+        HurriedChanges {
+            places,
+            awaited,
+            troubles: state.troubles,
+        }
+    }
+
+    /// Lets the changes at `places` be sent without a delay, for which programs wait, and try those
+    /// that they wait for (`awaited`) again.
+    fn send_soon(&self, state: &mut State, places: &BTreeSet<u64>, awaited: &BTreeSet<u64>) {
         for place in places {
             state.log.await_change(*place);
+        }
+        for place in awaited {
+            state.retry_soon(*place);
         }
         state.due = state.due.map(|_| Instant::now());
         state.retry_at = None;
         self.changed.notify_all();
-        state.troubles
     }
 
-    /// Waits for `patience` at most until none of the changes at `places` waits, other than stores,
-    /// or there was a failure since [`Self::hurry`] returned `troubles`. Returns how many wait;
-    /// none after a failure.
-    pub(in crate::vfs) fn open_among(
-        &self,
-        places: &BTreeSet<u64>,
-        troubles: u64,
-        patience: Duration,
-    ) -> usize {
+    /// Waits for `patience` at most until none of the `hurried` changes waits, other than stores,
+    /// or there was a failure of what they wait for. Returns how many wait; none after a failure.
+    pub(in crate::vfs) fn open_among(&self, hurried: &HurriedChanges, patience: Duration) -> usize {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
+        let HurriedChanges {
+            places,
+            awaited,
+            troubles,
+        } = hurried;
         loop {
-            if state.trouble_since(troubles, Some(places)).is_some()
+            if state.trouble_since(*troubles, Some(awaited)).is_some()
                 || state.phase == NamesPhase::Stopped
             {
                 return 0;
@@ -121,6 +141,16 @@ impl Names {
         }
     }
 
+    /// Returns the path of the first of the `hurried` changes, other than stores, that still waits
+    /// because of a failure that may be temporary, and the reason.
+    pub(in crate::vfs) fn held_up(&self, hurried: &HurriedChanges) -> Option<(RemotePath, String)> {
+        let state = self.lock();
+        let trouble = state.trouble_since(hurried.troubles, Some(&hurried.awaited))?;
+        let mut open = hurried.places.iter().filter_map(|at| state.log.get(*at));
+        let first = open.find(|it| !it.step.is_parked() && !it.change.is_store())?;
+        Some((first.change.path.clone(), trouble.failure.reason.clone()))
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else. Returns the inodes whose stores are among them, and whether the server's file must be
     /// compared with what programs saw.
@@ -136,18 +166,18 @@ impl Names {
             .collect()
     }
 
-    /// Waits until `is_done`, which is about the changes at `places`, or about all.
+    /// Waits until `is_done`, which is about the changes at `places`, or about all. There were
+    /// `troubles` when the wait began.
     ///
     /// # Errors
     /// `INTR`, or the errno of what keeps them from being made.
     pub(super) fn wait_until(
         &self,
-        places: Option<&BTreeSet<u64>>,
+        (places, troubles): (Option<&BTreeSet<u64>>, u64),
         cancel: &Cancel,
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), Errno> {
         let mut state = self.lock();
-        let troubles = state.troubles;
         loop {
             if is_done(&state) {
                 return Ok(());
@@ -155,8 +185,8 @@ impl Names {
             if cancel.is_cancelled() {
                 return Err(Errno::INTR);
             }
-            if let Some(errno) = state.trouble_since(troubles, places) {
-                return Err(errno);
+            if let Some(trouble) = state.trouble_since(troubles, places) {
+                return Err(trouble.failure.errno);
             }
             if state.phase == NamesPhase::Stopped {
                 return Err(Errno::IO);
@@ -168,15 +198,15 @@ impl Names {
 }
 
 impl State {
-    /// Returns the errno of a failure that may be temporary, of the changes at `places` or of all,
-    /// since there were `before` failures.
-    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<Errno> {
-        let is_newer = |of: &&(u64, Errno)| of.0 > before;
-        let mut stores = self.store_troubles.iter();
-        let of_stores =
-            stores.find(|(place, of)| places.is_none_or(|it| it.contains(place)) && is_newer(of));
-        let outage = Some(&self.outage).filter(is_newer);
-        outage.or(of_stores.map(|it| it.1)).map(|of| of.1)
+    /// Returns a failure that may be temporary, of the changes at `places` or of all, since there
+    /// were `before` failures.
+    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<&Trouble> {
+        let is_newer = |of: &&Trouble| of.number > before;
+        let mut single = self.troubles_at.iter();
+        let of_one =
+            single.find(|(place, of)| places.is_none_or(|it| it.contains(place)) && is_newer(of));
+        let outage = self.outage.as_ref().filter(is_newer);
+        outage.or(of_one.map(|it| it.1))
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use super::judge::{ChangeVerdict, ServerNode, judge};
 use super::log::{LogEntry, Step};
 use super::relation::related;
+use super::retries::may_be_made_later;
 use super::{LOOK_UP, Names, NamesPhase, SYNC_AFTER};
 use crate::ftp::{ChangeCommand, Kind, RemotePath, Version};
 use crate::guarded::{self, OnDrop};
-use crate::journal::{NameAction, NameBase, NameChange, RecordedChange};
+use crate::journal::{Domains, NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote::{self, BatchAnswer, ErrorKind, Remote};
 use crate::vfs::Vfs;
 
@@ -21,13 +22,6 @@ use crate::vfs::Vfs;
 const MOST_TOGETHER: usize = 64;
 /// Age from which a change is compared with the server before it is sent.
 const OLD: Duration = Duration::from_secs(60);
-/// Pause after the first failure that may be temporary; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Maximum pause.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// Number of attempts when the mount ends.
-const TRIES_AT_THE_END: u32 = 3;
-
 /// A change to send, at its place.
 type Sent = (u64, LogEntry<RecordedChange>);
 
@@ -90,6 +84,7 @@ impl Names {
                 return NamesNext::Stopped;
             }
             let pause = state.retry_at.and_then(|at| at.checked_duration_since(now));
+            let next_retry = state.end_pauses(now);
             if pause.is_none() {
                 state.retry_at = None;
                 if std::mem::take(&mut state.has_unjudged) {
@@ -116,38 +111,11 @@ impl Names {
                 }
             }
             let due = state.due.filter(|due| *due > now);
-            let wake = [due, state.retry_at].into_iter().flatten().min();
+            let wake = [due, state.retry_at, next_retry];
+            let wake = wake.into_iter().flatten().min();
             let patience = wake.map(|at| at.saturating_duration_since(now).max(LOOK_UP / 10));
             state = self.wait(state, patience);
         }
-    }
-
-    /// Records a failure that may be temporary. Later changes wait for a while.
-    fn pause(&self, error: &remote::Error) {
-        let mut state = self.lock();
-        state.troubles += 1;
-        state.outage = (state.troubles, error.kind.into());
-        state.tries += 1;
-        let doubled = 2_u32.saturating_pow(state.tries.saturating_sub(1));
-        let pause = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
-        match state.phase {
-            NamesPhase::Running => state.retry_at = Some(Instant::now() + pause),
-            // The rest is left to the next mount.
-            NamesPhase::Draining if state.tries < TRIES_AT_THE_END && !is_gone(error.kind) => {
-                state.retry_at = Some(Instant::now() + FIRST_PAUSE);
-            }
-            NamesPhase::Draining | NamesPhase::Stopped => state.phase = NamesPhase::Stopped,
-        }
-        if state.phase == NamesPhase::Stopped {
-            state.has_lost_server = is_gone(error.kind);
-        }
-        self.changed.notify_all();
-    }
-
-    /// Lets changes be sent now that waited for the server.
-    pub(in crate::vfs) fn retry_now(&self) {
-        self.lock().retry_at = None;
-        self.changed.notify_all();
     }
 
     /// Syncs the journal soon after each change, until nothing is sent any more. The dispatcher may
@@ -169,14 +137,6 @@ impl Names {
     }
 }
 
-/// Whether there is no server.
-fn is_gone(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Unreachable | ErrorKind::ConnectionRefused | ErrorKind::Offline
-    )
-}
-
 fn is_unjudged(entry: &LogEntry<RecordedChange>) -> bool {
     entry.step == Step::Begun && entry.needs_look
 }
@@ -192,13 +152,14 @@ fn dispatch(names: &Names, house: &Weak<Vfs>) {
             NamesNext::Stopped => return,
             NamesNext::Judge(begun) => vfs.judge_names(&begun),
             NamesNext::Send(flight) => {
-                // Attributes are set again if it is not known whether they were.
+                for (_, entry) in &flight {
+                    RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
+                }
+                // After a power cut, attributes that may have been set are set again. What programs
+                // did later is on the disk only if this is.
                 let is_attributes =
                     |it: &Sent| matches!(it.1.change.action, NameAction::SetAttributes { .. });
                 if !flight.iter().all(is_attributes) {
-                    for (_, entry) in &flight {
-                        RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
-                    }
                     names.sync();
                 }
                 let results = guarded::catch("changing names", || vfs.send_names(&flight));
@@ -233,7 +194,7 @@ impl Vfs {
                     results.push(ChangeResult::Undone);
                 }
                 // It is compared again before it is sent, and refused if that fails then.
-                Err(error) if !error.kind.transience().may_pass() => {
+                Err(error) if !may_be_judged_later(error.kind) => {
                     log::debug!("{error}");
                     undone.push(&entry.change);
                     results.push(ChangeResult::Undone);
@@ -254,9 +215,11 @@ impl Vfs {
     /// made one by one, in their turn.
     fn send_names(&self, flight: &[Sent]) -> Vec<ChangeResult> {
         let remote = self.remote.uncancelled();
-        let outage = self.names.lock().outage;
+        let last_outage = || self.names.lock().outage.as_ref().map(|it| it.number);
+        let outage = last_outage();
         let mut results = Vec::with_capacity(flight.len());
         let mut undone: Vec<&NameChange> = Vec::new();
+        let mut waiting = Domains::new();
         while let Some(rest) = flight.get(results.len()..).filter(|rest| !rest.is_empty()) {
             let together = rest.iter().map_while(|(_, entry)| {
                 let commands = commands(&remote, &entry.change);
@@ -279,11 +242,12 @@ impl Vfs {
             };
             for ((place, entry), answer) in rest.iter().zip(answers) {
                 let change = &entry.change;
-                let is_behind = undone.iter().any(|it| related(it, change));
+                let is_behind = !entry.domains.is_disjoint(&waiting)
+                    || undone.iter().any(|it| related(it, change));
                 let result = match answer {
                     BatchAnswer::Done => ChangeResult::Done,
-                    // The server cannot be asked any more.
-                    _ if is_behind || self.names.lock().outage != outage => {
+                    // It is not its turn, or the server cannot be asked any more.
+                    _ if is_behind || last_outage() != outage => {
                         // A server may refuse a rename and make it.
                         let is_rename = matches!(change.action, NameAction::Rename { .. });
                         if answer == BatchAnswer::None || were_sent && is_rename {
@@ -293,7 +257,7 @@ impl Vfs {
                         }
                     }
                     BatchAnswer::None if !sets_attributes(change) => {
-                        self.after_silence(&remote, change)
+                        self.after_silence(&remote, *place, change)
                     }
                     BatchAnswer::None | BatchAnswer::Refused => {
                         self.make_alone(&remote, *place, entry, were_sent)
@@ -301,6 +265,7 @@ impl Vfs {
                 };
                 if let ChangeResult::Undone | ChangeResult::Unsure = result {
                     undone.push(change);
+                    waiting.extend(entry.domains.iter().cloned());
                 }
                 results.push(result);
             }
@@ -309,14 +274,14 @@ impl Vfs {
     }
 
     /// Returns what became of a change whose answer was lost.
-    fn after_silence(&self, remote: &Remote, change: &NameChange) -> ChangeResult {
+    fn after_silence(&self, remote: &Remote, place: u64, change: &NameChange) -> ChangeResult {
         match judge_change(remote, change) {
             Ok(ChangeVerdict::Done) => ChangeResult::Done,
             Ok(ChangeVerdict::Send) => ChangeResult::Undone,
             Ok(ChangeVerdict::Conflict) => ChangeResult::Refused(conflict(change)),
-            Err(error) if !error.kind.transience().may_pass() => ChangeResult::Refused(error),
+            Err(error) if !may_be_judged_later(error.kind) => ChangeResult::Refused(error),
             Err(error) => {
-                self.names.pause(&error);
+                self.names.pause_at(place, &error);
                 ChangeResult::Unsure
             }
         }
@@ -341,20 +306,20 @@ impl Vfs {
                 }
                 Ok(ChangeVerdict::Send) => self.names.lock().log.has_looked(place),
                 Ok(ChangeVerdict::Conflict) => {}
-                Err(error) if !error.kind.transience().may_pass() => {
+                Err(error) if !may_be_judged_later(error.kind) => {
                     return ChangeResult::Refused(error);
                 }
                 Err(error) => {
-                    self.names.pause(&error);
+                    self.names.pause_at(place, &error);
                     return ChangeResult::Unsure;
                 }
             }
         }
         match make(remote, change) {
             Ok(()) => ChangeResult::Done,
-            Err(error) if error.kind.transience().passes_by_itself() => {
+            Err(error) if may_be_made_later(error.kind) => {
                 ::log::debug!("{error}; it will be retried");
-                self.names.pause(&error);
+                self.names.pause_at(place, &error);
                 if error.kind.is_unanswered() {
                     ChangeResult::Unsure
                 } else {
@@ -458,6 +423,11 @@ fn sets_attributes(change: &NameChange) -> bool {
         change.action,
         NameAction::SetAttributes { .. } | NameAction::MakeDirectory { mode: Some(_) }
     )
+}
+
+/// Whether the server may say later what became of a change.
+fn may_be_judged_later(kind: ErrorKind) -> bool {
+    may_be_made_later(kind) || kind.transience().may_pass()
 }
 
 /// Makes `change`. What it wants may be there already.

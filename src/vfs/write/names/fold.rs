@@ -46,7 +46,7 @@ pub(super) fn fold(
                     base: old.base,
                 }),
                 NameAction::Unlink | NameAction::RemoveDirectory => Fold::Into(NameChange {
-                    base: old.base,
+                    base: either(old.base, new.base),
                     ..new.clone()
                 }),
                 NameAction::MakeDirectory { .. }
@@ -55,6 +55,21 @@ pub(super) fn fold(
             }
         }
         _ => Fold::Keep,
+    }
+}
+
+/// Returns the base of a change of a file of which programs saw `after` and whose attributes were
+/// `before`: a killed mount may have set new ones.
+fn either(before: NameBase, after: NameBase) -> NameBase {
+    match (before, after) {
+        (NameBase::File(before), NameBase::File(after)) if before != after => {
+            NameBase::Retimed(before, after)
+        }
+        (NameBase::File(before), NameBase::Retimed(first, last)) if before == first => {
+            NameBase::Retimed(first, last)
+        }
+        (NameBase::File(before), NameBase::Retimed(first, _)) => NameBase::Retimed(first, before),
+        _ => before,
     }
 }
 
@@ -80,5 +95,47 @@ fn fold_rename(old: &NameChange, new: &NameChange) -> Fold {
         | NameAction::Store { .. }
         | NameAction::RemoveDirectory
         | NameAction::SetAttributes { .. } => Fold::Keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::{Precision, Version};
+
+    fn version(seconds: i64) -> Version {
+        Version {
+            size: Some(3),
+            modified: Some((seconds, Precision::Second)),
+            ..Version::default()
+        }
+    }
+
+    #[test]
+    fn a_file_may_be_removed_with_its_old_time_or_its_new_one() {
+        let change = |action, base| NameChange {
+            action,
+            path: RemotePath::new(b"/a").unwrap(),
+            base,
+        };
+        let action = NameAction::SetAttributes {
+            mode: None,
+            modified: Some(2),
+        };
+        let old = change(action, NameBase::File(version(1)));
+        let both = NameBase::Retimed(version(1), version(2));
+        for (base, expected) in [
+            (NameBase::File(version(1)), NameBase::File(version(1))),
+            (NameBase::File(version(2)), both),
+            (both, both),
+            (
+                NameBase::Retimed(version(0), version(2)),
+                NameBase::Retimed(version(0), version(1)),
+            ),
+        ] {
+            let new = change(NameAction::Unlink, base);
+            let folded = Fold::Into(change(NameAction::Unlink, expected));
+            assert_eq!(fold(&old, &new, &|_| true), folded, "{base:?}");
+        }
     }
 }

@@ -12,10 +12,10 @@
 //! `R` identifies the records of the changes in the journal.
 
 mod flight;
+mod order;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::fold::{Fold, fold};
@@ -38,6 +38,9 @@ pub(super) struct NamesLog<R> {
     by_domain: BTreeMap<Domain, BTreeSet<u64>>,
     /// Places of the entries that create directories.
     new_directories: BTreeSet<u64>,
+    /// Places of the entries that are not sent for a while, because the server refused them for the
+    /// moment.
+    paused: BTreeSet<u64>,
     last: u64,
     rules: LogRules,
 }
@@ -116,6 +119,7 @@ impl<R: Clone> NamesLog<R> {
             by_contents: BTreeMap::new(),
             by_domain: BTreeMap::new(),
             new_directories: BTreeSet::new(),
+            paused: BTreeSet::new(),
             last: 0,
             rules,
         }
@@ -206,6 +210,27 @@ impl<R: Clone> NamesLog<R> {
         self.by_contents.get(&id)?.first().copied()
     }
 
+    /// Lets the last store of the contents `id` stand for the earlier ones, which were not made.
+    pub(super) fn merge_stores(&mut self, id: u64) {
+        while let Some(first) = self.store_at(id).filter(|_| self.count_stores(id) > 1)
+            && let Some(mut old) = self.remove(first)
+            && let Some(last) = self.last_store(id)
+            && let Some(entry) = self.entries.get_mut(&last)
+        {
+            old.records.append(&mut entry.records);
+            entry.records = old.records;
+            entry.domains.extend(old.domains);
+            entry.needs_look |= old.needs_look;
+            let step = entry.step;
+            self.set_step(last, step);
+        }
+    }
+
+    /// Returns the place of the last store of the contents `id`.
+    pub(super) fn last_store(&self, id: u64) -> Option<u64> {
+        self.by_contents.get(&id)?.last().copied()
+    }
+
     /// Whether a change, other than a store, may have been sent.
     pub(super) fn is_sending(&self) -> bool {
         let mut entries = self.entries.values();
@@ -227,8 +252,8 @@ impl<R: Clone> NamesLog<R> {
     /// [`Self::may_store`].
     ///
     /// With `only`, the soft order does not count, and no other changes are returned. Otherwise new
-    /// directories come before what they do not depend on: their files can be uploaded meanwhile,
-    /// and get their names in order.
+    /// directories that an upload waits for come before what they do not depend on: their files
+    /// can be uploaded meanwhile, and get their names in order.
     pub(super) fn next_flight(&self, most: usize, only: Option<&BTreeSet<u64>>) -> Vec<u64> {
         let mut flight: Vec<u64> = Vec::new();
         let mut closed: BTreeSet<&[u8]> = BTreeSet::new();
@@ -253,6 +278,7 @@ impl<R: Clone> NamesLog<R> {
             let is_behind_an_add = self.rules.tail && entry.change.destroys() && is_in(&adds);
             let must_wait = entry.change.is_store()
                 || entry.step == Step::Begun
+                || self.is_paused(place)
                 || is_out_of_order
                 || is_behind_an_add;
             if !must_wait && self.fits(place, entry, &flight) {
@@ -365,6 +391,24 @@ impl<R: Clone> NamesLog<R> {
         }
     }
 
+    /// Sends the change at `place` and what stands behind it in the order only after
+    /// [`Self::resume`].
+    pub(super) fn pause(&mut self, place: u64) {
+        if self.entries.contains_key(&place) {
+            self.paused.insert(place);
+        }
+    }
+
+    /// Lets the change at `place` be sent again.
+    pub(super) fn resume(&mut self, place: u64) {
+        self.paused.remove(&place);
+    }
+
+    /// Whether the change at `place` is not sent for a while.
+    pub(super) fn is_paused(&self, place: u64) -> bool {
+        self.paused.contains(&place)
+    }
+
     /// Records that a program waits for the change at `place`.
     pub(super) fn await_change(&mut self, place: u64) {
         if let Some(entry) = self.entries.get_mut(&place) {
@@ -376,6 +420,7 @@ impl<R: Clone> NamesLog<R> {
     pub(super) fn remove(&mut self, place: u64) -> Option<LogEntry<R>> {
         let entry = self.entries.remove(&place)?;
         self.new_directories.remove(&place);
+        self.paused.remove(&place);
         for path in entry.change.paths() {
             if let Some(places) = self.by_path.get_mut(path.as_bytes()) {
                 places.remove(&place);
@@ -396,32 +441,6 @@ impl<R: Clone> NamesLog<R> {
             self.leave_domain(domain, place);
         }
         Some(entry)
-    }
-
-    /// Returns the places of the changes at `path`, above it and below it, and of those before them
-    /// that are related to them, and so on.
-    pub(super) fn closure(&self, path: &RemotePath) -> BTreeSet<u64> {
-        self.closure_of(path, false)
-    }
-
-    fn closure_of(&self, path: &RemotePath, with_parked: bool) -> BTreeSet<u64> {
-        let mut all = self.places_about(path);
-        let mut todo: Vec<u64> = all.iter().copied().collect();
-        while let Some(place) = todo.pop() {
-            for before in self.all_related_before(place, with_parked) {
-                if all.insert(before) {
-                    todo.push(before);
-                }
-            }
-        }
-        all
-    }
-
-    /// Returns the places of all changes in the domains of `path`.
-    pub(super) fn in_domains_of(&self, path: &RemotePath) -> BTreeSet<u64> {
-        let domains = domains_of_path(&self.root, path);
-        let places = domains.iter().filter_map(|it| self.by_domain.get(it));
-        places.flatten().copied().collect()
     }
 
     /// Whether a change creates a directory at `path`.
@@ -509,43 +528,6 @@ impl<R: Clone> NamesLog<R> {
                 is_in && (!self.rules.flight || share_a_flight(&earlier.change, &entry.change))
             })
         })
-    }
-
-    /// Returns the places of the changes before `place` that are related to it, without those that
-    /// are parked.
-    fn related_before(&self, place: u64) -> BTreeSet<u64> {
-        self.all_related_before(place, false)
-    }
-
-    fn all_related_before(&self, place: u64, with_parked: bool) -> BTreeSet<u64> {
-        let Some(entry) = self.entries.get(&place) else {
-            return BTreeSet::new();
-        };
-        let places = entry.change.paths().map(|path| self.places_about(path));
-        let is_open = |it: &u64| {
-            let entry = self.entries.get(it);
-            *it < place && entry.is_some_and(|entry| with_parked || !entry.step.is_parked())
-        };
-        places.flatten().filter(is_open).collect()
-    }
-
-    /// Returns the places of the changes at `path`, above it and below it.
-    fn places_about(&self, path: &RemotePath) -> BTreeSet<u64> {
-        let mut places = BTreeSet::new();
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            places.extend(self.by_path.get(path.as_bytes()).into_iter().flatten());
-            at = path.parent();
-        }
-        // What is below follows on "path/", and '0' follows on '/'.
-        let name = if path.is_root() { b"" } else { path.as_bytes() };
-        let (from, to) = ([name, b"/"].concat(), [name, b"0"].concat());
-        let below = (
-            Bound::Included(from.as_slice()),
-            Bound::Excluded(to.as_slice()),
-        );
-        places.extend(self.by_path.range::<[u8], _>(below).flat_map(|it| it.1));
-        places
     }
 
     /// Returns the domains in whose order `change` stands by its paths.

@@ -15,6 +15,7 @@
 //! | `dispatcher` | sending the changes |
 //! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
+//! | `retries` | failures that may be temporary, and the next attempts |
 //! | `times` | files whose time is being set |
 //! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
@@ -34,6 +35,7 @@ mod log;
 mod model;
 mod outcome;
 mod relation;
+mod retries;
 mod rules;
 mod times;
 mod turn;
@@ -55,6 +57,7 @@ use crate::vfs::write::writeback::Writeback;
 use failures::NameFailure;
 pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
+use retries::{ChangeRetry, Trouble};
 use rules::LogRules;
 use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
@@ -100,16 +103,18 @@ struct State {
     has_lost_server: bool,
     /// When the changes may be sent that wait for others to go with them.
     due: Option<Instant>,
-    /// When a failure that may be temporary is followed by the next attempt.
+    /// When the next attempt follows to reach the server.
     retry_at: Option<Instant>,
-    /// Number of consecutive failures of this kind.
+    /// Number of consecutive failures to reach it.
     tries: u32,
-    /// Number of failures of this kind since the start.
+    /// The changes that the server refused for the moment, by their places.
+    retries: BTreeMap<u64, ChangeRetry>,
+    /// Number of failures that may be temporary since the start.
     troubles: u64,
-    /// The number of the last one that was not that of a store, and its errno.
-    outage: (u64, Errno),
-    /// The numbers of the last ones of stores, and their errnos, by their places.
-    store_troubles: BTreeMap<u64, (u64, Errno)>,
+    /// The last one that concerned all changes.
+    outage: Option<Trouble>,
+    /// The last ones of single changes, by their places.
+    troubles_at: BTreeMap<u64, Trouble>,
     /// Since when there are records that may not be on the disk.
     unsynced: Option<Instant>,
     /// Whether the log contains changes of an earlier mount that may have been sent.
@@ -190,9 +195,10 @@ impl Names {
                 due: None,
                 retry_at: None,
                 tries: 0,
+                retries: BTreeMap::new(),
                 troubles: 0,
-                outage: (0, Errno::IO),
-                store_troubles: BTreeMap::new(),
+                outage: None,
+                troubles_at: BTreeMap::new(),
                 unsynced: None,
                 has_unjudged: false,
                 ready: BTreeMap::new(),
@@ -239,7 +245,10 @@ impl Names {
         if self.len() < MOST_CHANGES {
             return Ok(());
         }
-        self.wait_until(None, cancel, |state| state.log.len() < MOST_CHANGES)
+        let troubles = self.lock().troubles;
+        self.wait_until((None, troubles), cancel, |state| {
+            state.log.len() < MOST_CHANGES
+        })
     }
 
     /// Records `change`, and shows `views`. What it replaces was `inherited`.
@@ -266,14 +275,15 @@ impl Names {
 
     /// Records that the closed contents of `ino` get the name `path`, where the server has `base`,
     /// behind all changes so far. It has what it `inherited`, and what an earlier store of them had
-    /// that was not sent. `record` records it in the journal of the contents.
+    /// that was not sent. `record` records it in the journal of the contents. If only the name is
+    /// new (`is_moved`), a store that waits until a program asks goes on doing that.
     ///
     /// # Errors
     /// It cannot be recorded. The contents are stored out of the order then.
     pub(in crate::vfs) fn record_store(
         &self,
         root: &RemotePath,
-        ino: Ino,
+        (ino, is_moved): (Ino, bool),
         path: &RemotePath,
         (base, mut inherited): (NameBase, Inherited),
         record: impl FnOnce(&NameChange, &Domains) -> io::Result<RecordedChange>,
@@ -296,6 +306,12 @@ impl Names {
         self.add(&mut state, root, change, recorded, inherited);
         if let Some(before) = before {
             RecordedChange::end(&before.records);
+            if is_moved
+                && before.step.is_parked()
+                && let Some(place) = state.log.last_store(ino.0)
+            {
+                state.log.set_step(place, before.step);
+            }
         }
         self.note(&state);
         Ok(before_it)
@@ -373,6 +389,8 @@ impl Names {
         {
             state.log.set_step(place, Step::Waiting);
         }
+        // Older contents do not exist any more.
+        state.log.merge_stores(ino.0);
         self.note(&state);
     }
 
@@ -406,23 +424,6 @@ impl Names {
         }
     }
 
-    /// Records a failure of the store of `ino` that may be temporary.
-    pub(in crate::vfs) fn note_trouble(&self, ino: Ino, errno: Errno) {
-        let mut state = self.lock();
-        if let Some(place) = state.log.store_at(ino.0) {
-            state.troubles += 1;
-            let number = state.troubles;
-            let State {
-                log,
-                store_troubles,
-                ..
-            } = &mut *state;
-            store_troubles.retain(|place, _| log.get(*place).is_some());
-            store_troubles.insert(place, (number, errno));
-        }
-        self.note(&state);
-    }
-
     /// Sends everything at the end of the mount, with a few attempts at most.
     pub(in crate::vfs) fn end(&self) {
         let mut state = self.lock();
@@ -431,6 +432,7 @@ impl Names {
         }
         state.retry_at = None;
         state.tries = 0;
+        state.forget_retries();
         self.changed.notify_all();
     }
 
@@ -458,7 +460,9 @@ impl Names {
         // What waits for a file that could not be stored is left to the next mount.
         let is_done = |state: &State| {
             state.phase == NamesPhase::Stopped
-                || !state.log.is_sending() && state.log.next_flight(1, None).is_empty()
+                || !state.log.is_sending()
+                    && !state.is_pausing()
+                    && state.log.next_flight(1, None).is_empty()
         };
         let was_on = self.is_on();
         let mut state = self.lock();

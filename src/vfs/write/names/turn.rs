@@ -11,8 +11,9 @@ use super::log::Step;
 use super::{LOOK_UP, Names, NamesPhase, State};
 use crate::ftp::RemotePath;
 use crate::guarded;
+use crate::journal::RecordedChange;
 use crate::remote::{
-    self, CheckedUpload, ErrorKind, PlacingResult, PlacingStep, Remote, StoredFacts,
+    self, BatchAnswer, CheckedUpload, ErrorKind, PlacingResult, PlacingStep, Remote, StoredFacts,
 };
 use crate::vfs::table::ino::Ino;
 
@@ -150,41 +151,57 @@ impl Names {
     ) -> Result<StoredFacts, remote::Error> {
         let attributes = |it: u64| {
             let entry = state.log.get(it).filter(|it| !it.change.is_store())?;
-            commands(remote, &entry.change)
+            Some((commands(remote, &entry.change)?, entry.clone()))
         };
         let is_ready = |it: u64| state.ready.contains_key(&it) || attributes(it).is_some();
         let places = state.log.stores_from(place, MOST_TOGETHER, &is_ready);
-        let changed: BTreeMap<_, _> = places
+        let mut changed: BTreeMap<_, _> = places
             .iter()
             .filter_map(|place| Some((*place, attributes(*place)?)))
             .collect();
         let mut steps = Vec::with_capacity(places.len());
         for place in &places {
             state.begin_store(*place);
-            let upload = state
-                .ready
-                .remove(place)
-                .map(|it| PlacingStep::Upload(Box::new(it)));
-            let change = || changed.get(place).cloned().map(PlacingStep::Change);
-            steps.extend(upload.or_else(change));
+            if let Some(upload) = state.ready.remove(place) {
+                steps.push(PlacingStep::Upload(Box::new(upload)));
+            } else if let Some((commands, entry)) = changed.get_mut(place) {
+                RecordedChange::begin(&entry.records, &entry.change, &entry.domains);
+                steps.push(PlacingStep::Change(std::mem::take(commands)));
+            }
         }
         drop(state);
         let results = guarded::catch("placing uploads", || remote.place_together(steps));
         let mut results = results.unwrap_or_default().into_iter();
         let mut own = None;
         let mut others = Vec::with_capacity(places.len());
+        let mut not_taken = Vec::new();
         for at in places {
             match results.next() {
-                Some(PlacingResult::Changed(true)) => drop(self.done(at)),
+                Some(PlacingResult::Changed(BatchAnswer::Done)) => drop(self.done(at)),
+                Some(PlacingResult::Changed(BatchAnswer::None)) => self.undone(at, true),
+                // The dispatcher finds out why.
+                Some(PlacingResult::Changed(_) | PlacingResult::NotTaken(None)) => {
+                    if let Some((_, entry)) = changed.get(&at) {
+                        RecordedChange::undo(&entry.records);
+                    }
+                    self.undone(at, false);
+                }
+                Some(PlacingResult::NotTaken(Some(upload))) => not_taken.push((at, upload)),
                 Some(PlacingResult::Placed(result)) if at == place => own = Some(result),
                 Some(PlacingResult::Placed(result)) => others.push((at, result)),
-                // The dispatcher finds out why.
-                _ if changed.contains_key(&at) => self.undone(at, false),
-                _ if at == place => {}
-                _ => others.push((at, Err(panicked()))),
+                None if changed.contains_key(&at) => self.undone(at, true),
+                None if at == place => {}
+                None => others.push((at, Err(panicked()))),
             }
         }
-        self.lock().placed.extend(others);
+        let mut state = self.lock();
+        state.placed.extend(others);
+        for (at, upload) in not_taken {
+            // It waits for its turn again, behind the one that failed.
+            state.leave_turn(at);
+            state.ready.insert(at, *upload);
+        }
+        drop(state);
         self.changed.notify_all();
         own.unwrap_or_else(|| Err(panicked()))
     }
@@ -199,6 +216,13 @@ impl State {
     fn is_behind(&self, place: u64) -> bool {
         let entry = self.log.get(place);
         entry.is_some_and(|it| it.step == Step::Behind)
+    }
+
+    /// Lets the store at `place`, which may begin, wait for its turn again.
+    fn leave_turn(&mut self, place: u64) {
+        if self.log.get(place).is_some_and(|it| it.step == Step::Begun) {
+            self.log.set_step(place, Step::Waiting);
+        }
     }
 
     fn begin_store(&mut self, place: u64) {

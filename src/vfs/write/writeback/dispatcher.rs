@@ -132,10 +132,18 @@ impl Vfs {
             return;
         };
         self.compare_waiting();
-        self.writeback.park(&StoreFailure {
+        let failure = StoreFailure {
             errno: Errno::NETUNREACH,
             reason: format!("the server cannot be reached: {}", status.reason),
-        });
+        };
+        self.writeback.park(&failure);
+        if !self.names.is_empty() {
+            self.names.note_outage(&failure);
+        }
+        if self.writeback.is_ending() {
+            // What waits for these files waits for the next mount.
+            self.names.give_up_draining();
+        }
         if !self.remote.is_offline() {
             // It was found before there was anything to start again.
             self.writeback.retry_now();
@@ -374,7 +382,7 @@ impl Vfs {
             StoreOutcome::Requeue => self.names.store_undone(ino),
             StoreOutcome::RetryLater(failure) => {
                 self.names.store_undone(ino);
-                self.names.note_trouble(ino, failure.errno);
+                self.names.note_trouble(ino, failure);
             }
             StoreOutcome::Failed(failure) => self.store_refused(ino, failure),
         }
@@ -451,8 +459,11 @@ impl Vfs {
             reason: error.to_string(),
         };
         let was_told = self.writeback.has_failed(file.ino());
-        // Failures that only a person can resolve are not retried without a request.
-        if error.kind.transience().passes_by_itself() {
+        // Failures that only a person can resolve are not retried without a request, unless other
+        // changes are in order behind this: they would be taken back, though the server said
+        // nothing about the file.
+        let says_nothing = !self.names.is_empty() && error.kind.is_unanswered();
+        if says_nothing || error.kind.transience().passes_by_itself() {
             if was_told || error.kind == ErrorKind::Offline {
                 log::debug!("{error}");
             } else {

@@ -22,7 +22,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
 use queue::Queue;
-pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
+pub(in crate::vfs) use queue::{EntryStatus, StoreAttempts, StoreFailure, StoreOutcome};
 
 /// Maximum number of waiting files, each of which has an open descriptor. Closing a further one
 /// stores it immediately, as without writeback.
@@ -244,8 +244,15 @@ impl Writeback {
         inos.iter().find_map(|ino| queue.failure(*ino))
     }
 
-    /// Makes these files due now. Returns the number of attempts of each so far.
-    pub(in crate::vfs) fn expedite(&self, inos: &[Ino]) -> HashMap<Ino, u32> {
+    /// Records that these files wait for something that could not be done because of `failure`, so
+    /// that nobody waits for them.
+    pub(in crate::vfs) fn block(&self, inos: &[Ino], failure: &StoreFailure) {
+        self.lock().block(inos, failure);
+        self.changed.notify_all();
+    }
+
+    /// Makes these files due now. Returns what was tried for each so far.
+    pub(in crate::vfs) fn expedite(&self, inos: &[Ino]) -> HashMap<Ino, StoreAttempts> {
         let attempts = self.lock().expedite(inos, Instant::now());
         self.changed.notify_all();
         attempts
@@ -255,7 +262,7 @@ impl Writeback {
     /// [`Writeback::expedite`]. Returns the number of the others.
     pub(in crate::vfs) fn undecided(
         &self,
-        attempts: &HashMap<Ino, u32>,
+        attempts: &HashMap<Ino, StoreAttempts>,
         patience: Duration,
     ) -> usize {
         let deadline = Instant::now() + patience;

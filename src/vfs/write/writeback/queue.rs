@@ -48,6 +48,8 @@ struct QueueEntry<F> {
     step: EntryState,
     /// Number of finished attempts.
     tried: u32,
+    /// How often it was found to wait for something that could not be done.
+    blocked: u32,
     /// Number of consecutive failures.
     failures: u32,
     /// Why the last attempt failed.
@@ -94,6 +96,14 @@ impl StoreOutcome {
             reason: "storing it panicked, which is a bug in ftpfs".to_owned(),
         })
     }
+}
+
+/// What was tried for a waiting file before a program asked for it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vfs) struct StoreAttempts {
+    /// Number of attempts that do not count.
+    tried: u32,
+    blocked: u32,
 }
 
 /// The status of a waiting file.
@@ -176,6 +186,7 @@ impl<F: Numbered> Queue<F> {
             since: now,
             step: EntryState::Due(due),
             tried: 0,
+            blocked: 0,
             failures: 0,
             failure: None,
         };
@@ -371,15 +382,35 @@ impl<F: Numbered> Queue<F> {
         self.is_parked
     }
 
-    /// Makes these files due now, including failed ones. Returns the number of attempts so far.
-    pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+    /// Records that these files, or their uploads, wait for something that could not be done
+    /// because of `failure`: who waits for them waits in vain.
+    pub(super) fn block(&mut self, inos: &[Ino], failure: &StoreFailure) {
+        let mut has_blocked = false;
+        for ino in inos {
+            if let Some(entry) = self.entries.get_mut(ino)
+                && entry.step != EntryState::Failed
+            {
+                entry.blocked += 1;
+                entry.failure.get_or_insert_with(|| failure.clone());
+                has_blocked = true;
+            }
+        }
+        self.transient_failures += u64::from(has_blocked);
+    }
+
+    /// Makes these files due now, including failed ones. Returns what was tried so far.
+    pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, StoreAttempts> {
         self.is_parked = false;
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
                 // A running attempt may have started before the request.
                 let under_way = u32::from(matches!(entry.step, EntryState::Running(_)));
-                tried.insert(*ino, entry.tried + under_way);
+                let before = StoreAttempts {
+                    tried: entry.tried + under_way,
+                    blocked: entry.blocked,
+                };
+                tried.insert(*ino, before);
                 entry.step = match entry.step {
                     EntryState::Due(_) | EntryState::Failed => EntryState::Due(now),
                     EntryState::Running(_) => EntryState::Running(Some(now)),
@@ -398,13 +429,15 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Whether `ino` is waiting and was not attempted since the counts in `tried`.
-    pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
-        let before = tried.get(&ino).copied().unwrap_or_default();
-        self.entries.get(&ino).is_some_and(|entry| {
-            let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
-            entry.tried <= before && !is_parked
-        }) && tried.contains_key(&ino)
+    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain.
+    pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, StoreAttempts>) -> bool {
+        let (Some(entry), Some(before)) = (self.entries.get(&ino), tried.get(&ino)) else {
+            return false;
+        };
+        let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
+        entry.tried <= before.tried
+            && entry.blocked <= before.blocked
+            && !is_parked
             && self.end != QueuePhase::Stopped
     }
 

@@ -1,19 +1,21 @@
 //! What is sent together.
 
 use super::super::relation::share_a_flight;
-use super::{Domain, NamesLog, Step};
+use super::{Domain, LogEntry, NamesLog, Step};
 use crate::journal::NameAction;
 
 impl<R: Clone> NamesLog<R> {
-    /// Adds the new directories to `flight` that need not wait for anything else.
+    /// Adds the new directories to `flight` that an upload waits for and that need not wait for
+    /// anything else.
     pub(super) fn add_directories(&self, flight: &mut Vec<u64>, most: usize) {
         for place in &self.new_directories {
             if flight.len() >= most {
                 break;
             }
-            let entry = self.get(*place).filter(|it| it.step == Step::Waiting);
-            if let Some(entry) = entry
+            let may_go = |it: &&LogEntry<R>| it.step == Step::Waiting && !self.is_paused(*place);
+            if let Some(entry) = self.get(*place).filter(may_go)
                 && !flight.contains(place)
+                && self.stores_below(&entry.change.path)
                 && self.fits(*place, entry, flight)
             {
                 flight.push(*place);
@@ -40,7 +42,7 @@ impl<R: Clone> NamesLog<R> {
             }
             let may_join = match entry.change.action {
                 NameAction::Store { .. } => true,
-                NameAction::SetAttributes { .. } => !entry.needs_look,
+                NameAction::SetAttributes { .. } => !entry.needs_look && !self.is_paused(*next),
                 NameAction::MakeDirectory { .. }
                 | NameAction::Unlink
                 | NameAction::RemoveDirectory
@@ -106,16 +108,67 @@ mod tests {
     }
 
     #[test]
-    fn new_directories_overtake_stores_and_nothing_else_does() {
+    fn new_directories_that_uploads_wait_for_overtake_stores_and_nothing_else_does() {
         let log = log(&[
             ("/a/x", STORE(1)),
             ("/a/d", MAKE),
-            ("/a/d/y", STORE(2)),
             ("/a/d/e", MAKE),
+            ("/a/d/e/y", STORE(2)),
+            ("/a/d/f", MAKE),
             ("/a/old", NameAction::Unlink),
         ]);
-        assert_eq!(log.next_flight(64, None), [2, 4]);
-        assert!(log.may_store(1, false) && !log.may_store(3, false));
+        assert_eq!(log.next_flight(64, None), [2, 3]);
+        assert!(log.may_store(1, false) && !log.may_store(4, false));
+    }
+
+    #[test]
+    fn a_directory_that_says_that_a_file_is_complete_comes_after_it() {
+        let mut log = log(&[("/job/data", STORE(1)), ("/job/done", MAKE)]);
+        assert!(log.next_flight(64, None).is_empty());
+        log.remove(1);
+        assert_eq!(log.next_flight(64, None), [2]);
+    }
+
+    #[test]
+    fn what_stands_behind_a_change_that_is_paused_waits_and_others_do_not() {
+        let mut log = log(&[
+            ("/a/x", NameAction::Unlink),
+            ("/a/y", NameAction::Unlink),
+            ("/a/z", STORE(1)),
+            ("/b/x", NameAction::Unlink),
+            ("/b/z", STORE(2)),
+        ]);
+        log.pause(1);
+        assert_eq!(log.next_flight(64, None), [4]);
+        // Who waits for a change overtakes what it does not depend on.
+        assert_eq!(log.next_flight(64, Some(&BTreeSet::from([2]))), [2]);
+        assert_eq!(log.stores_behind(Some(1)), BTreeSet::from([1]));
+        assert_eq!(log.stores_behind(None), BTreeSet::from([1, 2]));
+        let of_store = log.awaited_by(&BTreeSet::from([3]));
+        assert_eq!(of_store, BTreeSet::from([1, 2, 3]));
+        log.resume(1);
+        assert_eq!(log.next_flight(64, None), [1, 2, 4]);
+    }
+
+    #[test]
+    fn the_last_store_stands_for_an_earlier_one_that_was_not_made() {
+        let mut log = log(&[("/a/x", STORE(1)), ("/a/y", NameAction::Unlink)]);
+        log.set_step(1, Step::Begun);
+        log.append(NewChange {
+            change: NameChange {
+                action: STORE(1),
+                path: RemotePath::new(b"/a/x").unwrap(),
+                base: NameBase::Absent,
+            },
+            records: vec![9],
+            domains: BTreeSet::new(),
+            needs_look: false,
+        });
+        assert_eq!(log.count_stores(1), 2);
+        log.merge_stores(1);
+        assert_eq!(log.store_at(1), Some(3));
+        assert_eq!(log.get(3).unwrap().records, [0, 9]);
+        assert_eq!(log.next_flight(64, None), [2]);
     }
 
     #[test]
