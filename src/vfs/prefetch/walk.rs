@@ -198,11 +198,14 @@ impl TreeWalk {
         if !follows && !self.is_parent_combed(directory, now) {
             let is_lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
             let parent = directory.parent();
-            let siblings = self
-                .looked
-                .iter()
-                .filter(|(path, at)| is_lately(at) && path.parent() == parent && is_spread(path));
-            if !is_spread(directory) || siblings.count() < SCATTERED {
+            let is_sibling = |(path, at): &&(RemotePath, Instant)| {
+                is_lately(at) && path.parent() == parent && is_spread(path)
+            };
+            let siblings: Vec<_> = self.looked.iter().filter(is_sibling).collect();
+            // Directories with numbers are days, hours and the like.
+            let is_number = |path: &RemotePath| path.name().iter().all(u8::is_ascii_digit);
+            let are_numbers = siblings.iter().all(|(path, _)| is_number(path));
+            if !is_spread(directory) || siblings.len() < SCATTERED || are_numbers {
                 return WalkStep::Stray;
             }
             self.moved = now;
@@ -461,6 +464,10 @@ mod tests {
             walk.looked_up(&path("/o/53"), false, later),
             WalkStep::Stray
         );
+        for hour in ["07", "22", "03", "16", "11"] {
+            let step = walk.looked_up(&path(&format!("/log/{hour}")), false, later);
+            assert_eq!(step, WalkStep::Stray);
+        }
     }
 
     #[test]
