@@ -357,3 +357,19 @@ fn names_looked_up_below_a_directory_list_the_directories_beside_ahead() {
     let is_single = |line: &&String| line.starts_with("MLST /0/");
     assert_eq!(server.commands().iter().filter(is_single).count(), 0);
 }
+
+/// A program that looks at one name in some of many directories, such as those of users, lists none
+/// of them.
+#[test]
+fn names_looked_up_below_a_directory_of_many_list_none_of_them() {
+    let server = start(40, &[]);
+    let mount = Mount::new(&server);
+    shell(mount.path(), "stat 0 1 2; ls . >/dev/null");
+    shell(
+        mount.path(),
+        "for n in 31 7 25; do stat \"$n/dir 000\"; done",
+    );
+    let commands = server.commands();
+    let is_below = |line: &&String| line.starts_with("MLSD /") && line.len() > "MLSD /".len();
+    assert_eq!(commands.iter().find(is_below), None, "{commands:?}");
+}

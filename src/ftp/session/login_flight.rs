@@ -60,6 +60,7 @@ pub(super) fn log_in_together(
     let found = receive(control, is_protected, set.len()).inspect_err(|error| match error {
         // A login step by step would fail, too.
         Error::Login(_) | Error::TooManySessions(_) => {}
+        error if error.reply().is_some_and(|reply| reply.code().0 == 421) => {}
         error => {
             let is_doubtful = matches!(
                 error,

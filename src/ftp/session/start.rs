@@ -198,8 +198,10 @@ impl Session {
                 return Ok(());
             }
         }
-        // With TLS, the handshake is still to come, and close_notify is sent after the data.
-        if !self.profile.has(Capability::CompletesUnasked) && self.tls.is_none() {
+        // With TLS, the handshake is still to come, and close_notify is sent after the data. Some
+        // proxies close both directions together.
+        let may_close = self.tls.is_none() && self.data.route.is_direct();
+        if may_close && !self.profile.has(Capability::CompletesUnasked) {
             // If the server has closed the connection, its reply reports that.
             let _ = data.shutdown(Shutdown::Write);
         }
@@ -296,6 +298,7 @@ impl Session {
         if let Some(Ok(reply)) = reason
             && reply.is_refusal()
         {
+            self.transfer_ended();
             let command = verb;
             return Err(Error::Refused { command, reply });
         }

@@ -123,6 +123,40 @@ fn downloads_in_a_row_ask_for_the_next_connection_with_their_command() {
     peer.join();
 }
 
+/// What was sent behind a download is received, too, if the server ends it in the handshake.
+#[test]
+fn a_refusal_in_the_handshake_is_followed_by_the_other_replies() {
+    let identity = Identity::new();
+    let config = identity.server();
+    let peer = Peer::plays(move |stage| {
+        log_in_as(stage, &config, PATIENT, FEATURES);
+        let data = stage.extended_passive();
+        stage.expect_command("RETR /a");
+        drop(send(begin(stage, data, &config)));
+        stage.expect_command("EPSV");
+        stage.reply("226 done");
+        let data = taken(&offer(stage));
+        stage.expect_command("RETR /a");
+        stage.expect_command("EPSV");
+        stage.reply("150 here it comes");
+        drop(data);
+        stage.reply("522 the session was not resumed");
+        let _next = taken(&offer(stage));
+        stage.answer("DELE /a", "550 no");
+    });
+    let mut session = download(session(&peer, &identity));
+    become_ready(&mut session, Readiness::Armed);
+    session.expect_more(true);
+    let failed = session.retrieve(&path("/a"), 0).unwrap_err();
+    let (error, session) = (failed.error, failed.session);
+    assert_eq!(error.reply().unwrap().code().0, 522);
+    let mut session = session.unwrap();
+    become_ready(&mut session, Readiness::Armed);
+    let error = session.delete(&path("/a")).unwrap_err();
+    assert_eq!(error.reply().unwrap().code().0, 550);
+    peer.join();
+}
+
 /// The server waits for the end of the client's direction before it sends anything.
 #[test]
 fn the_direction_that_a_download_does_not_use_is_closed_early() {

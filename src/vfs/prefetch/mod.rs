@@ -28,7 +28,7 @@ use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
-use walk::{TreeWalk, WalkStep, is_spread};
+use walk::{MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -42,6 +42,9 @@ const COMBING_CONNECTIONS: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Most names of a listing that are looked at for directories.
 const MOST_NAMES: usize = 65_536;
+/// Most names in a directory below which the directories are listed ahead by a look-up in the first
+/// of them.
+const FEW_NAMES: usize = 1000;
 /// Most files between a directory and the one before it.
 const MOST_BETWEEN: usize = 256;
 /// Listings that no program has opened yet take at most this part of the memory for all.
@@ -147,10 +150,12 @@ impl Prefetcher {
         }
         let now = shared.cache.now();
         let before = shared.directory_before(directory);
-        let follows = before.is_some_and(|before| shared.lock().walk.has_looked(&before, now));
+        let follows = before.is_some_and(|before| shared.lock().walk.has_looked(&before, now))
+            || shared.lock().walk.is_parent_combed(directory, now)
+                && shared.has_few_beside(directory);
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
-        step != WalkStep::Stray
+        !matches!(step, WalkStep::Stray | WalkStep::Scattered)
     }
 
     /// `directory` is being listed because a program looks up one name there after the other. It
@@ -520,6 +525,17 @@ impl PrefetchShared {
         let mut before = before.filter_map(|index| siblings.get(index));
         let (name, _) = before.find(|(_, attributes)| attributes.kind == Kind::Directory)?;
         parent.join(name).ok()
+    }
+
+    /// Whether few directories are beside `directory`, and few other names: then the listing of each
+    /// costs little more than the single questions that it saves.
+    fn has_few_beside(&self, directory: &RemotePath) -> bool {
+        directory.parent().is_some_and(|parent| {
+            let listing = self.cache.snapshot(&parent);
+            listing.is_some_and(|listing| {
+                listing.len() <= FEW_NAMES && directories(&parent, &listing).len() <= MOST_BESIDE
+            })
+        })
     }
 
     fn note_walk(&self, state: &State) {

@@ -36,7 +36,7 @@ const MOST_LOOKED: usize = 8;
 const MOST_COMBED: usize = 8;
 /// A program that looks names up may have no use for directories that lie beside so many others
 /// (.git/objects). They are listed ahead once it looks into one of them.
-const MOST_BESIDE: usize = 32;
+pub(super) const MOST_BESIDE: usize = 32;
 /// Number of siblings among them that were looked into in no order, after which others will be.
 const SCATTERED: usize = 4;
 /// Length of the names of directories over which names are spread by their digests: so many
@@ -171,7 +171,7 @@ impl TreeWalk {
     }
 
     /// Whether the parent of `directory` [was combed](Self::combed) a moment ago.
-    fn is_parent_combed(&self, directory: &RemotePath, now: Instant) -> bool {
+    pub(super) fn is_parent_combed(&self, directory: &RemotePath, now: Instant) -> bool {
         let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
         directory.parent().is_some_and(|parent| {
             let mut combed = self.combed.iter();
@@ -180,7 +180,8 @@ impl TreeWalk {
     }
 
     /// A program looks up a name in `directory` that is not cached. `follows` tells whether the
-    /// directory before it in their parent [was looked into](Self::has_looked).
+    /// directory before it in their parent [was looked into](Self::has_looked), or their parent
+    /// [was combed](Self::combed) and has few directories.
     pub(super) fn looked_up(
         &mut self,
         directory: &RemotePath,
@@ -195,7 +196,7 @@ impl TreeWalk {
         if self.reaches(directory, now) {
             return WalkStep::Expected;
         }
-        if !follows && !self.is_parent_combed(directory, now) {
+        if !follows {
             let is_lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
             let parent = directory.parent();
             let is_sibling = |(path, at): &&(RemotePath, Instant)| {
@@ -403,14 +404,16 @@ mod tests {
         let mut walk = walk(now);
         assert!(walk.combed(&path("/a"), now));
         assert!(!walk.combed(&path("/a"), now));
-        let step = |walk: &mut TreeWalk, directory, at| walk.looked_up(&path(directory), false, at);
-        assert_eq!(step(&mut walk, "/a/1/x", now), WalkStep::Stray);
-        assert_eq!(step(&mut walk, "/a/1", now + LIVES), WalkStep::Stray);
-        assert_eq!(step(&mut walk, "/a/1", now), WalkStep::Unexpected);
+        assert!(!walk.is_parent_combed(&path("/a/1/x"), now));
+        assert!(!walk.is_parent_combed(&path("/a/1"), now + LIVES));
+        assert!(walk.is_parent_combed(&path("/a/1"), now));
+        let step = |walk: &mut TreeWalk, follows| walk.looked_up(&path("/a/1"), follows, now);
+        assert_eq!(step(&mut walk, false), WalkStep::Stray);
+        assert_eq!(step(&mut walk, true), WalkStep::Unexpected);
         for number in 0..MOST_COMBED {
             walk.combed(&path(&format!("/{number}")), now);
         }
-        assert_eq!(step(&mut walk, "/a/2", now), WalkStep::Stray);
+        assert!(!walk.is_parent_combed(&path("/a/2"), now));
     }
 
     #[test]
