@@ -343,13 +343,18 @@ impl UploadTarget for RemoteFile {
     }
 
     fn may_begin_early(&self) -> bool {
-        if self.names.is_empty() {
+        if !self.names.is_on() {
             return true;
         }
         let Ok(path) = self.path_for("store") else {
             return true;
         };
-        !self.remote.uploads_in_place(&path) || self.names.places(&path, true).0.is_empty()
+        if !self.remote.uploads_in_place(&path) {
+            return true;
+        }
+        let file = self.inodes.open_file(self.ino);
+        self.names.places(&path, true).0.is_empty()
+            && file.is_none_or(|file| !file.is_compared_first())
     }
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {

@@ -48,6 +48,17 @@ impl Vfs {
         self.names.wait_for_room(cancel)
     }
 
+    /// Lets `file`, which has this name now where programs saw none, be compared with the server
+    /// before it is stored if a change of the name was refused meanwhile.
+    pub(super) fn expect_refused(&self, file: &OpenFile) {
+        if self.names.is_on()
+            && let Ok(path) = self.inodes.path(file.ino())
+            && self.names.has_failed_at(&path)
+        {
+            file.set_offline();
+        }
+    }
+
     /// Waits until the server has what programs see at `path` and above it.
     pub(in crate::vfs) fn settle(&self, path: &RemotePath, cancel: &Cancel) -> Result<(), Errno> {
         self.settle_names(path, false, cancel)

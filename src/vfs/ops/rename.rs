@@ -235,6 +235,9 @@ impl Vfs {
         let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some(file) = moved_file.as_ref().filter(|_| !moves_on_server) {
+            self.expect_refused(file);
+        }
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
         // loses nothing.
         let moved = moved_file
