@@ -158,3 +158,45 @@ fn a_sync_of_a_closed_file_that_waits_for_a_refused_rename_does_not_replace_the_
         assert_eq!(fs::read(tree.local("d/old")).unwrap(), b"old");
     }
 }
+#[test]
+fn a_rename_that_waits_for_a_refused_one_does_not_replace_what_should_have_been_renamed() {
+    let tree = with_files(Atomic::Auto, &["old"]);
+    let handle = tree.write_and_keep("d/new", b"new");
+    tree.sync();
+    assert!(tree.find("d/old.bak").is_err() && tree.find("d/old").is_ok());
+    tree.proxy.set(RENAME_IS_HELD);
+    tree.rename("d/old", "d/old.bak");
+    let (from, to) = (tree.parent("d/new"), tree.parent("d/old"));
+    let renamed = refuse_while(&tree, || tree.vfs.rename(from, to, false, NEVER));
+    assert!(renamed.is_err());
+    assert_eq!(names(&tree.local("d")), ["new", "old"]);
+    assert_eq!(fs::read(tree.local("d/old")).unwrap(), b"old");
+    // It was reported: now the program knows what it replaces.
+    tree.rename("d/new", "d/old");
+    close(&tree, handle);
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), ["old"]);
+    assert_eq!(fs::read(tree.local("d/old")).unwrap(), b"new");
+}
+
+#[test]
+fn a_removal_that_waits_for_a_rename_before_it_is_not_made_if_that_is_refused() {
+    let tree = with_files(Atomic::Auto, &["old", "other"]);
+    // A file that is being read is removed now.
+    let mode = OpenMode {
+        access: OpenAccess::Read,
+        append: false,
+        truncate: false,
+    };
+    let ino = tree.find("d/other").unwrap();
+    let opened = tree.vfs.open(ino, mode, Blocking::Yes(NEVER)).unwrap();
+    assert!(tree.find("d/old.bak").is_err() && tree.find("d/old").is_ok());
+    tree.proxy.set(RENAME_IS_HELD);
+    tree.rename("d/old", "d/old.bak");
+    let (parent, name) = tree.parent("d/other");
+    let removed = refuse_while(&tree, || tree.vfs.unlink(parent, name, NEVER));
+    assert!(removed.is_err());
+    close(&tree, opened.handle);
+    let _ = tree.vfs.sync_directory(Ino::ROOT, NEVER);
+    assert_eq!(names(&tree.local("d")), ["old", "other"]);
+}

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::barrier::RefusedChange;
 use super::failures::{MOST_FAILURES, NameFailure};
 use super::log::{LogEntry, Step, TakenBack};
 use super::{Names, State};
 use crate::cache::Attributes;
 use crate::ftp::{Kind, RemotePath};
-use crate::journal::{NameAction, RecordedChange};
+use crate::journal::{NameAction, NameChange, RecordedChange};
 use crate::remote;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -81,6 +82,9 @@ impl Names {
         let mut state = self.lock();
         let refused = state.log.get(place).map(|entry| entry.change.clone());
         let refusal = state.log.refuse(place);
+        let is_add = refused.as_ref().is_some_and(NameChange::is_add);
+        let because = RefusedChange { errno, is_add };
+        state.refused.add(&refusal.places, because);
         for entry in &refusal.dropped {
             RecordedChange::end(&entry.records);
         }
