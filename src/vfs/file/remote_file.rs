@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use super::OpenFile;
 use super::kept::KeptUploads;
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
@@ -352,9 +353,10 @@ impl UploadTarget for RemoteFile {
         if !self.remote.uploads_in_place(&path) {
             return true;
         }
-        let file = self.inodes.open_file(self.ino);
+        // Nothing is sent for a file that is not in use any more.
+        let may_replace = |file: Arc<OpenFile>| !file.is_compared_first() && !file.is_unlinked();
         self.names.places(&path, true).0.is_empty()
-            && file.is_none_or(|file| !file.is_compared_first())
+            && self.inodes.open_file(self.ino).is_some_and(may_replace)
     }
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {

@@ -124,7 +124,7 @@ impl Names {
             changes.filter(|it| !it.is_store())
         };
         let result = first(&GivenUp {
-            paths: names().flat_map(|it| it.paths()).collect(),
+            paths: names().flat_map(NameChange::paths).collect(),
             stores: &refusal.behind,
         });
         self.progressed(&state);
