@@ -144,21 +144,6 @@ fn a_sync_that_waits_for_a_refused_rename_does_not_replace_the_renamed_file() {
 }
 
 #[test]
-fn a_sync_of_a_closed_file_that_waits_for_a_refused_rename_does_not_replace_the_renamed_one() {
-    for atomic in [Atomic::Auto, Atomic::Never] {
-        let tree = with_held_rename(atomic, &["old"]);
-        let handle = tree.write_and_keep("d/old", b"new");
-        let may = Blocking::Yes(NEVER);
-        let synced = refuse_while(&tree, || tree.vfs.sync(handle, may));
-        assert!(synced.is_err(), "{atomic:?}");
-        assert_eq!(fs::read(tree.local("d/old")).unwrap(), b"old");
-        close(&tree, handle);
-        let _ = tree.vfs.sync_directory(Ino::ROOT, NEVER);
-        wait_until("it is stored", || has_content(&tree, b"new"));
-        assert_eq!(fs::read(tree.local("d/old")).unwrap(), b"old");
-    }
-}
-#[test]
 fn a_rename_that_waits_for_a_refused_one_does_not_replace_what_should_have_been_renamed() {
     let tree = with_files(Atomic::Auto, &["old"]);
     let handle = tree.write_and_keep("d/new", b"new");
