@@ -7,6 +7,7 @@ mod order;
 #[cfg(feature = "faults")]
 mod outage;
 mod proxy;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -232,6 +232,12 @@ impl OpenFile {
             .is_some_and(|sealed| self.is_unchecked(&sealed))
     }
 
+    /// Whether the server's file is compared with what this mount knows before anything that is
+    /// written now replaces it.
+    pub(in crate::vfs) fn is_compared_first(&self) -> bool {
+        matches!(self.state().origin, ClosedBy::Offline)
+    }
+
     /// Whether the server's file must be compared before `spooled` is uploaded.
     pub(super) fn is_unchecked(&self, spooled: &Spooled) -> bool {
         self.unchecked(spooled).is_some()

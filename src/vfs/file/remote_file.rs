@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use super::OpenFile;
 use super::kept::KeptUploads;
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
@@ -343,13 +344,19 @@ impl UploadTarget for RemoteFile {
     }
 
     fn may_begin_early(&self) -> bool {
-        if self.names.is_empty() {
+        if !self.names.is_on() {
             return true;
         }
         let Ok(path) = self.path_for("store") else {
             return true;
         };
-        !self.remote.uploads_in_place(&path) || self.names.places(&path, true).0.is_empty()
+        if !self.remote.uploads_in_place(&path) {
+            return true;
+        }
+        // Nothing is sent for a file that is not in use any more.
+        let may_replace = |file: Arc<OpenFile>| !file.is_compared_first() && !file.is_unlinked();
+        self.names.places(&path, true).0.is_empty()
+            && self.inodes.open_file(self.ino).is_some_and(may_replace)
     }
 
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {

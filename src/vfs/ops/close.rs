@@ -107,7 +107,7 @@ impl Vfs {
                 .has_capacity_for(file, self.is_offline(), self.options.names)
         {
             if let Ok(path) = self.inodes.path(file.ino()) {
-                self.settle_order(&path, cancel)?;
+                self.settle_before_store(&path, cancel)?;
             }
             return self.store(file, cancel);
         }

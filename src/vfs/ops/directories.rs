@@ -8,7 +8,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
-use super::later::ChangeTime;
+use super::later::{ChangeEffect, ChangeTime};
 use super::lookup::node_kind;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
@@ -232,7 +232,7 @@ impl Vfs {
         if later == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&path, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
         if let Some(ino) = self.inodes.known(parent, name) {
             self.clear_directory(ino, parent)?;
         }

@@ -1,6 +1,7 @@
 //! Changes of names in the background (`-o writeback=names`): what is recorded and shown now, and
 //! sent later. What is not done in the background waits for the changes that it depends on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::cache::{Answer, Attributes};
@@ -14,7 +15,7 @@ use crate::vfs::attr::made_now;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::names::{Inherited, NameView};
+use crate::vfs::write::names::{Inherited, NameView, RefusedChange};
 
 /// Whether a change is made in the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,15 @@ pub(super) enum ChangeTime {
     Later,
     /// It must be made now.
     Now,
+}
+
+/// What a change that is made now does to what the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChangeEffect {
+    /// It removes or replaces something.
+    Destroys,
+    /// All that was there is still there.
+    Keeps,
 }
 
 /// New attributes of a file or directory.
@@ -48,39 +58,85 @@ impl Vfs {
         self.names.wait_for_room(cancel)
     }
 
+    /// Lets `file`, which has this name now where programs saw none, be compared with the server
+    /// before it is stored if a change of the name was refused meanwhile.
+    pub(super) fn expect_refused(&self, file: &OpenFile) {
+        if self.names.is_on()
+            && let Ok(path) = self.inodes.path(file.ino())
+            && self.names.has_failed_at(&path)
+        {
+            file.set_offline();
+        }
+    }
+
     /// Waits until the server has what programs see at `path` and above it.
     pub(in crate::vfs) fn settle(&self, path: &RemotePath, cancel: &Cancel) -> Result<(), Errno> {
-        self.settle_names(path, false, cancel)
+        let (places, stores) = self.names.places(path, false);
+        self.settle_places(&places, &stores, true, cancel).map(drop)
+    }
+
+    /// Waits until the server has everything that was changed before in the top-level directories
+    /// of `paths`, so that a change of them that is made now comes in its turn.
+    ///
+    /// # Errors
+    /// Also the errno of a change that was refused meanwhile, as if this one stood in the order
+    /// behind it: it depends on it, or `effect` destroys something behind an add that failed.
+    pub(super) fn settle_order(
+        &self,
+        paths: &[&RemotePath],
+        effect: ChangeEffect,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        if !self.options.names && self.names.is_empty() {
+            return Ok(());
+        }
+        let mut needed = BTreeSet::new();
+        let (mut places, mut stores) = (BTreeSet::new(), Vec::new());
+        for path in paths {
+            needed.extend(self.names.places(path, false).0);
+            let (of_path, its_stores) = self.names.places(path, true);
+            places.extend(of_path);
+            stores.extend(its_stores);
+        }
+        let refused = self.settle_places(&places, &stores, false, cancel)?;
+        let mut failures = paths.iter().filter_map(|it| self.names.take_failure(it));
+        let reported = failures.by_ref().next();
+        failures.for_each(drop);
+        let is_before_it = |(place, refused): (&u64, &RefusedChange)| {
+            let is_tail = refused.is_add && effect == ChangeEffect::Destroys;
+            (is_tail || needed.contains(place)).then_some(refused.errno)
+        };
+        let refused = refused.iter().find_map(is_before_it);
+        reported.or(refused).map_or(Ok(()), Err)
     }
 
     /// Waits until the server has everything that was changed before in the top-level directory of
-    /// `path`, so that a change made now comes in its turn.
-    pub(in crate::vfs) fn settle_order(
+    /// `path`, or refused it. What is stored now comes in its turn then.
+    pub(super) fn settle_before_store(
         &self,
         path: &RemotePath,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
-        self.settle_names(path, true, cancel)
+        let (places, stores) = self.names.places(path, true);
+        self.settle_places(&places, &stores, false, cancel)
+            .map(drop)
     }
 
-    fn settle_names(
+    fn settle_places(
         &self,
-        path: &RemotePath,
-        in_order: bool,
+        places: &BTreeSet<u64>,
+        stores: &[Ino],
+        overtake: bool,
         cancel: &Cancel,
-    ) -> Result<(), Errno> {
-        if self.names.is_empty() {
-            return Ok(());
-        }
-        let (places, stores) = self.names.places(path, in_order);
+    ) -> Result<BTreeMap<u64, RefusedChange>, Errno> {
         if places.is_empty() {
-            return Ok(());
+            return Ok(BTreeMap::new());
         }
         if self.is_offline() {
             return Err(Errno::NETUNREACH);
         }
-        self.writeback.expedite(&stores);
-        self.names.settle(&places, !in_order, cancel)
+        self.writeback.expedite(stores);
+        self.names.settle(places, overtake, cancel)
     }
 
     /// [`Self::settle`] for what may not wait: the inode's name, unless its contents are here.

@@ -7,7 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
-use super::later::ChangeTime;
+use super::later::{ChangeEffect, ChangeTime};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -87,8 +87,11 @@ impl Vfs {
         let mut is_in_turn = self.open_at(&from).as_ref().is_none_or(is_on_server);
         loop {
             if is_in_turn {
-                self.settle_order(&from.path, cancel)?;
-                self.settle_order(&to.path, cancel)?;
+                let effect = match replaced {
+                    Some(_) => ChangeEffect::Destroys,
+                    None => ChangeEffect::Keeps,
+                };
+                self.settle_order(&[&from.path, &to.path], effect, cancel)?;
             }
             if replaced
                 .as_ref()
@@ -235,6 +238,9 @@ impl Vfs {
         let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some(file) = moved_file.as_ref().filter(|_| !moves_on_server) {
+            self.expect_refused(file);
+        }
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
         // loses nothing.
         let moved = moved_file

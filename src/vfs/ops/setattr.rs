@@ -7,7 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
 use crate::remote::{self, ErrorKind};
 
-use super::later::{ChangeTime, NewAttribute};
+use super::later::{ChangeEffect, ChangeTime, NewAttribute};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
@@ -84,7 +84,7 @@ impl Vfs {
             None
         } else {
             let path = self.inodes.path(ino)?;
-            self.settle_order(&path, cancel)?;
+            self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
             Some(self.remote.with(cancel).set_group(&path, group, is_file))
         };
         match set {
@@ -160,7 +160,7 @@ impl Vfs {
             self.refusals.changed(&path);
             return Ok(());
         }
-        self.settle_order(&path, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
         let set = if self.inodes.kind(ino)?.is_directory() {
             self.remote.with(cancel).set_directory_mode(&path, mode)
         } else {
@@ -228,7 +228,7 @@ impl Vfs {
         if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&path, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
         let set = if is_directory {
             self.remote
                 .with(cancel)

@@ -6,6 +6,7 @@ use crate::ftp::path::EscapedPath;
 use crate::ftp::{Kind, PathError, RemotePath};
 use crate::remote::ErrorKind;
 
+use super::later::ChangeEffect;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
@@ -60,7 +61,7 @@ impl Vfs {
         }
         self.begin_change(&link, cancel)?;
         if self.remote.may_make_links() {
-            self.settle_order(&link, cancel)?;
+            self.settle_order(&[&link], ChangeEffect::Keeps, cancel)?;
         }
         if let Err(error) = self.remote.with(cancel).make_link(target, &link) {
             self.invalidate_after(&directory, name, error.kind);

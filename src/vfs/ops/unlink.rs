@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
 
-use super::later::ChangeTime;
+use super::later::{ChangeEffect, ChangeTime};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
@@ -23,7 +23,7 @@ impl Vfs {
         if later == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&path, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
         let open = self
             .inodes
             .known(parent, name)

@@ -1,6 +1,6 @@
 //! Programs that wait until the server has changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::retries::Trouble;
@@ -20,6 +20,43 @@ pub(in crate::vfs) struct HurriedChanges {
     awaited: BTreeSet<u64>,
     /// Number of failures that may be temporary before.
     troubles: u64,
+}
+
+/// A change that was given up while a program waited for it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vfs) struct RefusedChange {
+    /// The reason.
+    pub(in crate::vfs) errno: Errno,
+    /// Whether the server refused to add a name, so that nothing is removed or replaced behind it.
+    pub(in crate::vfs) is_add: bool,
+}
+
+/// The changes that were given up while programs waited for changes, by their places.
+#[derive(Debug, Default)]
+pub(super) struct RefusedMeanwhile {
+    /// Number of programs that wait.
+    waiting: usize,
+    changes: BTreeMap<u64, RefusedChange>,
+}
+
+impl RefusedMeanwhile {
+    /// Records that the changes at `places` were given up.
+    pub(super) fn add(&mut self, places: &[u64], refused: RefusedChange) {
+        if self.waiting > 0 {
+            self.changes.extend(places.iter().map(|at| (*at, refused)));
+        }
+    }
+
+    /// Ends the wait of a program for the changes at `places`. Returns those that were given up.
+    fn end_wait(&mut self, places: &BTreeSet<u64>) -> BTreeMap<u64, RefusedChange> {
+        let of_places = self.changes.iter().filter(|(at, _)| places.contains(at));
+        let given_up = of_places.map(|(at, it)| (*at, *it)).collect();
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0 {
+            self.changes.clear();
+        }
+        given_up
+    }
 }
 
 impl Names {
@@ -50,7 +87,7 @@ impl Names {
     }
 
     /// Waits until the changes at `places` were made, refused or parked. With `overtake`, they
-    /// overtake what they do not depend on.
+    /// overtake what they do not depend on. Returns those that were given up meanwhile.
     ///
     /// # Errors
     /// `INTR`, or the errno of what keeps them from being made.
@@ -59,12 +96,13 @@ impl Names {
         places: &BTreeSet<u64>,
         overtake: bool,
         cancel: &Cancel,
-    ) -> Result<(), Errno> {
+    ) -> Result<BTreeMap<u64, RefusedChange>, Errno> {
         if places.is_empty() {
-            return Ok(());
+            return Ok(BTreeMap::new());
         }
         let troubles = {
             let mut state = self.lock();
+            state.refused.waiting += 1;
             if overtake {
                 state.urgent.extend(places);
             }
@@ -78,10 +116,12 @@ impl Names {
             };
             !places.iter().any(is_open)
         });
+        let mut state = self.lock();
         if overtake {
-            self.lock().urgent.retain(|place| !places.contains(place));
+            state.urgent.retain(|place| !places.contains(place));
         }
-        settled
+        let given_up = state.refused.end_wait(places);
+        settled.map(|()| given_up)
     }
 
     /// Lets the changes at `places` be sent without a delay.

@@ -29,6 +29,13 @@ impl Names {
         self.take_failure_of(|failed| failed.below(directory).is_some())
     }
 
+    /// Whether a change of `path` or of one above it was not made, and that was not reported.
+    pub(in crate::vfs) fn has_failed_at(&self, path: &RemotePath) -> bool {
+        let state = self.lock();
+        let mut failures = state.failures.iter();
+        failures.any(|failed| path.below(&failed.path).is_some())
+    }
+
     fn take_failure_of(&self, is_it: impl Fn(&RemotePath) -> bool) -> Option<Errno> {
         let mut state = self.lock();
         let first = state.failures.iter().find(|it| is_it(&it.path));

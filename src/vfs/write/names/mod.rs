@@ -54,6 +54,8 @@ use crate::remote::{self, CheckedUpload, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::Writeback;
+pub(in crate::vfs) use barrier::RefusedChange;
+use barrier::RefusedMeanwhile;
 use failures::NameFailure;
 pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
@@ -96,6 +98,7 @@ struct State {
     /// Places of the changes that programs wait for and that may overtake others.
     urgent: BTreeSet<u64>,
     failures: Vec<NameFailure>,
+    refused: RefusedMeanwhile,
     /// The files whose time programs have set.
     retimed: BTreeMap<RemotePath, RetimedFile>,
     phase: NamesPhase,
@@ -189,6 +192,7 @@ impl Names {
                 log: NamesLog::new(RemotePath::root(), LogRules::ALL),
                 urgent: BTreeSet::new(),
                 failures: Vec::new(),
+                refused: RefusedMeanwhile::default(),
                 retimed: BTreeMap::new(),
                 phase: NamesPhase::Running,
                 has_lost_server: false,

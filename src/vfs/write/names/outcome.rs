@@ -1,16 +1,28 @@
 //! What follows from the server's answers: names that it has, and changes that are taken back.
 
+use std::sync::Arc;
+
+use super::barrier::RefusedChange;
 use super::failures::{MOST_FAILURES, NameFailure};
 use super::log::{LogEntry, Step, TakenBack};
 use super::{Names, State};
 use crate::cache::Attributes;
 use crate::ftp::{Kind, RemotePath};
-use crate::journal::{NameAction, RecordedChange};
+use crate::journal::{NameAction, NameChange, RecordedChange};
 use crate::remote;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::StoreFailure;
+
+/// What is given up with a change that the server refused.
+struct GivenUp<'a> {
+    /// The paths of the changes of names.
+    paths: Vec<&'a RemotePath>,
+    /// The contents whose stores wait until a program asks.
+    stores: &'a [u64],
+}
 
 impl Names {
     /// Records that the change at `place` was not made, or that this `is_unsure`. It will be sent
@@ -59,19 +71,28 @@ impl Names {
         }
     }
 
-    /// Gives up the change at `place` and what depends on it.
-    fn refuse(&self, place: u64, errno: Errno, reason: &str) -> TakenBack<RecordedChange> {
+    /// Gives up the change at `place` and what depends on it. `first` is called before any program
+    /// or store goes on that waits for them, with the lock held.
+    fn refuse<T>(
+        &self,
+        place: u64,
+        (errno, reason): (Errno, &str),
+        first: impl FnOnce(&GivenUp<'_>) -> T,
+    ) -> (TakenBack<RecordedChange>, T) {
         let mut state = self.lock();
         let refused = state.log.get(place).map(|entry| entry.change.clone());
         let refusal = state.log.refuse(place);
+        let is_add = refused.as_ref().is_some_and(NameChange::is_add);
+        let because = RefusedChange { errno, is_add };
+        state.refused.add(&refusal.places, because);
         for entry in &refusal.dropped {
             RecordedChange::end(&entry.records);
         }
-        let first = refused.as_ref().filter(|refused| {
+        let parked = refused.as_ref().filter(|refused| {
             let is_it = |entry: &LogEntry<RecordedChange>| entry.change == **refused;
             !refusal.dropped.iter().any(is_it)
         });
-        let changes = first
+        let changes = parked
             .into_iter()
             .chain(refusal.dropped.iter().map(|it| &it.change));
         for change in changes {
@@ -97,8 +118,17 @@ impl Names {
                 self.reveal(&state, path);
             }
         }
+        let names = || {
+            let dropped = refusal.dropped.iter().map(|it| &it.change);
+            let changes = refused.iter().chain(dropped);
+            changes.filter(|it| !it.is_store())
+        };
+        let result = first(&GivenUp {
+            paths: names().flat_map(NameChange::paths).collect(),
+            stores: &refusal.behind,
+        });
         self.progressed(&state);
-        refusal
+        (refusal, result)
     }
 
     /// Returns the place of the store of `ino`.
@@ -146,8 +176,29 @@ impl Vfs {
         }
     }
 
+    /// Lets files in use be compared with the server before they are stored, where programs saw
+    /// changes that are given up. Returns the files in use.
+    fn compare_files_at(&self, given_up: &GivenUp<'_>) -> Vec<Arc<OpenFile>> {
+        let files = self.files_in_use();
+        for file in &files {
+            let is_at = |path: &RemotePath| {
+                let mut paths = given_up.paths.iter();
+                paths.any(|above| path.below(above).is_some())
+            };
+            if given_up.stores.contains(&file.ino().0)
+                || self.inodes.path(file.ino()).is_ok_and(|path| is_at(&path))
+            {
+                file.set_offline();
+            }
+        }
+        files
+    }
+
     fn take_back(&self, place: u64, errno: Errno, reason: &str) {
-        let taken_back = self.names.refuse(place, errno, reason);
+        let compare = |given_up: &GivenUp<'_>| self.compare_files_at(given_up);
+        let (taken_back, files) = self.names.refuse(place, (errno, reason), compare);
+        // The last owner of a file removes its copy.
+        drop(files);
         for id in taken_back.behind {
             let failure = StoreFailure {
                 errno,

@@ -11,6 +11,8 @@ pub(in crate::vfs::write::names) struct TakenBack<R> {
     pub(in crate::vfs::write::names) dropped: Vec<LogEntry<R>>,
     /// The contents whose stores wait until a program asks.
     pub(in crate::vfs::write::names) behind: Vec<u64>,
+    /// The places of all these changes, and of the refused one.
+    pub(in crate::vfs::write::names) places: Vec<u64>,
 }
 
 impl<R: Clone> NamesLog<R> {
@@ -27,8 +29,13 @@ impl<R: Clone> NamesLog<R> {
         let mut behind = Vec::new();
         let refused = self.entries.get(&place).cloned();
         let Some(refused) = refused.filter(|it| it.step != Step::Behind) else {
-            return TakenBack { dropped, behind };
+            return TakenBack {
+                dropped,
+                behind,
+                places: Vec::new(),
+            };
         };
+        let mut places = vec![place];
         let mut gone = vec![refused.change.clone()];
         dropped.extend(self.park_or_remove(place, Step::Parked));
         let later: Vec<_> = self.entries.range(place + 1..).map(|it| *it.0).collect();
@@ -43,13 +50,18 @@ impl<R: Clone> NamesLog<R> {
                 && !entry.domains.is_disjoint(&refused.domains);
             if is_behind || is_tail {
                 gone.push(entry.change.clone());
+                places.push(place);
                 if let NameAction::Store { id } = entry.change.action {
                     behind.push(id);
                 }
                 dropped.extend(self.park_or_remove(place, Step::Behind));
             }
         }
-        TakenBack { dropped, behind }
+        TakenBack {
+            dropped,
+            behind,
+            places,
+        }
     }
 
     fn park_or_remove(&mut self, place: u64, step: Step) -> Option<LogEntry<R>> {
