@@ -527,8 +527,8 @@ impl PrefetchShared {
         parent.join(name).ok()
     }
 
-    /// Whether few directories are beside `directory`, and few other names: then the listing of each
-    /// costs little more than the single questions that it saves.
+    /// Whether few directories are beside `directory`, and few other names: then the listing of
+    /// each costs little more than the single questions that it saves.
     fn has_few_beside(&self, directory: &RemotePath) -> bool {
         directory.parent().is_some_and(|parent| {
             let listing = self.cache.snapshot(&parent);
