@@ -43,6 +43,8 @@ mod guarded;
 mod journal;
 #[cfg(feature = "mount")]
 mod mount;
+#[cfg(test)]
+mod names_tests;
 #[cfg(feature = "mount")]
 mod pool;
 #[cfg(feature = "mount")]

@@ -2,7 +2,7 @@
 
 from .table import about, far, lay_out
 
-PROGRAMS = ("ftpfs", "ftpfs writeback", "sshfs", "rclone", "rclone full", "curlftpfs", "gvfs")
+PROGRAMS = ("ftpfs", "ftpfs writeback", "ftpfs names", "sshfs", "rclone", "rclone full", "curlftpfs", "gvfs")
 LEGEND = """`≈`: computed from a sample of the files or directories. `>`: stopped after that time.
 `failed`: see below the table. `-`: not measured."""
 

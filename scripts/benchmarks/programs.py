@@ -17,7 +17,7 @@ MOUNT_SECONDS = 30
 # What scripts/need installs; by default, the package has the program's name.
 PACKAGES = {"sshfs": ("sshfs=sshfs", "ssh-keygen=openssh-client", "setpriv=util-linux"), "gvfs": gvfs.PACKAGES}
 # The variants of ftpfs, which must complete every workload.
-OURS = ("ftpfs", "ftpfs writeback", "ftpfs direct_io")
+OURS = ("ftpfs", "ftpfs writeback", "ftpfs names", "ftpfs direct_io")
 
 
 @dataclasses.dataclass
@@ -69,6 +69,7 @@ def known(ftpfs, beside, peers, is_day=False):
     chosen = [mounts.get(name) or Program(name) for name in peers if name != "curlftpfs" or name in mounts]
     chosen.append(Program("ftpfs", mount_of(ftpfs)))
     chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only=lambda work: work.stores or work.is_day))
+    chosen.append(Program("ftpfs names", mount_of(ftpfs, "writeback=names"), only=lambda work: work.is_day))
     chosen.append(Program("ftpfs direct_io", mount_of(ftpfs, "direct_io"), only=lambda work: work.key == "large-read"))
     if beside:
         chosen.append(Program("beside", mount_of(beside)))

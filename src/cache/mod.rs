@@ -8,6 +8,7 @@ mod changes;
 mod directory;
 mod flight;
 mod listing;
+mod pins;
 mod state;
 mod stored;
 mod table;
@@ -213,7 +214,8 @@ impl<E: Clone> Cache<E> {
 
     /// Adds an old listing of `directory`, which answers only while the server cannot be asked.
     pub(crate) fn restore(&self, directory: &RemotePath, listing: Snapshot) {
-        self.state().restore(directory, Arc::new(listing));
+        let now = self.now();
+        self.state().restore(directory, Arc::new(listing), now);
     }
 
     /// Calls `observer` with each directory that has a new listing or changes of its last one. It
@@ -297,6 +299,43 @@ impl<E: Clone> Cache<E> {
         self.change(|state, now| state.invalidate(directory, name, now));
     }
 
+    /// Records what this mount will make of `name`: attributes, or nothing. That holds whatever the
+    /// server says, until [`Self::unpin`].
+    pub(crate) fn pin(&self, directory: &RemotePath, name: &[u8], known: Option<Attributes>) {
+        self.change(|state, now| state.pin(directory, name, known, now));
+    }
+
+    /// Records what is pinned of `name` as an observation: the server has it now.
+    pub(crate) fn confirm_pin(&self, directory: &RemotePath, name: &[u8]) {
+        self.change(|state, now| state.confirm_pin(directory, name, now));
+    }
+
+    /// Lets the server say what `name` is from now on.
+    pub(crate) fn unpin(&self, directory: &RemotePath, name: &[u8]) {
+        self.state().pins.unpin(directory, name);
+    }
+
+    /// Whether a name in `directory` is [pinned](Self::pin).
+    pub(crate) fn has_pins(&self, directory: &RemotePath) -> bool {
+        self.state().pins.in_directory(directory).next().is_some()
+    }
+
+    /// Whether `name` is [pinned](Self::pin).
+    pub(crate) fn is_pinned(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        self.state().pins.get(directory, name).is_some()
+    }
+
+    /// Records that this mount has made `directory`, and nobody else can know it yet.
+    pub(crate) fn set_private(&self, directory: &RemotePath) {
+        self.state().pins.set_private(directory);
+    }
+
+    /// Whether this mount has made `directory`, and no listing has shown a name there that this
+    /// mount did not know.
+    pub(crate) fn is_private(&self, directory: &RemotePath) -> bool {
+        self.state().pins.is_private(directory)
+    }
+
     /// Moves `from`, and everything known below it, to `to`. Forgets what was at `to`.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) {
         self.change(|state, now| state.rename(from, to, now));
@@ -368,12 +407,17 @@ impl<E: Clone> Cache<E> {
         let mut known = Directory::listed(Arc::clone(&snapshot));
         let mut state = self.state();
         let Some(changes) = flight.changes() else {
-            return snapshot;
+            state.add_pins(directory, &mut known, now);
+            drop(state);
+            let current = known.current_or_stale();
+            return current.map_or(snapshot, |current| current.merged());
         };
         for (name, change) in changes {
             // The merge below includes all of them.
             let _due = known.record(&name, change, self.ttl, now);
         }
+        state.check_private(directory, &snapshot);
+        state.add_pins(directory, &mut known, now);
         let current = known.current_or_stale();
         let before = state.replace(directory, known);
         drop(state);
@@ -506,6 +550,8 @@ impl<E: Clone> Drop for Fetch<'_, E> {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod pin_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

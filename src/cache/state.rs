@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ftp::{Completeness, Kind, RemotePath};
 
 use super::changes::KnownName;
 use super::directory::{Current, Directory, Layers, keep_exact_time};
 use super::flight::Flight;
+use super::pins::Pins;
 use super::table::DirectoryTable;
 use super::{Answer, Attributes, CacheOptions, CacheStats, Snapshot};
 
@@ -21,6 +22,7 @@ pub(super) struct State<T> {
     directories: DirectoryTable,
     due: Vec<(RemotePath, Current)>,
     flights: HashMap<RemotePath, Arc<Flight<T>>>,
+    pub(super) pins: Pins,
     /// Learns which directories have a new listing, or changes of the last one.
     pub(super) observer: Option<Observer>,
 }
@@ -43,6 +45,7 @@ impl<T: Clone> State<T> {
             directories: DirectoryTable::new(),
             due: Vec::new(),
             flights: HashMap::new(),
+            pins: Pins::default(),
             observer: None,
         }
     }
@@ -69,15 +72,74 @@ impl<T: Clone> State<T> {
     }
 
     pub(super) fn lookup(&mut self, path: &RemotePath, name: &[u8], now: Instant) -> Answer {
+        if let Some(pinned) = self.pinned_answer(path, name, self.options.ttl) {
+            return pinned;
+        }
         self.directories.get(path).map_or(Answer::Unknown, |known| {
             known.lookup(name, self.options.ttl, now)
         })
     }
 
     pub(super) fn last_answer(&self, path: &RemotePath, name: &[u8]) -> Answer {
+        if let Some(pinned) = self.pinned_answer(path, name, Duration::ZERO) {
+            return pinned;
+        }
         self.directories
             .peek(path)
             .map_or(Answer::Unknown, |known| known.last_answer(name))
+    }
+
+    fn pinned_answer(&self, path: &RemotePath, name: &[u8], ttl: Duration) -> Option<Answer> {
+        match self.pins.get(path, name)? {
+            KnownName::Present(attributes) => Some(Answer::Present(attributes.clone(), ttl)),
+            KnownName::Absent => Some(Answer::Absent(ttl)),
+            KnownName::Invalidated(_) => None,
+        }
+    }
+
+    /// Records what this mount will make of `name`, whatever the server says until then.
+    pub(super) fn pin(
+        &mut self,
+        path: &RemotePath,
+        name: &[u8],
+        attributes: Option<Attributes>,
+        now: Instant,
+    ) {
+        if let Some(attributes) = attributes {
+            let known = KnownName::Present(attributes.clone());
+            self.pins.pin(path, name, known);
+            self.insert(path, name, attributes, now);
+        } else {
+            self.pins.pin(path, name, KnownName::Absent);
+            self.remove(path, name, now);
+        }
+    }
+
+    /// Records what is pinned of `name` as an observation.
+    pub(super) fn confirm_pin(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
+        if let Some(known) = self.pins.get(path, name).cloned() {
+            self.record(path, name, known, now);
+        }
+    }
+
+    /// Adds the pinned names to what is known of a directory.
+    pub(super) fn add_pins(&self, path: &RemotePath, known: &mut Directory, now: Instant) {
+        for (name, pinned) in self.pins.in_directory(path) {
+            // The caller merges all changes.
+            let _due = known.record(name, pinned.clone(), self.options.ttl, now);
+        }
+    }
+
+    /// Makes a directory shared in which a new listing shows a name that this mount does not know.
+    pub(super) fn check_private(&mut self, path: &RemotePath, listing: &Snapshot) {
+        if !self.pins.is_private(path) {
+            return;
+        }
+        let is_known = |name: &[u8]| self.last_known(path, name).is_some();
+        let names = (0..listing.len()).filter_map(|index| listing.get(index));
+        if names.into_iter().any(|(name, _)| !is_known(name)) {
+            self.pins.set_shared(path);
+        }
     }
 
     pub(super) fn current_or_stale(&self, path: &RemotePath) -> Option<Current> {
@@ -131,6 +193,7 @@ impl<T: Clone> State<T> {
             && let Ok(below) = path.join(name)
         {
             self.forget_tree(&below);
+            self.pins.set_tree_shared(&below);
         }
         self.record(path, name, KnownName::Absent, now);
     }
@@ -155,6 +218,8 @@ impl<T: Clone> State<T> {
             None => KnownName::Invalidated(None),
         };
         self.forget_tree(to);
+        self.pins.set_tree_shared(from);
+        self.pins.set_tree_shared(to);
         if to.below(from).is_some() || from.below(to).is_some() {
             // No server moves a directory into itself, so the result of this rename is unknown.
             self.forget_tree(from);
@@ -175,8 +240,15 @@ impl<T: Clone> State<T> {
     }
 
     /// Adds an old listing to what is known of a directory, unless it has one.
-    pub(super) fn restore(&mut self, path: &RemotePath, listing: Arc<Snapshot>) {
+    pub(super) fn restore(&mut self, path: &RemotePath, listing: Arc<Snapshot>, now: Instant) {
         self.change(path, |directory| directory.restore(listing));
+        let pinned = self.pins.in_directory(path);
+        let pinned: Vec<_> = pinned
+            .map(|(name, known)| (name.to_vec(), known.clone()))
+            .collect();
+        for (name, known) in pinned {
+            self.record(path, &name, known, now);
+        }
     }
 
     fn observe(&self, path: &RemotePath) {
@@ -233,6 +305,7 @@ impl<T: Clone> State<T> {
     }
 
     fn record(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
+        let known = self.pins.get(path, name).cloned().unwrap_or(known);
         if let Some(flight) = self.flights.get(path) {
             flight.record(name, known.clone());
         }

@@ -312,6 +312,7 @@ pub(super) fn mount(
             cache_bytes: options.cache_size,
             spool_size: options.spool_size,
             writeback: options.writeback && !options.read_only,
+            names: options.background_names && !options.read_only,
             direct_io: options.direct_io,
             space: options.space,
         },

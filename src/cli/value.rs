@@ -251,6 +251,15 @@ pub(super) fn append(value: &OsStr) -> Result<Append, Expected> {
     }
 }
 
+/// Parses what is done in the background. Returns whether that includes names.
+pub(super) fn background_names(value: &OsStr) -> Result<bool, Expected> {
+    match value.as_bytes() {
+        b"data" => Ok(false),
+        b"names" => Ok(true),
+        _ => Err("data or names"),
+    }
+}
+
 /// Parses how uploads are verified.
 pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
     match value.as_bytes() {
@@ -529,7 +538,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), append(value), verify(value), links(value));
+            let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), append(value), background_names(value), verify(value), links(value));
         }
     }
 

@@ -87,6 +87,7 @@ pub use proxy::{Proxy, ProxyKind};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;
 pub use session::certificate::server_certificate;
+pub use session::changes::{BatchStep, ChangeCommand, Placing, PlacingAnswer, StepAnswer};
 pub use session::facts::SizeAndModified;
 #[cfg(feature = "mount")]
 pub(crate) use session::greet;

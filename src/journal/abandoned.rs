@@ -16,7 +16,7 @@ use crate::ftp::{RemotePath, Version};
 #[derive(Debug)]
 pub(crate) struct AbandonedJournal {
     journal_dir: MountJournal,
-    log: Log,
+    pub(super) log: Log,
 }
 
 /// A file whose upload was pending.
@@ -26,7 +26,7 @@ pub(crate) struct WaitingFile {
     pub file: PathBuf,
     /// The file that it was to become on the server.
     pub pending: Pending,
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 impl AbandonedJournal {

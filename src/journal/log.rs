@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::change::{Domains, NameAction, NameChange};
 use super::record::{Pending, Record};
 use crate::ftp::RemotePath;
 
@@ -18,6 +20,9 @@ const MAX_GARBAGE_RATIO: u64 = 4;
 
 /// Maximum size in bytes of a log that is read. No running mount writes a longer one.
 const MAX_LOG_SIZE: u64 = 256 << 20;
+
+/// File name of a log in which the order of the records matters.
+pub(super) const ORDERED_LOG: &str = "ordered";
 
 /// File name of a log during its rewrite.
 pub(super) const NEW_LOG: &str = "log.new";
@@ -33,7 +38,8 @@ pub(super) struct Log {
     live: LiveRecords,
     /// A write error was logged.
     warned: bool,
-    numbers: u64,
+    /// The largest number of a spool file or a change. The journals that a mount uses share it.
+    numbers: Arc<AtomicU64>,
     /// Number of records written by this process.
     records: u64,
     /// Size in bytes from which the log may be worth rewriting.
@@ -42,6 +48,15 @@ pub(super) struct Log {
     tail: Option<Vec<u8>>,
     /// The log was renamed, and its new name may not be on the disk yet.
     is_renamed: bool,
+    /// Spool files that are removed when the records that free them are on the disk.
+    garbage: Vec<ObsoleteSpool>,
+}
+
+/// A spool file that the next mount does not need once a number of records is on the disk.
+#[derive(Debug)]
+struct ObsoleteSpool {
+    records: u64,
+    path: PathBuf,
 }
 
 /// A log with records that may not be on the disk yet. Syncing it needs no lock.
@@ -57,6 +72,8 @@ pub(super) struct Unsynced {
 #[derive(Debug)]
 pub(super) struct Rewrite {
     path: PathBuf,
+    /// The name that it gets.
+    to: PathBuf,
     lines: Vec<u8>,
 }
 
@@ -69,6 +86,16 @@ pub(super) struct LiveRecords {
     pub(super) spools: BTreeMap<u64, NamedSpool>,
     /// Number of `Pending` records so far.
     turns: u64,
+    /// Whether lines have checksums, and the records after a damaged one count for nothing.
+    is_ordered: bool,
+    /// Changes of names by number, and the domains that they took over.
+    pub(super) changes: BTreeMap<u64, (NameChange, Domains)>,
+    /// Changes that were about to be sent: the numbers that each stands for, by the first of them.
+    pub(super) begun: BTreeMap<u64, (Vec<u64>, NameChange, Domains)>,
+    /// Numbers of the changes that give a spool file its name, by its number.
+    stores: BTreeMap<u64, Vec<u64>>,
+    /// The largest number of a spool file or a change.
+    largest: u64,
 }
 
 /// State of a spool file.
@@ -78,7 +105,7 @@ pub(super) struct NamedSpool {
     pub(super) path: RemotePath,
     /// The upload, while one is pending.
     pub(super) pending: Option<Pending>,
-    /// Position of the `Pending` record. Of two uploads to the same path the later one wins.
+    /// Position of a `Pending` record. Of two uploads to the same path the later one wins.
     turn: u64,
 }
 
@@ -100,11 +127,19 @@ impl Log {
         // An incomplete last line was cut off and may look like another record.
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
         bytes.truncate(end.map_or(0, |end| end + 1));
-        file.set_len(bytes.len() as u64)?;
-        for record in bytes.split(|byte| *byte == b'\n').filter_map(Record::parse) {
-            live.apply(record);
+        let mut good = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let content = line.strip_suffix(b"\n").unwrap_or(line);
+            match live.parse(content) {
+                Some(record) => live.apply(record),
+                // A write that failed left a part of a line, and the next one an empty one.
+                None if live.is_ordered && !content.is_empty() => break,
+                None => {}
+            }
+            good += line.len();
         }
-        Ok(Self::new(path, file, bytes.len() as u64, live))
+        file.set_len(good as u64)?;
+        Ok(Self::new(path, file, good as u64, live))
     }
 
     fn new(path: PathBuf, file: File, bytes: u64, live: LiveRecords) -> Self {
@@ -113,13 +148,14 @@ impl Log {
             file: Arc::new(file),
             bytes,
             is_torn: false,
-            live,
             warned: false,
-            numbers: 0,
+            numbers: Arc::new(AtomicU64::new(live.largest)),
+            live,
             records: 0,
             tidy_at: MIN_REWRITE_SIZE,
             tail: None,
             is_renamed: false,
+            garbage: Vec::new(),
         }
     }
 
@@ -128,10 +164,22 @@ impl Log {
         &self.live
     }
 
-    /// Returns a number that no other spool file of this log has.
-    pub(super) fn next_number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    /// Returns a number that is larger than that of any spool file or change of this log, and of
+    /// those that share its numbers.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The largest number.
+    pub(super) fn numbers(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.numbers)
+    }
+
+    /// Continues with `numbers`, so that the changes of several logs have one order.
+    pub(super) fn share_numbers(&mut self, numbers: Arc<AtomicU64>) {
+        let largest = self.numbers.load(Ordering::Relaxed);
+        numbers.fetch_max(largest, Ordering::Relaxed);
+        self.numbers = numbers;
     }
 
     /// Appends `record`. A failure is logged once and ignored: a full disk costs the safety against
@@ -182,11 +230,27 @@ impl Log {
         if self.bytes < self.tidy_at {
             return None;
         }
+        Some(self.rewrite(self.path.clone(), lines))
+    }
+
+    /// Makes the order of the records matter from now on. Starts a rewrite to a file that older
+    /// versions do not read: they know none of these records and would remove the journal. Returns
+    /// `None` if the order matters already.
+    pub(super) fn begin_order(&mut self) -> Option<Rewrite> {
+        if std::mem::replace(&mut self.live.is_ordered, true) {
+            return None;
+        }
+        let lines = self.live.to_lines();
+        Some(self.rewrite(self.path.with_file_name(ORDERED_LOG), lines))
+    }
+
+    fn rewrite(&mut self, to: PathBuf, lines: Vec<u8>) -> Rewrite {
         self.tail = Some(Vec::new());
-        Some(Rewrite {
+        Rewrite {
             path: self.path.with_file_name(NEW_LOG),
+            to,
             lines,
-        })
+        }
     }
 
     /// Replaces the log with the rewritten one and the records appended since. The caller must not
@@ -202,7 +266,8 @@ impl Log {
         let tail = self.tail.take().unwrap_or_default();
         let file = written?;
         (&file).write_all(&tail)?;
-        fs::rename(&rewrite.path, &self.path)?;
+        fs::rename(&rewrite.path, &rewrite.to)?;
+        self.path.clone_from(&rewrite.to);
         self.is_renamed = true;
         self.is_torn = false;
         self.file = Arc::new(file);
@@ -216,7 +281,7 @@ impl Log {
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
-        let mut line = record.to_line();
+        let mut line = self.live.to_line(record);
         self.live.apply(record.clone());
         self.records += 1;
         if let Some(tail) = &mut self.tail {
@@ -225,10 +290,41 @@ impl Log {
         if std::mem::replace(&mut self.is_torn, true) {
             line.insert(0, b'\n');
         }
+        let before = self.bytes;
         self.bytes += line.len() as u64;
-        (&*self.file).write_all(&line)?;
-        self.is_torn = false;
-        Ok(())
+        let written = (&*self.file).write_all(&line);
+        self.is_torn = written.is_err();
+        // The records after a part of a line would count for nothing.
+        if written.is_err() && self.live.is_ordered && self.file.set_len(before).is_ok() {
+            self.bytes = before;
+            self.is_torn = false;
+        }
+        written
+    }
+
+    /// Removes the spool file `path` when the records so far are on the disk.
+    pub(super) fn remove_later(&mut self, path: PathBuf) {
+        self.garbage.push(ObsoleteSpool {
+            records: self.records,
+            path,
+        });
+    }
+
+    /// Whether there are spool files to remove.
+    pub(super) fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
+    }
+
+    /// Takes the spool files that can be removed when `synced` records are on the disk.
+    pub(super) fn take_garbage(&mut self, synced: u64) -> Vec<PathBuf> {
+        let due = self.garbage.iter().take_while(|it| it.records <= synced);
+        let due = due.count();
+        self.garbage.drain(..due).map(|it| it.path).collect()
+    }
+
+    /// Number of records written by this process.
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 }
 
@@ -266,7 +362,29 @@ impl Unsynced {
 impl LiveRecords {
     /// Whether the next mount has nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.pending().next().is_none()
+        self.places.is_empty() && self.changes.is_empty() && self.pending().next().is_none()
+    }
+
+    /// Whether the records after a damaged one count for nothing.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    /// Parses a line without its line end.
+    fn parse(&self, line: &[u8]) -> Option<Record> {
+        if self.is_ordered {
+            Record::parse_checked(line)
+        } else {
+            Record::parse(line).or_else(|| Record::parse_checked(line))
+        }
+    }
+
+    fn to_line(&self, record: &Record) -> Vec<u8> {
+        if self.is_ordered {
+            record.to_checked_line()
+        } else {
+            record.to_line()
+        }
     }
 
     /// Returns the pending uploads in the order of their records.
@@ -300,6 +418,7 @@ impl LiveRecords {
                 self.places.remove(&path);
             }
             Record::Open(number, path) => {
+                self.largest = self.largest.max(number);
                 let spooled = NamedSpool {
                     path,
                     pending: None,
@@ -309,9 +428,19 @@ impl LiveRecords {
             }
             Record::Pending(number, pending) => {
                 if let Some(spooled) = self.spools.get_mut(&number) {
-                    self.turns += 1;
-                    spooled.turn = self.turns;
-                    spooled.pending = Some(pending);
+                    let before = spooled.pending.replace(pending);
+                    // Another attempt to upload it does not make it newer than what was closed
+                    // meanwhile.
+                    let is_again = before.is_some_and(|before| {
+                        spooled
+                            .pending
+                            .as_ref()
+                            .is_some_and(|it| it.target == before.target)
+                    });
+                    if !(is_again && self.is_ordered) {
+                        self.turns += 1;
+                        spooled.turn = self.turns;
+                    }
                 }
             }
             Record::Unproven(number, uploads) => {
@@ -321,25 +450,66 @@ impl LiveRecords {
                 }
             }
             Record::Settled(number) => {
+                self.end_store(number);
                 if let Some(spooled) = self.spools.get_mut(&number) {
                     spooled.pending = None;
                 }
             }
             Record::Closed(number) => {
+                self.end_store(number);
                 self.spools.remove(&number);
             }
+            Record::Ordered => self.is_ordered = true,
+            Record::Change(number, change, domains) => {
+                self.largest = self.largest.max(number);
+                if let NameAction::Store { id } = change.action {
+                    self.stores.entry(id).or_default().push(number);
+                }
+                self.changes.insert(number, (change, domains));
+            }
+            Record::Begun(numbers, change, domains) => {
+                if let Some(first) = numbers.first() {
+                    self.begun.insert(*first, (numbers, change, domains));
+                }
+            }
+            Record::Undone(numbers) => {
+                numbers.first().map(|first| self.begun.remove(first));
+            }
+            Record::Ended(numbers) => self.end_changes(&numbers),
+        }
+    }
+
+    fn end_changes(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.changes.remove(number);
+            self.begun.remove(number);
+        }
+    }
+
+    /// Removes the changes that give the contents of a spool file their name.
+    fn end_store(&mut self, spool: u64) {
+        if let Some(numbers) = self.stores.remove(&spool) {
+            self.end_changes(&numbers);
         }
     }
 
     fn to_lines(&self) -> Vec<u8> {
-        let places = self.places.values().map(Record::to_line);
+        let mut records = Vec::new();
+        records.extend(self.is_ordered.then_some(Record::Ordered));
+        records.extend(self.places.values().cloned());
         let spools = self.spools.iter();
-        let spools =
-            spools.map(|(number, spooled)| Record::Open(*number, spooled.path.clone()).to_line());
+        records.extend(spools.map(|(number, spooled)| Record::Open(*number, spooled.path.clone())));
         let pending = self.pending();
-        let pending =
-            pending.map(|(number, pending)| Record::Pending(number, pending.clone()).to_line());
-        places.chain(spools).chain(pending).flatten().collect()
+        records.extend(pending.map(|(number, pending)| Record::Pending(number, pending.clone())));
+        let changes = self.changes.iter();
+        records.extend(changes.map(|(number, (change, domains))| {
+            Record::Change(*number, change.clone(), domains.clone())
+        }));
+        let begun = self.begun.values().cloned();
+        let begun = begun.map(|(numbers, change, domains)| Record::Begun(numbers, change, domains));
+        records.extend(begun);
+        let lines = records.iter().map(|record| self.to_line(record));
+        lines.flatten().collect()
     }
 }
 

@@ -7,6 +7,8 @@
 //! | `mount_journal` | the directory of one mount: its lock, its log, its spool files |
 //! | `log` | append-only file of records, rewritten when most are obsolete |
 //! | `record` | one line of the log |
+//! | `change` | a change of names that the server does not have yet |
+//! | `ordered` | the records of such changes (`-o writeback=names`) |
 //! | `unproven` | contents that the server may have although it did not say so |
 //! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
 //! | `profile_file` | the server profile for the next mount |
@@ -19,10 +21,14 @@
 //! [persisted](SpoolFile::persist) instead of uploaded immediately.
 
 mod abandoned;
+mod change;
+mod change_fields;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod log;
 mod mount_journal;
+mod ordered;
 mod pin_file;
 mod profile_file;
 mod record;
@@ -43,6 +49,8 @@ use crate::ftp::{RemotePath, Version};
 use crate::sys::private_files::{self, PrivateFileError};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
+pub(crate) use change::{Domain, Domains, NameAction, NameBase, NameChange};
+pub(crate) use ordered::{LeftChange, RecordedChange};
 pub(crate) use pin_file::{PinFile, RecordedPin};
 pub(crate) use profile_file::ProfileFile;
 pub use record::CommitOptions;
@@ -451,6 +459,9 @@ impl Drop for JournaledSpool {
     fn drop(&mut self) {
         if self.is_pending() {
             // The next mount uploads it.
+            return;
+        }
+        if self.journal.remove_later(self.number, &self.path) {
             return;
         }
         if let Err(error) = std::fs::remove_file(&self.path)

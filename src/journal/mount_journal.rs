@@ -10,7 +10,7 @@ use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::JournalError;
-use super::log::{Log, NEW_LOG, sync_directory};
+use super::log::{Log, NEW_LOG, ORDERED_LOG, sync_directory};
 use super::state_dir::{DIGITS, StateDir};
 use crate::sys::private_files::{
     check_private, is_own_directory, new_directory, new_file, open_lock,
@@ -18,7 +18,7 @@ use crate::sys::private_files::{
 
 /// The locked file.
 const LOCK: &str = "lock";
-/// The file with the records.
+/// The file with the records; a directory if they are in [`ORDERED_LOG`].
 const LOG: &str = "log";
 /// The file that names the spool directory, if that is elsewhere.
 const SPOOL: &str = "spool";
@@ -146,7 +146,20 @@ impl MountJournal {
 
     /// Path of the log.
     pub(super) fn log(&self) -> PathBuf {
-        self.directory.join(LOG)
+        let ordered = self.directory.join(ORDERED_LOG);
+        if ordered.symlink_metadata().is_ok() {
+            ordered
+        } else {
+            self.directory.join(LOG)
+        }
+    }
+
+    /// Puts a directory in the place of the log that older versions read, which skip a journal
+    /// whose log cannot be read.
+    pub(super) fn hide_plain_log(&self) -> io::Result<()> {
+        let log = self.directory.join(LOG);
+        fs::remove_file(&log)?;
+        new_directory(&log).map_err(|error| error.source)
     }
 
     /// Directory of the spool files.
@@ -196,6 +209,8 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
         let words = "it is not a directory of this user";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
     }
+    // A removal that is interrupted after this leaves a log that can be read.
+    let _ = fs::remove_dir(directory.join(LOG));
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if is_journal_file(entry.file_name().as_bytes()) {
@@ -207,7 +222,7 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
 
 /// Whether ftpfs creates files of this name in a journal or a spool directory.
 fn is_journal_file(name: &[u8]) -> bool {
-    let named = [LOCK, LOG, NEW_LOG, SPOOL, PROBE];
+    let named = [LOCK, LOG, ORDERED_LOG, NEW_LOG, SPOOL, PROBE];
     let number = name.strip_suffix(DATA.as_bytes());
     named.iter().any(|file| file.as_bytes() == name)
         || number.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))

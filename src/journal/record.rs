@@ -1,8 +1,11 @@
 //! One line of the log: a word, then tab-separated fields. Bytes that could end a field or a line
 //! are escaped.
 
+use super::change::{Domains, NameChange};
+use super::change_fields::{list, put_change, to_change, to_list};
+use super::fields::{moment, option, put, to_moment, to_number, to_option, to_path, unescape};
 use super::unproven::UnprovenUpload;
-use crate::ftp::{Precision, RemotePath, Version};
+use crate::ftp::{RemotePath, Version};
 
 /// A fact that the next mount needs, or that makes an earlier record obsolete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,17 @@ pub(super) enum Record {
     Settled(u64),
     /// This spool file was removed.
     Closed(u64),
+    /// From here on, each line has a checksum, and the order of the records matters
+    /// (`-o writeback=names`).
+    Ordered,
+    /// A program made this change, which has a number, and took over these domains.
+    Change(u64, NameChange, Domains),
+    /// This change, which stands for those with the numbers, is about to be sent.
+    Begun(Vec<u64>, NameChange, Domains),
+    /// The change of [`Self::Begun`] was not made, and will be sent again.
+    Undone(Vec<u64>),
+    /// The changes with these numbers were made, or are given up.
+    Ended(Vec<u64>),
 }
 
 /// A spool file that replaces a file on the server, or continues it.
@@ -94,8 +108,40 @@ impl Record {
             Self::Unproven(number, uploads) => put_unproven(&mut line, *number, uploads),
             Self::Settled(number) => put(&mut line, "settled", &[number.to_string().as_bytes()]),
             Self::Closed(number) => put(&mut line, "closed", &[number.to_string().as_bytes()]),
+            Self::Ordered => put(&mut line, "ordered", &[]),
+            Self::Change(number, change, domains) => {
+                put_change(&mut line, "op", &[*number], (change, domains));
+            }
+            Self::Begun(numbers, change, domains) => {
+                put_change(&mut line, "begin", numbers, (change, domains));
+            }
+            Self::Undone(numbers) => put(&mut line, "undone", &[list(numbers).as_bytes()]),
+            Self::Ended(numbers) => put(&mut line, "done", &[list(numbers).as_bytes()]),
         }
         line
+    }
+
+    /// Formats the record as a line, or two, that ends with a checksum.
+    pub(super) fn to_checked_line(&self) -> Vec<u8> {
+        let text = self.to_line();
+        let lines = text.strip_suffix(b"\n").unwrap_or(&text);
+        let mut checked = Vec::with_capacity(text.len() + 16);
+        for line in lines.split(|byte| *byte == b'\n') {
+            checked.extend_from_slice(line);
+            let checksum = crc32fast::hash(line);
+            checked.extend_from_slice(format!("\t={checksum:08x}\n").as_bytes());
+        }
+        checked
+    }
+
+    /// Parses a line of [`Self::to_checked_line`] without its line end, if its checksum is right.
+    pub(super) fn parse_checked(line: &[u8]) -> Option<Self> {
+        let tab = line.iter().rposition(|byte| *byte == b'\t')?;
+        let (content, [b'\t', b'=', checksum @ ..]) = line.split_at(tab) else {
+            return None;
+        };
+        let expected = format!("{:08x}", crc32fast::hash(content));
+        Self::parse(content).filter(|_| checksum == expected.as_bytes())
     }
 
     /// Parses a line without its line end. Returns `None` if it is not a complete record.
@@ -139,18 +185,20 @@ impl Record {
             }
             (b"settled", [number]) => Some(Self::Settled(to_number(number)?)),
             (b"closed", [number]) => Some(Self::Closed(to_number(number)?)),
+            (b"ordered", []) => Some(Self::Ordered),
+            (b"op", [number, change @ ..]) => {
+                let (change, domains) = to_change(change)?;
+                Some(Self::Change(to_number(number)?, change, domains))
+            }
+            (b"begin", [numbers, change @ ..]) => {
+                let (change, domains) = to_change(change)?;
+                Some(Self::Begun(to_list(numbers)?, change, domains))
+            }
+            (b"undone", [numbers]) => Some(Self::Undone(to_list(numbers)?)),
+            (b"done", [numbers]) => Some(Self::Ended(to_list(numbers)?)),
             _ => None,
         }
     }
-}
-
-fn put(line: &mut Vec<u8>, word: &str, fields: &[&[u8]]) {
-    line.extend_from_slice(word.as_bytes());
-    for field in fields {
-        line.push(b'\t');
-        escape(line, field);
-    }
-    line.push(b'\n');
 }
 
 fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
@@ -260,97 +308,15 @@ fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
     })
 }
 
-fn option(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-fn to_number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
-    std::str::from_utf8(field).ok()?.parse().ok()
-}
-
-/// The outer option belongs to the grammar, the inner one to the value.
-#[expect(
-    clippy::option_option,
-    reason = "a malformed field differs from a missing value"
-)]
-fn to_option<T: std::str::FromStr>(field: &[u8]) -> Option<Option<T>> {
-    match field {
-        b"-" => Some(None),
-        field => to_number(field).map(Some),
-    }
-}
-
-/// Formats seconds since the epoch, followed by `s`, `m` or `d` for the precision.
-fn moment((seconds, precision): (i64, Precision)) -> String {
-    let unit = match precision {
-        Precision::Second => 's',
-        Precision::Minute => 'm',
-        Precision::Day => 'd',
-    };
-    format!("{seconds}{unit}")
-}
-
-/// Older journals lack the precision. A time without one is as exact as its trailing zeros suggest.
-#[expect(
-    clippy::option_option,
-    reason = "a malformed field differs from a missing time"
-)]
-fn to_moment(field: &[u8]) -> Option<Option<(i64, Precision)>> {
-    let (seconds, precision) = match field {
-        b"-" => return Some(None),
-        [seconds @ .., b's'] => (to_number(seconds)?, Precision::Second),
-        [seconds @ .., b'm'] => (to_number(seconds)?, Precision::Minute),
-        [seconds @ .., b'd'] => (to_number(seconds)?, Precision::Day),
-        seconds => {
-            let seconds: i64 = to_number(seconds)?;
-            let precision = match seconds {
-                _ if seconds % 86_400 == 0 => Precision::Day,
-                _ if seconds % 60 == 0 => Precision::Minute,
-                _ => Precision::Second,
-            };
-            (seconds, precision)
-        }
-    };
-    Some(Some((seconds, precision)))
-}
-
-fn to_path(field: &[u8]) -> Option<RemotePath> {
-    RemotePath::new(field).ok()
-}
-
-fn escape(line: &mut Vec<u8>, field: &[u8]) {
-    for &byte in field {
-        if byte.is_ascii_graphic() && byte != b'%' {
-            line.push(byte);
-        } else {
-            line.extend_from_slice(format!("%{byte:02x}").as_bytes());
-        }
-    }
-}
-
-fn unescape(field: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        if *first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = tail.get(2..)?;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    Some(bytes)
-}
-
+/// Random paths and versions.
 #[cfg(test)]
-mod tests {
+pub(super) mod strategies {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ftp::Precision;
 
-    fn path() -> impl Strategy<Value = RemotePath> {
+    pub(in crate::journal) fn path() -> impl Strategy<Value = RemotePath> {
         proptest::collection::vec(1_u8.., 1..20)
             .prop_filter_map("no path", |bytes| RemotePath::new(&bytes).ok())
     }
@@ -364,7 +330,7 @@ mod tests {
         (any::<i64>(), precision)
     }
 
-    fn version() -> impl Strategy<Value = Version> {
+    pub(in crate::journal) fn version() -> impl Strategy<Value = Version> {
         let modified = proptest::option::of(moment());
         let unique = prop_oneof![Just(0), any::<u64>()];
         (any::<Option<u64>>(), modified, unique).prop_map(|(size, modified, unique)| Version {
@@ -373,6 +339,16 @@ mod tests {
             unique,
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::change_fields::strategies::{change, domains};
+    use super::strategies::{path, version};
+    use super::*;
+    use crate::ftp::Precision;
 
     fn pending() -> impl Strategy<Value = Pending> {
         let commit = any::<(u64, Option<i64>, Option<u32>)>();
@@ -412,6 +388,10 @@ mod tests {
         )
     }
 
+    fn numbers() -> impl Strategy<Value = Vec<u64>> {
+        proptest::collection::vec(any::<u64>(), 1..5)
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         prop_oneof![
             path().prop_map(Record::Part),
@@ -423,6 +403,13 @@ mod tests {
             (any::<u64>(), pending()).prop_map(|(number, it)| Record::Pending(number, it)),
             any::<u64>().prop_map(Record::Settled),
             any::<u64>().prop_map(Record::Closed),
+            Just(Record::Ordered),
+            (any::<u64>(), change(), domains())
+                .prop_map(|(number, change, domains)| Record::Change(number, change, domains)),
+            (numbers(), change(), domains())
+                .prop_map(|(numbers, change, domains)| Record::Begun(numbers, change, domains)),
+            numbers().prop_map(Record::Undone),
+            numbers().prop_map(Record::Ended),
         ]
     }
 
@@ -434,6 +421,20 @@ mod tests {
             prop_assert_eq!(*end, b'\n');
             prop_assert!(!line.contains(&b'\n'));
             prop_assert_eq!(Record::parse(line), Some(record));
+        }
+
+        #[test]
+        fn a_checksum_shows_each_changed_byte(
+            record in record(),
+            at in any::<prop::sample::Index>(),
+            other in 1_u8..,
+        ) {
+            let mut line = record.to_checked_line();
+            line.pop();
+            prop_assert_eq!(Record::parse_checked(&line), Some(record));
+            let at = at.index(line.len());
+            line[at] ^= other;
+            prop_assert_eq!(Record::parse_checked(&line), None);
         }
 
         #[test]
@@ -559,6 +560,12 @@ mod tests {
             "append\t1\t18446744073709551615\t3\t-\t-\t60m\t/f",
             "gone\t/%2",
             "settled\t-",
+            "op\t1\tunlink\t/a",
+            "op\t1\tlink\t/a\tabsent",
+            "op\t1,2\tunlink\t/a\tabsent",
+            "begin\t1,\tunlink\t/a\tabsent",
+            "op\t1\trename\t/a\tabsent\tabsent",
+            "done",
         ] {
             assert_eq!(Record::parse(line.as_bytes()), None, "{line}");
         }

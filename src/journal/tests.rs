@@ -46,6 +46,10 @@ impl State {
             fs::create_dir(&copy).unwrap();
             for entry in fs::read_dir(&page).unwrap() {
                 let entry = entry.unwrap();
+                if entry.path().is_dir() {
+                    fs::create_dir(copy.join(entry.file_name())).unwrap();
+                    continue;
+                }
                 fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
             }
         }
@@ -437,4 +441,133 @@ fn a_pending_file_that_is_let_go_waits_for_the_next_mount() {
     drop(journal);
     let waiting = state.left()[0].waiting();
     assert_eq!(fs::read(&waiting[0].file).unwrap(), b"abc");
+}
+
+fn removal(target: &str) -> NameChange {
+    NameChange {
+        action: NameAction::Unlink,
+        path: path(target),
+        base: NameBase::Absent,
+    }
+}
+
+fn removed(left: &AbandonedJournal) -> Vec<(String, bool)> {
+    let changes = left.changes().into_iter();
+    let changes = changes.map(|left| (left.change.path.to_string(), left.is_begun));
+    changes.collect()
+}
+
+#[test]
+fn changes_of_names_that_were_not_made_are_left_in_their_order() {
+    let state = State::new();
+    let journal = state.open();
+    journal.keep_order();
+    let made = ["/a", "/b", "/c", "/d"].map(|name| {
+        journal
+            .record_change(&removal(name), &Domains::new())
+            .unwrap()
+    });
+    RecordedChange::begin(&made[1..2], &removal("/b"), &Domains::new());
+    RecordedChange::begin(&made[2..3], &removal("/c"), &Domains::new());
+    RecordedChange::undo(&made[2..3]);
+    RecordedChange::end(&made[3..]);
+    let killed = state.as_if_killed_now();
+    let left = killed.left().remove(0);
+    let expected = [("/a", false), ("/b", true), ("/c", false)];
+    assert_eq!(
+        removed(&left),
+        expected.map(|(name, begun)| (name.to_owned(), begun))
+    );
+    RecordedChange::end(&made[..3]);
+    journal.end();
+    assert_eq!(state.journals(), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn what_follows_a_damaged_record_counts_for_nothing() {
+    let state = State::new();
+    let journal = state.open();
+    journal.keep_order();
+    for name in ["/a", "/b", "/c"] {
+        journal
+            .record_change(&removal(name), &Domains::new())
+            .unwrap();
+    }
+    let killed = state.as_if_killed_now();
+    let log = killed.journals().remove(0).join("ordered");
+    let damaged = fs::read_to_string(&log).unwrap().replace("/b", "/x");
+    fs::write(&log, damaged).unwrap();
+    let left = killed.left().remove(0);
+    assert_eq!(removed(&left), [("/a".to_owned(), false)]);
+}
+
+#[test]
+fn a_spool_file_goes_when_the_record_that_frees_it_is_on_the_disk() {
+    let state = State::new();
+    let journal = state.open();
+    journal.keep_order();
+    let spool = journal.spool_file(&path("/f")).unwrap();
+    spool.persist(&pending("/f")).unwrap();
+    spool.record_order(&removal("/f"), &Domains::new()).unwrap();
+    let spools = || {
+        let entries = fs::read_dir(&state.journals()[0]).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".data"))
+            .count()
+    };
+    spool.done();
+    drop(spool);
+    assert_eq!(spools(), 1);
+    journal.sync().unwrap();
+    assert_eq!(spools(), 0);
+    let killed = state.as_if_killed_now();
+    assert!(killed.left().iter().all(|left| left.changes().is_empty()));
+}
+
+#[test]
+fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does() {
+    let state = State::new();
+    let journal = state.open();
+    journal.keep_order();
+    let (first, second) = (spool(&journal, "/f"), spool(&journal, "/f"));
+    let third = spool(&journal, "/tmp");
+    third.pending(&pending("/tmp"));
+    first.pending(&pending("/f"));
+    second.pending(&pending("/f"));
+    first.pending(&pending("/f"));
+    let order = || {
+        let left = state.as_if_killed_now().left().remove(0);
+        let numbers: Vec<_> = left.waiting().iter().map(|it| it.number).collect();
+        numbers
+    };
+    assert_eq!(order(), [3, 1, 2]);
+    third.pending(&pending("/f"));
+    assert_eq!(order(), [1, 2, 3]);
+}
+
+#[test]
+fn an_older_version_does_not_read_changes_of_names_and_keeps_them() {
+    let state = State::new();
+    let journal = state.open();
+    journal.keep_order();
+    let spool = spool(&journal, "/f");
+    spool.persist(&pending("/f")).unwrap();
+    spool.record_order(&removal("/f"), &Domains::new()).unwrap();
+    let page = state.journals().remove(0);
+    // It opens the log like this.
+    let mut old = fs::OpenOptions::new();
+    let old = old.append(true).create(true).open(page.join("log"));
+    assert!(old.is_err());
+
+    let killed = state.as_if_killed_now();
+    let mut left = killed.left();
+    assert_eq!(left[0].waiting().len(), 1);
+    assert_eq!(left[0].changes().len(), 1);
+    let waiting = left[0].waiting().remove(0);
+    let continued = left.remove(0).into_journal();
+    continued.waiting_spool(&waiting).unwrap().done();
+    continued.sync().unwrap();
+    continued.end();
+    assert!(killed.journals().is_empty());
 }

@@ -28,6 +28,12 @@ struct State {
 pub(super) struct LogTurn<'a>(&'a Turns);
 
 impl Turns {
+    /// Number of records known to be on the disk.
+    #[cfg(test)]
+    pub(super) fn synced(&self) -> u64 {
+        self.lock().synced
+    }
+
     /// Returns when the first `records` records are on the disk. `sync` syncs the existing records
     /// and returns their number. Concurrent callers share one call.
     ///

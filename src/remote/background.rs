@@ -14,7 +14,7 @@ use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath, Version};
-use crate::pool::Lease;
+use crate::pool::{Lease, Purpose};
 
 /// Maximum number of commands in one write.
 const MAX_TOGETHER: usize = 64;
@@ -25,6 +25,19 @@ const MAX_BYTES: usize = 8 << 10;
 const PROVEN: Duration = Duration::from_secs(1);
 /// Bytes of a command besides its path.
 const VERB_BYTES: usize = 8;
+
+/// Maximum wait for a session by a thread that holds another one. A session that takes longer to
+/// make is used for the next question.
+const BRIEF_WAIT: Duration = Duration::from_secs(1);
+
+impl Remote {
+    /// Creates an exchange over one session, or `None` if there is none soon. For a thread that
+    /// holds another session, for which others may wait.
+    pub(super) fn brief_exchange(&self) -> Option<Exchange<'_>> {
+        let lease = self.pool().brief_lease(Purpose::Command, BRIEF_WAIT)?;
+        Some(Exchange::only(self.pool(), lease))
+    }
+}
 
 /// A connection that no foreground operation needs at the moment. Dropping it returns it to the
 /// pool.

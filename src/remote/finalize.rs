@@ -42,27 +42,7 @@ pub(super) fn place(
     commit: &CommitOptions,
     found: Option<&Entry>,
 ) -> Result<StoredFacts, Error> {
-    let told_mode = found.and_then(|found| found.mode);
-    let mut finalizer = Finalizer {
-        remote,
-        path: target,
-        mode: commit
-            .mode
-            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
-        modified: commit.modified,
-        stored: StoredFacts {
-            modified: found
-                .and_then(|found| found.modified)
-                .map(|reported| reported.seconds),
-            mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
-            unique: found
-                .and_then(|found| found.unique.as_deref())
-                .map_or(0, unique_hash),
-            is_exact: false,
-        },
-        found,
-        size: commit.size,
-    };
+    let mut finalizer = Finalizer::new(remote, target, commit, found);
     if from != target {
         finalizer.rename(exchange, from)?;
     }
@@ -71,7 +51,7 @@ pub(super) fn place(
 }
 
 /// A file that is being given its final name and attributes.
-struct Finalizer<'a> {
+pub(super) struct Finalizer<'a> {
     remote: &'a Remote,
     path: &'a RemotePath,
     /// The mode that remains to be set.
@@ -84,38 +64,92 @@ struct Finalizer<'a> {
     size: u64,
 }
 
-impl Finalizer<'_> {
-    fn rename(&mut self, exchange: &mut Exchange<'_>, from: &RemotePath) -> Result<(), Error> {
+/// The attributes that go with the rename, and the commands that set them.
+pub(super) struct RenameSettings {
+    mode: Option<(Setting, ModeWay)>,
+    time: Option<(Setting, TimeWay)>,
+}
+
+impl RenameSettings {
+    /// Returns the settings in the order in which they are sent.
+    pub(super) fn list(&self) -> Vec<Setting> {
+        let mode = self.mode.map(|(setting, _)| setting);
+        let time = self.time.map(|(setting, _)| setting);
+        mode.into_iter().chain(time).collect()
+    }
+}
+
+impl<'a> Finalizer<'a> {
+    /// See [`place`].
+    pub(super) fn new(
+        remote: &'a Remote,
+        target: &'a RemotePath,
+        commit: &CommitOptions,
+        found: Option<&'a Entry>,
+    ) -> Self {
+        let told_mode = found.and_then(|found| found.mode);
+        Self {
+            remote,
+            path: target,
+            mode: commit
+                .mode
+                .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
+            modified: commit.modified,
+            stored: StoredFacts {
+                modified: found
+                    .and_then(|found| found.modified)
+                    .map(|reported| reported.seconds),
+                mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
+                unique: found
+                    .and_then(|found| found.unique.as_deref())
+                    .map_or(0, unique_hash),
+                is_exact: false,
+            },
+            found,
+            size: commit.size,
+        }
+    }
+
+    /// Returns the facts of the stored file.
+    pub(super) fn into_stored(self) -> StoredFacts {
+        self.stored
+    }
+
+    /// Returns the attributes that go with the rename.
+    pub(super) fn settings(&self) -> RenameSettings {
         let profile = self.remote.profile();
-        let (mode_way, time_way) = (
-            ModeWay::candidates(profile).next(),
-            TimeWay::candidates(profile).next(),
-        );
+        let mode_way = ModeWay::candidates(profile).next();
+        let time_way = TimeWay::candidates(profile).next();
         let mode = self.mode.zip(mode_way);
-        let mode = mode.map(|(mode, way)| way.setting(mode));
         let time = self.modified.zip(time_way);
-        let time = time.map(|(seconds, way)| way.setting(seconds));
-        let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
-        let versions = self.versions(time.and(self.modified));
-        let kept =
-            rename::set_and_rename(self.remote, exchange, &settings, from, self.path, &versions)?;
+        RenameSettings {
+            mode: mode.map(|(mode, way)| (way.setting(mode), way)),
+            time: time.map(|(seconds, way)| (way.setting(seconds), way)),
+        }
+    }
+
+    /// Records that the server has set these of the `requested` settings.
+    pub(super) fn are_set(&mut self, requested: &RenameSettings, kept: &[Setting]) {
+        let profile = self.remote.profile();
         for setting in kept {
-            let way = if Some(setting) == mode {
-                mode_way.map(Fallback::capability)
-            } else {
-                time_way.map(Fallback::capability)
-            };
-            if let Some(capability) = way {
-                profile.works(capability);
-            }
-            if Some(setting) == mode {
+            if let Some((_, way)) = requested.mode.filter(|(mode, _)| mode == setting) {
+                profile.works(way.capability());
                 self.stored.mode = self.mode.take();
-            } else {
+            } else if let Some((_, way)) = requested.time {
+                profile.works(way.capability());
                 let set = self.modified.take();
                 self.stored.modified = set.map(|seconds| self.remote.zone().round_trip(seconds));
                 self.stored.is_exact = self.is_over(self.stored.modified);
             }
         }
+    }
+
+    fn rename(&mut self, exchange: &mut Exchange<'_>, from: &RemotePath) -> Result<(), Error> {
+        let sent = self.settings();
+        let (settings, versions) = (sent.list(), self.versions(sent.time.and(self.modified)));
+        let kept =
+            rename::set_and_rename(self.remote, exchange, &settings, from, self.path, &versions)?;
+        self.are_set(&sent, &kept);
         Ok(())
     }
 
@@ -142,7 +176,8 @@ impl Finalizer<'_> {
         std::iter::once(as_found).chain(set).collect()
     }
 
-    fn set_the_rest(&mut self, exchange: &mut Exchange<'_>) {
+    /// Sets what did not go with the rename.
+    pub(super) fn set_the_rest(&mut self, exchange: &mut Exchange<'_>) {
         let (remote, path) = (self.remote, self.path);
         if let Some(mode) = self.mode {
             match change::set_mode(remote, exchange, path, mode, Owner::File) {

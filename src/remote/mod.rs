@@ -45,6 +45,7 @@ mod stat_listing;
 mod steps;
 mod temporary;
 mod temporary_name;
+mod together;
 mod transience;
 mod upload;
 mod upload_start;
@@ -66,7 +67,7 @@ use crate::ftp::{
     RemotePath, ServerProfile, Session, Traffic, Version,
 };
 use crate::journal::{Journal, ProfileFile};
-use crate::pool::{Pool, PoolOptions, Purpose};
+use crate::pool::{Pool, PoolOptions};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
@@ -85,8 +86,9 @@ pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
+pub(crate) use together::BatchAnswer;
 pub(crate) use transience::Attempts;
-pub(crate) use upload::{RemoteCopy, RemoteUpload};
+pub(crate) use upload::{CheckedUpload, PlacingResult, PlacingStep, RemoteCopy, RemoteUpload};
 
 use change::Owner;
 use error::{ErrorContext, Operation};
@@ -99,10 +101,6 @@ use server_time::Zone;
 use steps::UploadSteps;
 use temporary::TemporaryNames;
 use upload_start::Whole;
-
-/// Maximum wait for a session by a thread that holds another one. A session that takes longer to
-/// make is used for the next question.
-const BRIEF_WAIT: Duration = Duration::from_secs(1);
 
 /// How to reach the server and which policies to apply.
 #[derive(Debug, Clone)]
@@ -536,13 +534,6 @@ impl Remote {
     /// the last connection, and none while another operation waits for one.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
         background::spare(self, patience)
-    }
-
-    /// Creates an exchange over one session, or `None` if there is none soon. For a thread that
-    /// holds another session, for which others may wait.
-    fn brief_exchange(&self) -> Option<Exchange<'_>> {
-        let lease = self.pool().brief_lease(Purpose::Command, BRIEF_WAIT)?;
-        Some(Exchange::only(self.pool(), lease))
     }
 
     /// Returns the time after which a transfer that does not move has failed.

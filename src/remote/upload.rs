@@ -6,7 +6,9 @@
 //! within [`upload_start::upload`](super::upload_start::upload) if STOR is refused, in a second
 //! upload ([`ErrorKind::OtherWay`]) if the refusal comes after the data.
 
+mod arrival;
 mod copied;
+mod placing;
 
 use std::fs::File;
 use std::mem;
@@ -23,12 +25,13 @@ use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::transience::is_lost;
 use super::{CommitOptions, Error, ErrorKind, Remote, StoredFacts, change, finalize, listed_size};
-use crate::ftp::{
-    self, Capability, Cause, Entry, Finding, Modified, Precision, RemotePath, Session,
-};
-use crate::pool::{self, Permit};
+use crate::ftp::{self, Capability, Cause, Entry, Finding, RemotePath};
+use crate::pool::{self, Lease, Permit};
 
 pub(crate) use copied::RemoteCopy;
+pub(crate) use placing::{CheckedUpload, PlacingResult, PlacingStep};
+
+use arrival::size_and_time;
 
 /// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
 #[derive(Debug)]
@@ -88,6 +91,8 @@ enum State {
     Sending(Box<ResumableUpload>),
     /// The server has copied this number of bytes from another file.
     Copied(u64),
+    /// The data was verified, and waits for its name.
+    Checked,
     Failed(Error),
     /// Committed or aborted.
     Ended,
@@ -103,33 +108,6 @@ fn is_malformed(fault: &pool::Error) -> bool {
         | pool::Error::Closed
         | pool::Error::Cancelled => false,
     }
-}
-
-/// Requests SIZE and, if the server has it, MDTM of a file.
-fn size_and_time(
-    session: &mut Session,
-    path: &RemotePath,
-    has_mdtm: bool,
-) -> Result<Entry, ftp::Error> {
-    let (size, modified) = if has_mdtm {
-        let (size, modified) = session.size_and_modified(path)?;
-        (size, modified.ok())
-    } else {
-        (session.size(path), None)
-    };
-    let size = match size {
-        // A reply without a number, as npm ftp-srv sends for an empty file.
-        Err(ftp::Error::Malformed { .. }) if session.is_usable() => None,
-        size => Some(size?),
-    };
-    let mut entry = Entry::new(path.name(), ftp::Kind::File);
-    entry.size = size;
-    entry.modified = modified.map(|seconds| Modified {
-        seconds,
-        precision: Precision::Second,
-        utc: true,
-    });
-    Ok(entry)
 }
 
 impl RemoteUpload {
@@ -160,7 +138,7 @@ impl RemoteUpload {
         match &self.state {
             State::Sending(sending) => sending.sent(),
             State::Copied(size) => *size,
-            State::Failed(_) | State::Ended => 0,
+            State::Checked | State::Failed(_) | State::Ended => 0,
         }
     }
 
@@ -178,7 +156,7 @@ impl RemoteUpload {
     pub(super) fn kept_from(&self) -> u64 {
         match &self.state {
             State::Sending(sending) => sending.kept_from(),
-            State::Copied(_) | State::Failed(_) | State::Ended => 0,
+            State::Copied(_) | State::Checked | State::Failed(_) | State::Ended => 0,
         }
     }
 
@@ -222,7 +200,7 @@ impl RemoteUpload {
                 Ok(()) => Ok(()),
                 Err(fault) => Err(self.fail(&fault)),
             },
-            State::Copied(_) => Ok(()),
+            State::Copied(_) | State::Checked => Ok(()),
             State::Failed(error) => Err(error.clone()),
             State::Ended => Err(self
                 .context()
@@ -244,6 +222,28 @@ impl RemoteUpload {
         target: &RemotePath,
         commit: &CommitOptions,
     ) -> Result<StoredFacts, Error> {
+        let lease = self.end_transfer(target, commit)?;
+        let remote = self.remote.uncancelled();
+        let mut exchange = lease.map_or_else(
+            || remote.exchange(),
+            |lease| Exchange::with(remote.pool(), lease),
+        );
+        let verified = self.verify(&mut exchange, target, commit);
+        let done = verified
+            .and_then(|found| self.place_verified(&mut exchange, target, commit, found.as_ref()));
+        match done {
+            Ok(_) => self.leave_place(),
+            Err(_) => self.remove_temporary(&mut exchange),
+        }
+        done
+    }
+
+    /// Receives the 226, and returns the connection.
+    fn end_transfer(
+        &mut self,
+        target: &RemotePath,
+        commit: &CommitOptions,
+    ) -> Result<Option<Lease>, Error> {
         let sent = self.sent();
         if matches!(self.state, State::Sending(_)) && sent != commit.size {
             let reason = format!("{sent} of {} bytes were sent", commit.size);
@@ -252,26 +252,15 @@ impl RemoteUpload {
             );
         }
         self.step(|sending| sending.finish(None))?;
-        let remote = self.remote.uncancelled();
-        let lease = match mem::replace(&mut self.state, State::Ended) {
+        Ok(match mem::replace(&mut self.state, State::Ended) {
             State::Sending(sending) => {
                 if sending.was_lost() {
                     self.place.may_appear_late();
                 }
                 sending.into_lease()
             }
-            State::Copied(_) | State::Failed(_) | State::Ended => None,
-        };
-        let mut exchange = lease.map_or_else(
-            || remote.exchange(),
-            |lease| Exchange::with(remote.pool(), lease),
-        );
-        let done = self.verify_and_place(&mut exchange, target, commit);
-        match done {
-            Ok(_) => self.leave_place(),
-            Err(_) => self.remove_temporary(&mut exchange),
-        }
-        done
+            State::Copied(_) | State::Checked | State::Failed(_) | State::Ended => None,
+        })
     }
 
     /// Aborts the upload and removes the temporary file. Dropping does the same.
@@ -279,13 +268,13 @@ impl RemoteUpload {
         drop(self);
     }
 
-    /// Verifies the acknowledged data and gives the file its final name.
-    fn verify_and_place(
+    /// Verifies the acknowledged data. Returns what the server reports about it.
+    fn verify(
         &self,
         exchange: &mut Exchange<'_>,
         target: &RemotePath,
         commit: &CommitOptions,
-    ) -> Result<StoredFacts, Error> {
+    ) -> Result<Option<Entry>, Error> {
         let context = ErrorContext::new(Operation::Store, target);
         let found = match self.arrived(exchange, target, commit.size)? {
             Arrival::Found(entry) => Some(entry),
@@ -302,8 +291,20 @@ impl RemoteUpload {
         }
         self.confirm_place(exchange, &context)?;
         self.check_dot_names(exchange);
+        Ok(found)
+    }
+
+    /// Gives the verified file its final name.
+    fn place_verified(
+        &self,
+        exchange: &mut Exchange<'_>,
+        target: &RemotePath,
+        commit: &CommitOptions,
+        found: Option<&Entry>,
+    ) -> Result<StoredFacts, Error> {
+        let context = ErrorContext::new(Operation::Store, target);
         let from = self.place.path();
-        let placed = finalize::place(&self.remote, exchange, from, target, commit, found.as_ref());
+        let placed = finalize::place(&self.remote, exchange, from, target, commit, found);
         match placed {
             Ok(stored) => {
                 let is_new = matches!(self.place, UploadPlace::Direct { is_new: true, .. });
@@ -564,7 +565,7 @@ impl Drop for RemoteUpload {
     fn drop(&mut self) {
         match &self.state {
             State::Sending(sending) if sending.was_lost() => self.place.may_appear_late(),
-            State::Sending(_) | State::Copied(_) => {}
+            State::Sending(_) | State::Copied(_) | State::Checked => {}
             State::Failed(_) | State::Ended => return,
         }
         // The transfer must end before its file is deleted.

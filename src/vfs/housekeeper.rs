@@ -98,6 +98,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool, rest: &mut Rest) -> bool {
     }
     if !in_need {
         vfs.services.spools.tidy_journal();
+        vfs.names.tidy();
         vfs.remote.uncancelled().clear_due_orphans(Instant::now());
         vfs.remote.save_profile();
         let has_work = !files.is_empty() || !vfs.remote.leftovers().is_empty();

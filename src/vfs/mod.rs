@@ -80,6 +80,7 @@ use stored_listings::StoredListings;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
+use write::names::Names;
 use write::writeback::Writeback;
 
 /// Maximum number of streams per open file. A reader that jumps between a few places keeps one for
@@ -127,6 +128,8 @@ pub(crate) struct VfsOptions {
     pub spool_size: Option<u64>,
     /// Whether closed files are stored in the background. Requires a journal.
     pub writeback: bool,
+    /// Whether names are changed in the background, too. Requires `writeback`.
+    pub names: bool,
     /// Whether the kernel's page cache is bypassed for all files.
     pub direct_io: bool,
     /// Size of the file system in bytes to show if the server does not report its space.
@@ -155,6 +158,8 @@ pub(crate) struct Vfs {
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
+    /// The changes of names that the server does not have yet.
+    names: Arc<Names>,
     counts: RequestCounts,
     /// Files that the server refused to store.
     refusals: Refusals,
@@ -192,6 +197,12 @@ impl Vfs {
         }));
         let prefetcher =
             Prefetcher::new(remote.clone(), Arc::clone(&cache), disk.clone(), &options);
+        if options.names {
+            journal.keep_order();
+        }
+        let writeback = Arc::<Writeback>::default();
+        let (shown, queue) = (Arc::clone(&cache), Arc::clone(&writeback));
+        let names = Arc::new(Names::new(journal.clone(), shown, queue));
         let spools = SpoolDir::new(journal, options.spool_size);
         let services = Arc::new(FileServices {
             remote: remote.clone(),
@@ -201,6 +212,7 @@ impl Vfs {
             spools,
             read,
             transfers: Transfers::default(),
+            names: Arc::clone(&names),
             clock: BootClock::start(),
             locks_uploads: AtomicBool::new(false),
             disk,
@@ -228,7 +240,8 @@ impl Vfs {
             space: StatfsCache::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
-            writeback: Arc::default(),
+            writeback,
+            names,
             counts: RequestCounts::default(),
             refusals,
             replaced: ReplacedNames::default(),
@@ -245,6 +258,9 @@ impl Vfs {
         if vfs.options.writeback {
             vfs.writeback.start(&vfs);
         }
+        if vfs.options.names {
+            vfs.names.start(&vfs);
+        }
         vfs
     }
 
@@ -260,10 +276,15 @@ impl Vfs {
             stored.end();
         }
         self.services.spools.ending();
-        if !self.writeback.files().is_empty() {
+        if !self.writeback.files().is_empty() || !self.names.is_empty() {
             self.look_patiently_for_server();
         }
+        if let Some(root) = self.inodes.root() {
+            self.unpark(&root);
+        }
+        self.names.end();
         self.writeback.drain();
+        self.names.drain();
         if let Some(disk) = &self.services.disk {
             disk.finish(CACHE_PATIENCE);
         }

@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// All keys in the JSON of a mount, in order.
 const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback problem offline totals limits \
-                     connections transfers cache spool uploads capabilities leftovers incomplete_listings commands";
+                     connections transfers cache spool uploads names capabilities leftovers incomplete_listings commands";
 
 fn ftpfs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));

@@ -11,6 +11,7 @@
 mod appends;
 mod cached;
 mod kills;
+mod names;
 mod programs;
 mod restarts;
 mod work;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::amount;
 use crate::programs::DEADLINE;
-use crate::support::{Kind, Mount, Random, TestServer, wait_for};
+use crate::support::{Kind, Mount, Random, TestServer, shell, wait_for};
 use crate::worker::{Clock, Tally, Worker};
 
 const WORKERS: usize = 4;
@@ -133,7 +133,9 @@ fn work(kind: Kind) {
     let server = TestServer::start(kind);
     let state = TempDir::new().unwrap();
     let connections = format!("connections={CONNECTIONS}");
-    let options = ["timeout=2", "connect_timeout=2", &connections];
+    let more = std::env::var("FTPFS_SOAK_OPTIONS").unwrap_or_default();
+    let mut options = vec!["timeout=2", "connect_timeout=2", &connections];
+    options.extend(more.split_whitespace());
     let mount = Mount::with_state(&server, &options, state.path());
     let mut random = Random::new();
     let tally = Arc::new(Tally::default());
@@ -169,6 +171,9 @@ fn work(kind: Kind) {
     if !all_ended {
         println!("{}", mount.kill_nine());
         panic!("{kind:?}: a call hangs; {tally:?}");
+    }
+    if !more.is_empty() {
+        shell(mount.path(), "sync . || sync .");
     }
     for worker in workers {
         let worker = worker.join().unwrap();

@@ -14,6 +14,8 @@ mod ahead;
 mod append;
 mod append_faults;
 mod append_later;
+mod background_names;
+mod background_order;
 mod browse;
 mod cached;
 mod cached_changes;

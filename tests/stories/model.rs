@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree};
+use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree, shell};
 
 /// Number of operations between two complete comparisons of both trees.
 const STEPS: usize = 25;
@@ -34,6 +34,8 @@ fn random_content(random: &mut Random) -> Vec<u8> {
 #[derive(Debug)]
 enum Operation {
     Write(String, Vec<u8>),
+    /// Writes without waiting for the server.
+    Put(String, Vec<u8>),
     Append(String, Vec<u8>),
     WriteAt(String, u64, Vec<u8>),
     Truncate(String, u64),
@@ -92,6 +94,7 @@ impl Operation {
             Self::Write(path, content) => {
                 store(&File::create(root.join(path))?, content).map(nothing)
             }
+            Self::Put(path, content) => fs::write(root.join(path), content).map(nothing),
             Self::Append(path, content) => {
                 let file = OpenOptions::new().append(true).open(root.join(path))?;
                 store(&file, content).map(nothing)
@@ -133,6 +136,14 @@ impl Operation {
         }
     }
 
+    /// Returns the operation without the wait for the server.
+    fn unsynced(self) -> Self {
+        match self {
+            Self::Write(path, content) => Self::Put(path, content),
+            other => other,
+        }
+    }
+
     /// Describes the operation without its bytes.
     fn told(&self) -> String {
         let mut told = format!("{self:?}");
@@ -163,13 +174,37 @@ fn store(mut file: &File, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// How the program works that is compared with a local directory.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Each write is synced.
+    Synced,
+    /// Nothing is synced before the trees are compared (`-o writeback=names`).
+    Background,
+    /// The same, and ftpfs is killed now and then.
+    Killed,
+}
+
 fn same_as_a_local_directory(kind: Kind, operations: usize) {
+    compare(kind, operations, Way::Synced);
+}
+
+fn compare(kind: Kind, operations: usize, way: Way) {
     let server = TestServer::start(kind);
-    let mount = Mount::new(&server);
+    let state = tempfile::tempdir().unwrap();
+    let options: &[&str] = match way {
+        Way::Synced => &[],
+        Way::Background | Way::Killed => &["writeback=names"],
+    };
+    let start = || Mount::with_state(&server, options, state.path());
+    let mut mount = start();
     let local = tempfile::tempdir().unwrap();
     let mut random = Random::new();
     for number in 1..=operations {
-        let operation = Operation::random(&mut random, local.path());
+        let mut operation = Operation::random(&mut random, local.path());
+        if !matches!(way, Way::Synced) {
+            operation = operation.unsynced();
+        }
         println!("{number}: {}", operation.told());
         let expected = operation.perform(local.path());
         let seen = operation.perform(mount.path());
@@ -180,8 +215,17 @@ fn same_as_a_local_directory(kind: Kind, operations: usize) {
             seen.map(|bytes| bytes.len()),
             expected.map(|bytes| bytes.len()),
         );
+        if matches!(way, Way::Killed) && random.below(12) == 0 {
+            println!("{number}: kill -9");
+            mount.kill_nine();
+            mount = start();
+            assert_same_tree(local.path(), mount.path());
+        }
         if number % STEPS == 0 || number == operations {
             assert_same_tree(local.path(), mount.path());
+            if !matches!(way, Way::Synced) {
+                shell(mount.path(), "sync .");
+            }
             assert_same_tree(local.path(), server.root());
         }
     }
@@ -212,4 +256,64 @@ fn pure_ftpd() {
 #[test]
 fn pyftpdlib() {
     same_as_a_local_directory(Kind::Pyftpdlib, 100);
+}
+
+/// `-o writeback=names`.
+mod in_the_background {
+    use super::{Kind, Way, compare};
+
+    #[test]
+    fn embedded() {
+        compare(Kind::Embedded, 300, Way::Background);
+    }
+
+    #[test]
+    fn vsftpd() {
+        compare(Kind::Vsftpd, 100, Way::Background);
+    }
+
+    #[test]
+    fn proftpd() {
+        compare(Kind::Proftpd, 100, Way::Background);
+    }
+
+    #[test]
+    fn pure_ftpd() {
+        compare(Kind::PureFtpd, 100, Way::Background);
+    }
+
+    #[test]
+    fn pyftpdlib() {
+        compare(Kind::Pyftpdlib, 100, Way::Background);
+    }
+}
+
+/// `-o writeback=names`, and `kill -9`.
+mod in_the_background_and_killed {
+    use super::{Kind, Way, compare};
+
+    #[test]
+    fn embedded() {
+        compare(Kind::Embedded, 200, Way::Killed);
+    }
+
+    #[test]
+    fn vsftpd() {
+        compare(Kind::Vsftpd, 75, Way::Killed);
+    }
+
+    #[test]
+    fn proftpd() {
+        compare(Kind::Proftpd, 75, Way::Killed);
+    }
+
+    #[test]
+    fn pure_ftpd() {
+        compare(Kind::PureFtpd, 75, Way::Killed);
+    }
+
+    #[test]
+    fn pyftpdlib() {
+        compare(Kind::Pyftpdlib, 75, Way::Killed);
+    }
 }

@@ -40,6 +40,7 @@ impl Spec {
             ("atomic", _) => Candidates::Words(vec!["auto", "require", "never"]),
             ("append", _) => Candidates::Words(vec!["auto", "never"]),
             ("offline", _) => Candidates::Words(vec!["no", "yes"]),
+            ("writeback", _) => Candidates::Words(vec!["data", "names"]),
             ("verify", _) => Candidates::Words(vec!["digest", "size"]),
             ("symlinks", _) => Candidates::Words(vec!["show", "follow", "hide"]),
             ("tls", _) => Candidates::Words(vec!["require"]),

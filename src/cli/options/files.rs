@@ -1,6 +1,6 @@
 //! Options for how files look and how they are stored.
 
-use super::{Group, Spec, flag, valued};
+use super::{Group, Set, Spec, flag, valued};
 use crate::cli::{accounts, value};
 
 /// Minimum size in bytes of the file system that df shows: one block.
@@ -40,12 +40,21 @@ pub(super) static SPECS: &[Spec] = &[
             Ok(())
         },
     ),
-    flag(
-        Group::Files,
-        "writeback",
-        "Return from close when the local disk has the file, and store it in the background",
-        |to| to.writeback = true,
-    ),
+    Spec {
+        name: "writeback",
+        placeholder: "HOW",
+        default: "",
+        help: "Return from close when the local disk has the file, and store it in the background (data); also create directories, rename, remove and set attributes there (names)",
+        group: Group::Files,
+        set: Set::Optional(|to, value| {
+            to.background_names = match value {
+                None => false,
+                Some(value) => value::background_names(value)?,
+            };
+            to.writeback = true;
+            Ok(())
+        }),
+    },
     flag(
         Group::Files,
         "direct_io",

@@ -3,6 +3,7 @@
 
 pub(super) mod batch;
 pub(super) mod certificate;
+pub(super) mod changes;
 mod copy;
 pub(super) mod facts;
 mod heard_read;

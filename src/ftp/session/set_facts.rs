@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Receives the replies to RNFR and RNTO.
-    fn renamed(&mut self) -> Result<(), Error> {
+    pub(super) fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
         let Err(refused) = check_ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);
@@ -153,7 +153,17 @@ impl Session {
         Err(refused)
     }
 
-    fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
+    /// Receives the reply to the command of a setting.
+    pub(super) fn set_answer(&mut self, setting: Setting) -> Result<(), Error> {
+        let answer = self.completion(setting.verb());
+        check_done(setting.verb(), answer)
+    }
+
+    pub(super) fn setting_line(
+        &self,
+        path: &RemotePath,
+        setting: Setting,
+    ) -> Result<Vec<u8>, Error> {
         let (before, after) = match setting {
             Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).parts()?,
             other => other.parts()?,

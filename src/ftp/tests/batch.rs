@@ -2,7 +2,7 @@
 
 use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
-use crate::ftp::{ConnectOptions, Session, Setting};
+use crate::ftp::{BatchStep, ChangeCommand, ConnectOptions, Placing, Session, Setting, StepAnswer};
 
 #[test]
 fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
@@ -131,5 +131,75 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
     assert!(!session.pipelines());
     session.rename(&path("/a"), &path("/b")).unwrap();
     session.noop().unwrap();
+    peer.join();
+}
+
+#[test]
+fn several_changes_go_in_one_write_and_a_refusal_does_not_end_them() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for line in ["DELE /a", "RNFR /b", "RNTO /c", "MKD /d", "RMD /e"] {
+            stage.expect_command(line);
+        }
+        stage.reply("250 gone\n550 none\n503 RNFR first\n257 \"/d\"\n550 not empty");
+        stage.noop();
+    });
+    let mut session = peer.pipelining_session();
+    let mut answers = Vec::new();
+    let changes = [
+        ChangeCommand::Delete(path("/a")),
+        ChangeCommand::Rename(path("/b"), path("/c")),
+        ChangeCommand::MakeDirectory(path("/d")),
+        ChangeCommand::RemoveDirectory(path("/e")),
+    ];
+    session.change_batch(&changes, &mut answers).unwrap();
+    session.noop().unwrap();
+    let made: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(made, [true, false, true, false]);
+    peer.join();
+}
+
+#[test]
+fn several_uploads_get_their_attributes_and_names_in_one_write_with_other_changes() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for line in [
+            "SITE CHMOD 600 /p",
+            "RNFR /p",
+            "RNTO /a",
+            "SITE CHMOD 755 /d",
+            "RNFR /q",
+            "RNTO /b",
+        ] {
+            stage.expect_command(line);
+        }
+        stage.reply("200 mode\n350 and?\n250 done\n200 mode\n350 and?\n553 no");
+        stage.noop();
+    });
+    let mut session = peer.pipelining_session();
+    let placing = |settings: &[Setting], from, to| {
+        BatchStep::Place(Placing {
+            settings: settings.to_vec(),
+            from: path(from),
+            to: path(to),
+        })
+    };
+    let steps = [
+        placing(&[Setting::SiteChmod(0o600)], "/p", "/a"),
+        BatchStep::Change(ChangeCommand::Set(path("/d"), Setting::SiteChmod(0o755))),
+        placing(&[], "/q", "/b"),
+    ];
+    let mut answers = Vec::new();
+    session.place_batch(&steps, &mut answers).unwrap();
+    session.noop().unwrap();
+    let [
+        StepAnswer::Placed(Ok(made)),
+        StepAnswer::Changed(Ok(())),
+        StepAnswer::Placed(Err(_)),
+    ] = answers.as_slice()
+    else {
+        panic!("{answers:?}");
+    };
+    assert!(made.len() == 1 && made[0].is_ok());
     peer.join();
 }

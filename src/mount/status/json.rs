@@ -78,6 +78,10 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
             "failed": report.failed,
             "files": report.uploads.iter().map(waiting).collect::<Vec<_>>(),
         },
+        "names": {
+            "waiting": report.changes,
+            "refused": report.refused.iter().map(refused).collect::<Vec<_>>(),
+        },
         "capabilities": findings,
         "leftovers": report.leftovers.iter().map(leftover).collect::<Vec<_>>(),
         "incomplete_listings": {
@@ -140,6 +144,13 @@ fn waiting(waiting: &Waiting) -> Value {
         "bytes": waiting.bytes,
         "age_seconds": seconds(waiting.age),
         "reason": waiting.reason,
+    })
+}
+
+fn refused((refused, reason): &(RemotePath, String)) -> Value {
+    json!({
+        "path": path(refused),
+        "reason": reason,
     })
 }
 

@@ -79,6 +79,14 @@ pub(super) fn of(status: &StatusContent<'_>, columns: Option<usize>) -> String {
         let more = report.waiting - report.uploads.len();
         line(&mut text, "", &format!("and {more} more"));
     }
+    if report.changes > 0 {
+        let changes = format!("{} changes waiting", report.changes);
+        line(&mut text, "names", &changes);
+    }
+    for (path, reason) in &report.refused {
+        let refused = format!("{path} was not changed: {}", shown(reason));
+        line(&mut text, "names", &refused);
+    }
     for (capability, finding) in &report.findings {
         if *finding == Finding::Fails {
             let quirk = format!("{}: the server {}", capability.name(), capability.absence());

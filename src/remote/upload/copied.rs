@@ -178,9 +178,10 @@ impl RemoteCopy {
     ) -> Result<StoredFacts, Error> {
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
+        let found = self.upload.verify(&mut exchange, target, commit)?;
         let stored = self
             .upload
-            .verify_and_place(&mut exchange, target, commit)?;
+            .place_verified(&mut exchange, target, commit, found.as_ref())?;
         self.upload.state = State::Ended;
         self.upload.leave_place();
         Ok(stored)

@@ -12,7 +12,7 @@ use crate::journal::Pending;
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LateAttributes, RecordFate};
-use crate::vfs::write::uploader::Priority;
+use crate::vfs::write::uploader::{Priority, WHOLE};
 
 impl OpenFile {
     /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
@@ -87,6 +87,14 @@ impl OpenFile {
         spooled: &Spooled,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
+        // What is not sent to a temporary name, or compared with the server first, waits for its
+        // turn before the first byte.
+        if priority == Priority::Background
+            && self.needs_turn(spooled)
+            && !self.services.names.try_begin_store(self.ino)
+        {
+            return Ok(None);
+        }
         self.state().contents.upload_begins(spooled);
         if let Some(tail) = &spooled.tail {
             return self.store_tail(spooled, tail, priority);
@@ -145,6 +153,24 @@ impl OpenFile {
                 Err(error)
             }
         }
+    }
+
+    /// Whether nothing of the closed contents is sent before it is their turn.
+    pub(in crate::vfs) fn waits_for_turn(&self) -> bool {
+        self.sealed().is_some_and(|sealed| self.needs_turn(&sealed))
+    }
+
+    /// Whether an upload of the closed contents takes a connection only for a moment.
+    pub(in crate::vfs) fn is_soon_uploaded(&self) -> bool {
+        self.sealed()
+            .is_some_and(|sealed| sealed.spool.len() <= WHOLE)
+    }
+
+    fn needs_turn(&self, spooled: &Spooled) -> bool {
+        let path = self.services.inodes.path(self.ino);
+        spooled.tail.is_some()
+            || self.is_unchecked(spooled)
+            || path.is_ok_and(|path| self.services.remote.uploads_in_place(&path))
     }
 
     /// Returns the target and attributes of `spooled`, or `None` if the file no longer has a name.

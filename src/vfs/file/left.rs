@@ -120,6 +120,31 @@ impl OpenFile {
         }
     }
 
+    /// Records that the server may have the contents that are being uploaded, for the next mount,
+    /// which otherwise takes them for another client's when it stores the newer ones.
+    pub(in crate::vfs) fn note_superseded(&self) {
+        let (older, newer) = {
+            let state = self.state();
+            let older = state.contents.uploading().cloned();
+            let sealed = state.contents.sealed().map(|sealed| sealed.copy.clone());
+            (older, sealed)
+        };
+        let Some((older, newer)) = older.zip(newer).filter(|(a, b)| !a.is_same(b)) else {
+            return;
+        };
+        // The beginning of what was appended to is not here.
+        if older.spool.start() > 0 {
+            return;
+        }
+        match UnprovenUpload::of(older.spool.file(), older.spool.len()) {
+            Ok(upload) => {
+                upload.add_to(&mut self.state().unproven);
+                self.rerecord(&newer);
+            }
+            Err(error) => log::debug!("cannot read what is being uploaded: {error}"),
+        }
+    }
+
     /// Shows the server's file again instead of a copy that was made when a program opened the file
     /// for writing without the server, and that was not changed since.
     pub(in crate::vfs) fn leave_unchanged_draft(&self) {
@@ -199,6 +224,23 @@ impl OpenFile {
             ClosedBy::Offline => Some(Unchecked::Offline),
             ClosedBy::KilledMount(..) | ClosedBy::ThisMount => None,
         }
+    }
+
+    /// Whether the server may have another file of this name than this mount knows.
+    pub(in crate::vfs) fn is_unconfirmed(&self) -> bool {
+        self.sealed()
+            .is_some_and(|sealed| self.is_unchecked(&sealed))
+    }
+
+    /// Whether the server's file is compared with what this mount knows before anything that is
+    /// written now replaces it.
+    pub(in crate::vfs) fn is_compared_first(&self) -> bool {
+        matches!(self.state().origin, ClosedBy::Offline)
+    }
+
+    /// Whether the server's file must be compared before `spooled` is uploaded.
+    pub(super) fn is_unchecked(&self, spooled: &Spooled) -> bool {
+        self.unchecked(spooled).is_some()
     }
 
     /// Compares contents that a killed mount left, or that were closed without the server, with

@@ -338,7 +338,13 @@ impl OpenFile {
         self.gate.enter(&Patience {
             // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
-            progress: &|| self.progress(),
+            progress: &|| {
+                // The thread that waits may have the gate of a file whose turn is before.
+                if self.services.names.waits_for_turn(self.ino) {
+                    self.interrupt_upload();
+                }
+                self.progress()
+            },
             cancel,
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use super::OpenFile;
 use super::kept::KeptUploads;
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
@@ -27,7 +28,8 @@ use crate::vfs::read::{
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::Inodes;
 use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
-use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
+use crate::vfs::write::names::{Names, StoreTurn};
+use crate::vfs::write::uploader::{Priority, UploadStream, UploadTarget, Uploader};
 
 /// The server, the names, and the spool directory.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) clock: BootClock,
     /// What was read, for the next mount.
     pub(in crate::vfs) disk: Option<Arc<DiskCache>>,
+    /// The changes of names that the server does not have yet.
+    pub(in crate::vfs) names: Arc<Names>,
     /// What was uploaded and waits to be copied there.
     pub(in crate::vfs) kept_uploads: Arc<KeptUploads>,
     /// Whether the server does not let a file be read while it is uploaded.
@@ -140,6 +144,7 @@ impl FileServices {
             prefetcher: self.prefetcher.clone(),
             transfers: self.transfers.clone(),
             sends_copies: self.spools.is_limited(),
+            names: Arc::clone(&self.names),
             ino,
         })
     }
@@ -166,6 +171,7 @@ struct RemoteFile {
     transfers: Transfers,
     /// Whether the spools may run out of room, so that uploads should send copies of pages.
     sends_copies: bool,
+    names: Arc<Names>,
     ino: Ino,
 }
 
@@ -312,6 +318,47 @@ impl UploadTarget for RemoteFile {
         self.remote.retry_mode()
     }
 
+    fn commit(
+        &self,
+        upload: Box<dyn UploadStream>,
+        target: &RemotePath,
+        commit: &CommitOptions,
+        priority: Priority,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Option<StoredFacts>, remote::Error> {
+        if self.names.is_empty() {
+            return upload.commit(target, commit).map(Some);
+        }
+        let Some(upload) = upload.into_remote() else {
+            return Ok(None);
+        };
+        let checked = upload.check(target, commit)?;
+        let turn = StoreTurn {
+            ino: self.ino,
+            path: target,
+            is_urgent: priority == Priority::Foreground,
+            is_over,
+        };
+        self.names
+            .place_in_turn(&self.remote.uncancelled(), checked, &turn)
+    }
+
+    fn may_begin_early(&self) -> bool {
+        if !self.names.is_on() {
+            return true;
+        }
+        let Ok(path) = self.path_for("store") else {
+            return true;
+        };
+        if !self.remote.uploads_in_place(&path) {
+            return true;
+        }
+        // Nothing is sent for a file that is not in use any more.
+        let may_replace = |file: Arc<OpenFile>| !file.is_compared_first() && !file.is_unlinked();
+        self.names.places(&path, true).0.is_empty()
+            && self.inodes.open_file(self.ino).is_some_and(may_replace)
+    }
+
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let mut transfer = self.remote.uncancelled().upload(&path)?;
@@ -361,6 +408,10 @@ impl UploadStream for Metered<RemoteUpload> {
 
     fn arrive(&mut self, file: Option<&File>) -> Result<(), remote::Error> {
         self.transfer.arrive(file)
+    }
+
+    fn into_remote(self: Box<Self>) -> Option<RemoteUpload> {
+        Some(self.transfer)
     }
 
     fn commit(

@@ -8,7 +8,7 @@ use super::change::Needed;
 use super::gate::Pass;
 use super::{OpenFile, Spooled, UploadFailure, empty_spool, spool_from};
 use crate::cancel::Cancel;
-use crate::journal::Pending;
+use crate::journal::{Domains, NameChange, Pending, RecordedChange};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LocalCopy, SealOutcome, Sealed};
 
@@ -134,6 +134,16 @@ impl OpenFile {
             copy.discard();
         }
         left
+    }
+
+    /// Records that the closed contents get the name that `change` has in their turn.
+    pub(in crate::vfs) fn record_order(
+        &self,
+        change: &NameChange,
+        domains: &Domains,
+    ) -> io::Result<RecordedChange> {
+        let sealed = self.sealed().ok_or(io::ErrorKind::NotFound)?;
+        sealed.spool.journal_record().record_order(change, domains)
     }
 
     /// Updates the journal record of `spooled`, which is pending.

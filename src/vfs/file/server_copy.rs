@@ -256,7 +256,7 @@ impl OpenFile {
         let Ok(target) = target else {
             return Err(self.remote_error(ErrorKind::NotFound, "the directory no longer exists"));
         };
-        if !copy.is_whole() {
+        if !copy.is_whole() || self.services.names.is_on() && self.is_compared_first() {
             return self.download_instead(copy, cancel);
         }
         let Some(mut remote_copy) = copy.take() else {

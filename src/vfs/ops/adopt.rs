@@ -12,7 +12,8 @@ use crate::vfs::table::inode::NodeKind;
 
 impl Vfs {
     /// Shows the contents in `spool`, which a killed mount left with its state in `place`, as the
-    /// file that `pending` names, and puts them into the writeback queue. Sends nothing.
+    /// file that `pending` names, and puts them into the writeback queue. Sends nothing. Returns
+    /// its inode.
     ///
     /// # Errors
     /// The file is not below the mounted directory.
@@ -21,7 +22,7 @@ impl Vfs {
         spool: Spool,
         pending: &Pending,
         place: &StateDir,
-    ) -> Result<(), Errno> {
+    ) -> Result<Ino, Errno> {
         let root = self.inodes.path(Ino::ROOT)?;
         let below = pending.target.below(&root).ok_or(Errno::NOENT)?;
         let mut names: Vec<_> = below.split(|byte| *byte == b'/').collect();
@@ -35,12 +36,12 @@ impl Vfs {
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         let open = || OpenFile::left(&self.services, ino, spool, pending, place);
         let file = self.inodes.share_open_file(ino, |_| false, open)?;
-        self.store_later(&Arc::clone(&file));
+        self.queue_store(&Arc::clone(&file));
         // The queue holds the file, and the file its directories.
         self.inodes.forget(ino, 1);
         for ancestor in ancestors.iter().skip(1) {
             self.inodes.forget(*ancestor, 1);
         }
-        Ok(())
+        Ok(ino)
     }
 }

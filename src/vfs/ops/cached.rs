@@ -27,7 +27,7 @@ impl Vfs {
     }
 
     /// Prepares the cache for the rename of `from`, of this kind, to `to` on the server.
-    pub(super) fn begin_cached_rename(
+    pub(in crate::vfs) fn begin_cached_rename(
         &self,
         from: &RemotePath,
         to: &RemotePath,

@@ -102,8 +102,13 @@ impl Vfs {
         let failure = file.take_failure();
         if file.is_partial()
             || file.is_copied()
-            || !self.writeback.has_capacity_for(file, self.is_offline())
+            || !self
+                .writeback
+                .has_capacity_for(file, self.is_offline(), self.options.names)
         {
+            if let Ok(path) = self.inodes.path(file.ino()) {
+                self.settle_before_store(&path, cancel)?;
+            }
             return self.store(file, cancel);
         }
         match file.persist() {
@@ -125,6 +130,19 @@ impl Vfs {
     pub(crate) fn sync(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         let is_dirty = opened.stores && opened.file.is_dirty();
+        let path = self.inodes.path(opened.file.ino());
+        if let Ok(path) = &path
+            && !self.names.places(path, false).0.is_empty()
+        {
+            let cancel = may.cancel()?;
+            self.unpark(path);
+            self.settle(path, cancel)?;
+        }
+        if let Ok(path) = &path
+            && let Some(errno) = self.names.take_failure(path)
+        {
+            return Err(errno);
+        }
         if !is_dirty && !opened.file.has_sealed() {
             return Ok(());
         }
@@ -215,11 +233,18 @@ impl Vfs {
 
     /// Stores `file` and records the resulting attributes.
     pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
+        let path = self.inodes.path(file.ino());
+        if let Ok(path) = &path {
+            self.unpark(path);
+            self.settle(path, cancel)?;
+        }
         let committed = file.commit(cancel);
-        if let Err(errno) = &committed
-            && let Ok(path) = self.inodes.path(file.ino())
-        {
-            self.record_not_stored(&path, file, *errno);
+        if let Err(errno) = &committed {
+            self.names.store_undone(file.ino());
+            // It may have another name than before the upload.
+            if let Ok(path) = self.inodes.path(file.ino()) {
+                self.record_not_stored(&path, file, *errno);
+            }
         }
         if committed.is_err()
             && !file.has_sealed()

@@ -58,6 +58,7 @@ impl Vfs {
         if !is_whole
             || size < LEAST
             || !target.file.may_be_copied_to()
+            || self.is_awaited(target.file.ino())
             || !self.remote.copies_files()
         {
             return Err(Errno::OPNOTSUPP);

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cache::Snapshot;
+use crate::cache::{Attributes, Snapshot};
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
+use super::later::{ChangeEffect, ChangeTime};
 use super::lookup::node_kind;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
@@ -100,6 +101,8 @@ impl Vfs {
         let fresh = self.cache.fresh_for(&listing.snapshot);
         let ttl = self.options.attr_ttl.min(fresh);
         let mut position = from.max(FIRST_ENTRY);
+        let path = self.inodes.path(open.ino).ok();
+        let path = path.filter(|_| !self.names.is_empty());
         while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
             position += 1;
             let known = self.inodes.known(open.ino, name);
@@ -109,7 +112,11 @@ impl Vfs {
                 let followed = || file.polled().map(|following| following.attributes);
                 file.attributes().or_else(followed)
             });
-            let is_momentary = local.is_some() || self.lacks_size(&attributes);
+            let is_momentary = local.is_some()
+                || self.lacks_size(&attributes)
+                || path
+                    .as_ref()
+                    .is_some_and(|it| self.cache.is_pinned(it, name));
             let ttl = if is_momentary { Duration::ZERO } else { ttl };
             let attributes = local.unwrap_or(attributes);
             let ino = self
@@ -134,12 +141,15 @@ impl Vfs {
         self.directories.remove(handle);
     }
 
-    /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
-    /// a directory). All other changes are on the server when their calls return.
+    /// Stores the closed files in the directory `ino` and below it, and waits for that and for the
+    /// changes of names there (fsync(2) of a directory). All other changes are on the server when
+    /// their calls return.
     pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
+        let path = self.inodes.path(ino)?;
         self.look_before_sync();
-        let failure = self.store_below(&self.inodes.path(ino)?, cancel);
-        failure.map_or(Ok(()), Err)
+        let changed = self.settle_below(&path, cancel)?;
+        let stored = self.store_below(&path, cancel);
+        changed.or(stored).map_or(Ok(()), Err)
     }
 
     /// Creates the directory `name` in `parent`.
@@ -153,12 +163,18 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
+        let permissions = permissions & 0o7777;
+        self.begin_change(&path, cancel)?;
+        if let Some(made) = self.make_directory_later(name, &directory, &path, permissions)? {
+            return self.made_directory((parent, name), &directory, &path, &made);
+        }
+        // It may overtake other changes, because it is the lock of many programs.
+        self.settle(&path, cancel)?;
         if let Err(error) = self.remote.with(cancel).make_directory(&path) {
             self.invalidate_after(&directory, name, error.kind);
             return Err(error.into());
         }
         let mut attributes = made_now(Kind::Directory, None, None);
-        let permissions = permissions & 0o7777;
         if permissions != crate::vfs::attr::DIRECTORY_MODE {
             match self
                 .remote
@@ -175,15 +191,29 @@ impl Vfs {
             }
         }
         self.cache.insert(&directory, name, attributes.clone());
-        self.cache.insert_empty_directory(&path);
+        self.made_directory((parent, name), &directory, &path, &attributes)
+    }
+
+    /// Shows the new directory `name` of `parent`.
+    fn made_directory(
+        &self,
+        (parent, name): (Ino, &[u8]),
+        directory: &RemotePath,
+        path: &RemotePath,
+        attributes: &Attributes,
+    ) -> Result<WithTtl<Attr>, Errno> {
+        self.cache.insert_empty_directory(path);
+        if self.options.names {
+            self.cache.set_private(path);
+        }
         // The program will probably create files in it.
-        self.prefetcher.changed_in(&path);
-        self.touch_directory(&directory);
+        self.prefetcher.changed_in(path);
+        self.touch_directory(directory);
         self.inodes.renumber(parent, name);
         let ino = self.inodes.lookup(parent, name, NodeKind::Directory)?;
         Ok(WithTtl {
-            value: self.show(ino, &attributes),
-            ttl: self.options.attr_ttl,
+            value: self.show(ino, attributes),
+            ttl: self.ttl_of(directory, name, self.options.attr_ttl),
         })
     }
 
@@ -197,6 +227,12 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
+        self.begin_change(&path, cancel)?;
+        let later = self.remove_directory_later((parent, name), &directory, &path, cancel)?;
+        if later == ChangeTime::Later {
+            return Ok(());
+        }
+        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
         if let Some(ino) = self.inodes.known(parent, name) {
             self.clear_directory(ino, parent)?;
         }
@@ -277,7 +313,7 @@ impl Vfs {
 }
 
 impl OpenListing {
-    fn entry(&self, index: u64) -> Option<(&[u8], crate::cache::Attributes)> {
+    fn entry(&self, index: u64) -> Option<(&[u8], Attributes)> {
         let index = usize::try_from(index).ok()?;
         if let Some(listed) = self.snapshot.get(index) {
             return Some(listed);

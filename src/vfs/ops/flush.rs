@@ -43,22 +43,33 @@ impl Vfs {
         if !inos.is_empty() {
             self.remote.look_for_server(LOOK);
         }
+        self.unpark(path);
+        let (places, _) = self.names.places(path, false);
+        let changes = places.len();
+        if inos.is_empty() && changes > 0 {
+            self.remote.look_for_server(LOOK);
+        }
         let attempts = self.writeback.expedite(&inos);
+        let hurried = self.names.hurry(places);
         loop {
-            let left = self.writeback.undecided(&attempts, REPORT);
+            let mut left = self.writeback.undecided(&attempts, REPORT);
+            let patience = if left == 0 { REPORT } else { Duration::ZERO };
+            left += self.names.open_among(&hurried, patience);
             if left == 0 || !go_on(left) {
                 break;
             }
         }
         let waiting = self.writeback.statuses();
-        let failures: Vec<_> = waiting
+        let mut failures: Vec<_> = waiting
             .into_iter()
             .filter(|it| inos.contains(&it.file.ino()))
             .filter_map(|it| Some((self.inodes.path(it.file.ino()).ok(), it.failure?.reason)))
             .collect();
-        FlushOutcome {
-            stored: inos.len().saturating_sub(failures.len()),
-            failures,
-        }
+        let stored = inos.len().saturating_sub(failures.len());
+        let failed = self.names.failures_below(path);
+        failures.extend(failed.into_iter().map(|it| (Some(it.path), it.reason)));
+        let held_up = self.names.held_up(&hurried);
+        failures.extend(held_up.map(|(path, reason)| (Some(path), reason)));
+        FlushOutcome { stored, failures }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::{Answer, Attributes, Snapshot};
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{Completeness, Entry, Kind, RemotePath};
+use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, RemotePath};
 use crate::remote::{self, CaseRule, ErrorKind, Remote};
 
 use super::case::CachedAnswer;
@@ -109,7 +109,7 @@ impl Vfs {
             Answer::Present(value, _) if self.lacks_size(&value) => None,
             Answer::Present(value, left) => Some(Ok(WithTtl {
                 value,
-                ttl: left.min(longest),
+                ttl: self.ttl_of(directory, name, left.min(longest)),
             })),
             Answer::Absent(_) => Some(Err(Errno::NOENT)),
             Answer::Unknown => None,
@@ -171,6 +171,11 @@ impl Vfs {
     /// Whether the server must be asked for `name`, which is absent from memory: that is older than
     /// `open_ttl`, so another client may have created the name since.
     fn must_ask_for_absent(&self, directory: &RemotePath, name: &[u8]) -> bool {
+        if self.options.names
+            && (self.cache.is_private(directory) || self.cache.is_pinned(directory, name))
+        {
+            return false;
+        }
         let Answer::Absent(left) = self.cache.lookup(directory, name) else {
             return false;
         };
@@ -208,7 +213,13 @@ impl Vfs {
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
         loop {
-            let fetch = || self.remote.with(cancel).list(directory);
+            let fetch = || {
+                if self.names.is_unmade(directory) {
+                    // All that is in it is known here.
+                    return Ok(DirectoryListing::from(Vec::new()));
+                }
+                self.remote.with(cancel).list(directory)
+            };
             match self.cache.recent_or_fetch(directory, max_age, fetch) {
                 // Another program's fetch ended with the wait of that program.
                 Err(error) if error.kind == ErrorKind::Interrupted && !cancel.is_cancelled() => {}
@@ -221,6 +232,21 @@ impl Vfs {
     /// that rely on the size in stat(2) would take such a file for empty.
     pub(in crate::vfs) fn lacks_size(&self, attributes: &Attributes) -> bool {
         attributes.kind == Kind::File && attributes.size.is_none() && self.remote.supports_size()
+    }
+
+    /// Returns how long the kernel may cache `name` in `directory`: at most for `ttl`, and for no
+    /// time if the server does not have it yet.
+    pub(in crate::vfs) fn ttl_of(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        ttl: Duration,
+    ) -> Duration {
+        if !self.names.is_empty() && self.cache.is_pinned(directory, name) {
+            Duration::ZERO
+        } else {
+            ttl
+        }
     }
 
     fn with_size(

@@ -12,6 +12,7 @@ mod flush;
 mod follow;
 mod hidden;
 mod invalidate;
+mod later;
 mod lookup;
 mod offline;
 mod open;

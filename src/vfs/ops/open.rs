@@ -96,6 +96,7 @@ impl Vfs {
             self.check_storable()?;
         }
         self.check_passthrough(ino, |open| !mode.writes() && !open.has_changed())?;
+        self.settle_inode(ino, may)?;
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
                 self.forget_changed(&open, may.cancel()?);
@@ -327,8 +328,10 @@ impl Vfs {
         let file = self.inodes.share_open_file(ino, |_| false, || new)?;
         self.open_kernel_reads(&file, false)?;
         self.inodes.set_cached(ino, None);
+        let handle = self.add_handle(Arc::clone(&file), mode, true);
+        self.expect_refused(&file);
         Ok(Opened {
-            handle: self.add_handle(file, mode, true),
+            handle,
             pages: if self.may_have_pages(mode) {
                 PageCache::Drop
             } else {

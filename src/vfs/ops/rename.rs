@@ -7,11 +7,13 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
+use super::later::{ChangeEffect, ChangeTime};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::file::gate::Pass;
 use crate::vfs::table::ino::Ino;
+use crate::vfs::write::names::Inherited;
 
 /// A name: the inode and path of its directory, and the name.
 struct NamedPlace<'a> {
@@ -19,6 +21,13 @@ struct NamedPlace<'a> {
     directory: RemotePath,
     name: &'a [u8],
     path: RemotePath,
+}
+
+/// What became of an attempt to rename a file or directory now.
+enum RenameStep {
+    Done,
+    /// It is renamed on the server, where the changes before it are not made yet.
+    NotItsTurn,
 }
 
 impl Vfs {
@@ -57,26 +66,90 @@ impl Vfs {
         } else {
             self.what_is_at(&to, cancel)?
         };
+        self.begin_change(&from.path, cancel)?;
+        self.begin_change(&to.path, cancel)?;
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
             }
             check_replaceable(moved.kind, replaced.kind)?;
-            if replaced.kind == Kind::Directory {
+        }
+        for place in [&from, &to] {
+            self.confirm_left(self.open_at(place).as_ref(), &place.path, cancel)?;
+        }
+        if !self.is_case_only(&from, &to)
+            && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)?
+                == ChangeTime::Later
+        {
+            return Ok(());
+        }
+        let is_on_server = |file: &Arc<OpenFile>| file.is_on_server();
+        let mut is_in_turn = self.open_at(&from).as_ref().is_none_or(is_on_server);
+        loop {
+            if is_in_turn {
+                let effect = match replaced {
+                    Some(_) => ChangeEffect::Destroys,
+                    None => ChangeEffect::Keeps,
+                };
+                self.settle_order(&[&from.path, &to.path], effect, cancel)?;
+            }
+            if replaced
+                .as_ref()
+                .is_some_and(|it| it.kind == Kind::Directory)
+            {
                 self.check_empty(&to, cancel)?;
             }
+            let there = (&moved, replaced.as_ref());
+            match self.rename_checked(&from, &to, there, is_in_turn, cancel)? {
+                RenameStep::Done => return Ok(()),
+                RenameStep::NotItsTurn => is_in_turn = true,
+            }
         }
-        self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
     }
 
-    fn rename_checked(
+    /// Renames a file that no program has open later, if that is possible.
+    fn rename_closed(
         &self,
         from: &NamedPlace<'_>,
         to: &NamedPlace<'_>,
         moved: &Attributes,
         replaced: Option<&Attributes>,
         cancel: &Cancel,
-    ) -> Result<(), Errno> {
+    ) -> Result<ChangeTime, Errno> {
+        if !self.options.names || self.open_at(from).is_some() {
+            return Ok(ChangeTime::Now);
+        }
+        let replaced_file = self.open_at(to);
+        if let Some(file) = &replaced_file {
+            file.interrupt_upload();
+        }
+        let pass = match &replaced_file {
+            Some(file) => Some(file.enter(cancel)?),
+            None => None,
+        };
+        let there = (replaced, replaced_file.as_ref());
+        if self.rename_later(&from.path, &to.path, moved, there)? == ChangeTime::Now {
+            return Ok(ChangeTime::Now);
+        }
+        self.touch_directory(&from.directory);
+        self.touch_directory(&to.directory);
+        self.inodes
+            .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some((file, pass)) = replaced_file.as_ref().zip(pass) {
+            file.unlink(&pass);
+            self.forget_sealed(file);
+        }
+        Ok(ChangeTime::Later)
+    }
+
+    fn rename_checked(
+        &self,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
+        (moved, replaced): (&Attributes, Option<&Attributes>),
+        is_in_turn: bool,
+        cancel: &Cancel,
+    ) -> Result<RenameStep, Errno> {
         let moved_file = self.open_at(from);
         let replaced_file = self.open_at(to);
         let replaces_read_file = replaced_file
@@ -92,20 +165,9 @@ impl Vfs {
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
         }
-        // Gates are entered in the order of their inodes, so that two renames never wait for each
-        // other.
         let below = self.open_below(&from.path);
-        let mut gates: Vec<_> = moved_file
-            .iter()
-            .chain(&replaced_file)
-            .chain(&below)
-            .collect();
-        gates.sort_by_key(|file| file.ino());
-        gates.dedup_by_key(|file| file.ino());
-        let passes = gates
-            .iter()
-            .map(|file| Ok((file.ino(), file.enter(cancel)?)))
-            .collect::<Result<Vec<_>, Errno>>()?;
+        let files = moved_file.iter().chain(&replaced_file).chain(&below);
+        let passes = enter_all(files.collect(), cancel)?;
         let pass_of = |ino| {
             passes
                 .iter()
@@ -114,6 +176,10 @@ impl Vfs {
         };
 
         let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
+        if moves_on_server && !is_in_turn {
+            // It was stored meanwhile.
+            return Ok(RenameStep::NotItsTurn);
+        }
         let replaced_open = replaced_file
             .as_ref()
             .and_then(|file| Some((file, pass_of(file.ino())?)));
@@ -158,6 +224,10 @@ impl Vfs {
             self.prefetcher.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
+            if self.names.needs_look(file.ino()) && !self.is_offline() {
+                // It was not the one of the server.
+                self.invalidate(&from.directory, from.name);
+            }
             file.set_base(match &replaced_file {
                 Some(file) => file.base(),
                 None => replaced.map(Version::from),
@@ -165,8 +235,12 @@ impl Vfs {
         }
         self.touch_directory(&from.directory);
         self.touch_directory(&to.directory);
+        let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
+        if let Some(file) = moved_file.as_ref().filter(|_| !moves_on_server) {
+            self.expect_refused(file);
+        }
         // The replaced file is forgotten after its successor is recorded, so a kill between the two
         // loses nothing.
         let moved = moved_file
@@ -174,6 +248,7 @@ impl Vfs {
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
             file.record_new_path(pass);
+            self.move_store(file, inherited.clone());
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {
@@ -182,7 +257,26 @@ impl Vfs {
             }
             self.forget_sealed(file);
         }
-        Ok(())
+        Ok(RenameStep::Done)
+    }
+
+    /// Removes the store of the replaced file from the order. Returns what the moved one inherits.
+    fn inherit_store(
+        &self,
+        moved: Option<&Arc<OpenFile>>,
+        replaced: Option<&Arc<OpenFile>>,
+    ) -> Option<Inherited> {
+        let replaced = replaced?;
+        let is_unconfirmed = replaced.is_unconfirmed();
+        let inherited = self.names.forget_store(replaced.ino());
+        if self.names.is_on()
+            && let Some(moved) = moved
+            && (is_unconfirmed || inherited.needs_look)
+        {
+            // It replaces what the server has only if that is what programs saw.
+            moved.set_offline();
+        }
+        Some(inherited)
     }
 
     /// Renames on the server, including the hidden files `below` a directory.
@@ -387,6 +481,20 @@ impl Vfs {
             );
         }
     }
+}
+
+/// Enters the gates of `files` in the order of their inodes, so that two renames never wait for
+/// each other.
+fn enter_all<'a>(
+    mut files: Vec<&'a Arc<OpenFile>>,
+    cancel: &Cancel,
+) -> Result<Vec<(Ino, Pass<'a>)>, Errno> {
+    files.sort_by_key(|file| file.ino());
+    files.dedup_by_key(|file| file.ino());
+    let files = files.into_iter();
+    files
+        .map(|file| Ok((file.ino(), file.enter(cancel)?)))
+        .collect()
 }
 
 /// Checks whether one kind may replace another. POSIX: a directory replaces only a directory, any

@@ -21,6 +21,10 @@ impl Vfs {
         match self.known_answer(directory, name) {
             Answer::Present(known, left) => {
                 let age = self.options.dir_ttl.saturating_sub(left);
+                if self.cache.is_pinned(directory, name) {
+                    // Only this mount knows it.
+                    return Some(known);
+                }
                 if age < self.options.open_ttl || known.kind == Kind::Directory {
                     return Some(known);
                 }

@@ -7,6 +7,7 @@ use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
 use crate::remote::{self, ErrorKind};
 
+use super::later::{ChangeEffect, ChangeTime, NewAttribute};
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
@@ -83,6 +84,7 @@ impl Vfs {
             None
         } else {
             let path = self.inodes.path(ino)?;
+            self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
             Some(self.remote.with(cancel).set_group(&path, group, is_file))
         };
         match set {
@@ -122,6 +124,7 @@ impl Vfs {
             return self.truncate(&opened.file, size, cancel);
         }
         self.check_passthrough(ino, |_| false)?;
+        self.settle_inode(ino, Blocking::Yes(cancel))?;
         let (file, _) = self.share(ino, cancel)?;
         file.confirm_truncatable(size)?;
         self.inodes.set_cached(ino, None);
@@ -152,6 +155,12 @@ impl Vfs {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
+        self.begin_change(&path, cancel)?;
+        if self.set_later(ino, NewAttribute::Mode(mode))? == ChangeTime::Later {
+            self.refusals.changed(&path);
+            return Ok(());
+        }
+        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
         let set = if self.inodes.kind(ino)?.is_directory() {
             self.remote.with(cancel).set_directory_mode(&path, mode)
         } else {
@@ -211,6 +220,15 @@ impl Vfs {
         }
         let path = self.inodes.path(ino)?;
         let is_directory = self.inodes.kind(ino)?.is_directory();
+        if is_directory && self.options.names && !self.remote.sets_times(true) {
+            // Nothing is sent, so nothing is waited for.
+            return Ok(());
+        }
+        self.begin_change(&path, cancel)?;
+        if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
+            return Ok(());
+        }
+        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
         let set = if is_directory {
             self.remote
                 .with(cancel)

@@ -46,6 +46,10 @@ pub(crate) struct Report {
     pub waiting: usize,
     /// Number of files that failed and are not retried automatically.
     pub failed: usize,
+    /// Number of changes of names that the server does not have yet, other than those of the files.
+    pub changes: usize,
+    /// Changes of names that the server refused, and why; the oldest first.
+    pub refused: Vec<(RemotePath, String)>,
     /// Capabilities that the server was found to have or lack, or that the user switched off.
     pub findings: Vec<(Capability, Finding)>,
     /// Temporary names that remain to be cleaned up on the server, the next first; at most a
@@ -158,6 +162,13 @@ impl Vfs {
             uploads: uploads.collect(),
             waiting,
             failed,
+            changes: self.names.len().saturating_sub(self.names.stores()),
+            refused: self
+                .names
+                .failures()
+                .into_iter()
+                .map(|it| (it.path, it.reason))
+                .collect(),
             findings: self.remote.profile().findings(),
             leftovers: self
                 .remote

@@ -6,6 +6,7 @@ use crate::ftp::path::EscapedPath;
 use crate::ftp::{Kind, PathError, RemotePath};
 use crate::remote::ErrorKind;
 
+use super::later::ChangeEffect;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
@@ -23,7 +24,9 @@ impl Vfs {
         if let Some(target) = &attributes.target {
             return self.shown_target(&directory, &name, target);
         }
-        let remote = self.remote.with(may.cancel()?);
+        let cancel = may.cancel()?;
+        self.settle(&directory.join(&name)?, cancel)?;
+        let remote = self.remote.with(cancel);
         let target = remote.read_link(&directory.join(&name)?)?;
         let shown = self.shown_target(&directory, &name, &target);
         attributes.target = Some(target.into_boxed_slice());
@@ -55,6 +58,10 @@ impl Vfs {
                 EscapedPath(target)
             );
             return Err(Errno::PERM);
+        }
+        self.begin_change(&link, cancel)?;
+        if self.remote.may_make_links() {
+            self.settle_order(&[&link], ChangeEffect::Keeps, cancel)?;
         }
         if let Err(error) = self.remote.with(cancel).make_link(target, &link) {
             self.invalidate_after(&directory, name, error.kind);

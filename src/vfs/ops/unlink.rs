@@ -4,6 +4,7 @@ use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
 
+use super::later::{ChangeEffect, ChangeTime};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
@@ -17,6 +18,12 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
+        self.begin_change(&path, cancel)?;
+        let later = self.unlink_later((parent, name), &directory, &path, cancel)?;
+        if later == ChangeTime::Later {
+            return Ok(());
+        }
+        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
         let open = self
             .inodes
             .known(parent, name)
@@ -46,6 +53,9 @@ impl Vfs {
             return Err(error.into());
         }
         self.on_removed(&directory, name, &path);
+        if let Some((file, _)) = &open {
+            self.names.forget_store(file.ino());
+        }
         // The inode of a hidden file already has another name.
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = &open {

@@ -228,6 +228,7 @@ impl Vfs {
         if let Some(digits) = self.digests.find(key, Instant::now()) {
             return Ok(digits);
         }
+        self.settle_inode(ino, may)?;
         let remote = self.remote.with(may.cancel()?);
         let size = attributes.size.unwrap_or(0);
         let digest = remote.digest(&self.inodes.path(ino)?, algorithm, size)?;

@@ -28,7 +28,7 @@ use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
-use walk::{MOST_BESIDE, TreeWalk, WalkStep};
+use walk::{MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -155,7 +155,7 @@ impl Prefetcher {
                 && shared.has_few_beside(directory);
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
-        step != WalkStep::Stray
+        !matches!(step, WalkStep::Stray | WalkStep::Scattered)
     }
 
     /// `directory` is being listed because a program looks up one name there after the other. It
@@ -206,6 +206,10 @@ impl Prefetcher {
         if step == WalkStep::Stray {
             return;
         }
+        if step == WalkStep::Scattered {
+            self.list_scattered(directory);
+            return;
+        }
         let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
         if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
@@ -218,6 +222,26 @@ impl Prefetcher {
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        shared.note_walk(&state);
+        self.call_threads(state);
+    }
+
+    /// Lists ahead the siblings of `directory` with names as long as its own, and itself.
+    fn list_scattered(&self, directory: &RemotePath) {
+        let shared = &self.shared;
+        let Some(parent) = directory.parent() else {
+            return;
+        };
+        let Some(siblings) = shared.cache.snapshot(&parent) else {
+            return;
+        };
+        let mut alike = directories(&parent, &siblings);
+        alike.retain(|path| {
+            let is_known = path != directory && shared.cache.snapshot(path).is_some();
+            is_spread(path) && !is_known
+        });
+        let mut state = shared.lock();
+        state.walk.add_scattered(alike);
         shared.note_walk(&state);
         self.call_threads(state);
     }
@@ -239,6 +263,10 @@ impl Prefetcher {
         let shared = &self.shared;
         let now = self.shared.cache.now();
         let listing = |directory: &RemotePath| {
+            if shared.cache.has_pins(directory) {
+                // The server may have other files under the names that programs see.
+                return None;
+            }
             let listing = shared.cache.snapshot(directory)?;
             let age = shared
                 .dir_ttl

@@ -10,7 +10,8 @@
 //! Other programs look names up without opening the directory (rsync at its target, git). A name
 //! looked up in a directory after names in the one before it begins a walk, too. So does a name
 //! looked up in a directory whose parent was listed because a program looked up one name there
-//! after the other.
+//! after the other. Where names are spread over directories by their digests (objects of git),
+//! programs look into them in no order: after a few of them, all are listed ahead.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -30,12 +31,19 @@ const MOST_OPENED: usize = 64;
 const LATELY: Duration = Duration::from_secs(10);
 /// Most directories remembered in which names were looked up. A program looks a few names up
 /// elsewhere on its way.
-const MOST_LOOKED: usize = 4;
+const MOST_LOOKED: usize = 8;
 /// Most directories remembered that were listed because several names were looked up in them.
 const MOST_COMBED: usize = 8;
 /// A program that looks names up may have no use for directories that lie beside so many others
 /// (.git/objects). They are listed ahead once it looks into one of them.
 pub(super) const MOST_BESIDE: usize = 32;
+/// Number of siblings among them that were looked into in no order, after which others will be.
+const SCATTERED: usize = 4;
+/// Length of the names of directories over which names are spread by their digests: so many
+/// hexadecimal digits.
+const DIGITS: usize = 2;
+/// Directories listed and not opened yet of those that are looked into in no order.
+const SCATTERED_WINDOW: usize = 1 << (4 * DIGITS);
 /// A walk that opens nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
@@ -93,6 +101,9 @@ pub(super) enum WalkStep {
     Expected,
     /// A walk begins or took another way. The caller adds the directories below and beside it.
     Unexpected,
+    /// Siblings are looked into in no order. The caller
+    /// [adds](TreeWalk::add_scattered) those with names as long.
+    Scattered,
 }
 
 impl TreeWalk {
@@ -186,7 +197,20 @@ impl TreeWalk {
             return WalkStep::Expected;
         }
         if !follows {
-            return WalkStep::Stray;
+            let is_lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+            let parent = directory.parent();
+            let is_sibling = |(path, at): &&(RemotePath, Instant)| {
+                is_lately(at) && path.parent() == parent && is_spread(path)
+            };
+            let siblings: Vec<_> = self.looked.iter().filter(is_sibling).collect();
+            // Directories with numbers are days, hours and the like.
+            let is_number = |path: &RemotePath| path.name().iter().all(u8::is_ascii_digit);
+            let are_numbers = siblings.iter().all(|(path, _)| is_number(path));
+            if !is_spread(directory) || siblings.len() < SCATTERED || are_numbers {
+                return WalkStep::Stray;
+            }
+            self.moved = now;
+            return WalkStep::Scattered;
         }
         self.is_by_names = true;
         self.position = InOrder(directory.clone());
@@ -232,6 +256,17 @@ impl TreeWalk {
                 if self.pending.len() > MOST_PENDING {
                     self.pending.pop_last();
                 }
+            }
+        }
+    }
+
+    /// Adds `directories` to list, in whatever order they will be looked into.
+    pub(super) fn add_scattered(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
+        self.window = self.window.max(SCATTERED_WINDOW);
+        for directory in directories.into_iter().take(SCATTERED_WINDOW) {
+            let place = InOrder(directory);
+            if !self.ahead.contains_key(&place.0) && !self.under_way.contains(&place.0) {
+                self.pending.insert(place);
             }
         }
     }
@@ -306,6 +341,12 @@ impl TreeWalk {
         self.ahead_bytes = 0;
         self.window = FIRST_WINDOW;
     }
+}
+
+/// Whether the name of `directory` is the beginning of a digest.
+pub(super) fn is_spread(directory: &RemotePath) -> bool {
+    let name = directory.name();
+    name.len() == DIGITS && name.iter().all(u8::is_ascii_hexdigit)
 }
 
 #[cfg(test)]
@@ -401,6 +442,35 @@ mod tests {
             (0..40).map(|it| path(&format!("/d/{it}"))).collect(),
         );
         assert!(walk.wanted(now) > 0);
+    }
+
+    #[test]
+    fn siblings_looked_into_in_no_order_are_all_listed() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        for directory in ["/o/7f", "/o/03", "/o/info", "/o/e1"] {
+            assert_eq!(
+                walk.looked_up(&path(directory), false, now),
+                WalkStep::Stray
+            );
+        }
+        let scattered = walk.looked_up(&path("/o/52"), false, now);
+        assert_eq!(scattered, WalkStep::Scattered);
+        walk.add_scattered(paths(&["/o/00", "/o/ff"]));
+        assert_eq!(walk.take(10, now), paths(&["/o/00", "/o/ff"]));
+        assert_eq!(
+            walk.looked_up(&path("/o/ff"), false, now),
+            WalkStep::Expected
+        );
+        let later = now + LIVES;
+        assert_eq!(
+            walk.looked_up(&path("/o/53"), false, later),
+            WalkStep::Stray
+        );
+        for hour in ["07", "22", "03", "16", "11"] {
+            let step = walk.looked_up(&path(&format!("/log/{hour}")), false, later);
+            assert_eq!(step, WalkStep::Stray);
+        }
     }
 
     #[test]

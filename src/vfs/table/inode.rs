@@ -5,6 +5,7 @@
 //! needed. With `-o export`, numbers and generations come from the disk ([`exported`]). Nothing
 //! here waits, uses the network or reads a clock.
 
+mod by_path;
 mod children;
 mod exported;
 

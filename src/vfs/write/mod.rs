@@ -8,6 +8,7 @@
 //! | `recovery` | what an earlier mount left |
 
 pub(in crate::vfs) mod conflict;
+pub(in crate::vfs) mod names;
 pub(crate) mod recovery;
 pub(in crate::vfs) mod state;
 pub(in crate::vfs) mod uploader;

@@ -8,14 +8,14 @@
 //! those outside of the mounted directory. What the server does not answer is tried again whenever
 //! it can be reached again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod claims;
+
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::conflict::{self, OwnClaim, Problem, UploadVerdict};
-use crate::disk_cache::DiskCache;
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
 use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, UnprovenUpload, WaitingFile};
@@ -24,6 +24,9 @@ use crate::remote::{
 };
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::table::ino::Ino;
+use crate::vfs::write::names::{ShownFile, ShownFiles};
+use claims::Claims;
 
 /// What a killed mount left, as far as it is not shown.
 struct Remains {
@@ -87,54 +90,6 @@ fn try_in_background(leftovers: &Arc<Leftovers>, remote: &RemoteHandle) {
     }
 }
 
-/// What all killed mounts say about a file.
-#[derive(Default)]
-struct Claims {
-    /// Number of versions that wait for each path.
-    versions: BTreeMap<RemotePath, usize>,
-    /// Files that were being overwritten in place.
-    in_place: BTreeSet<RemotePath>,
-    /// Files that were stored in this pass.
-    stored: BTreeSet<RemotePath>,
-    /// Files of which a version could not be stored in this pass. Later versions must not overtake
-    /// it.
-    late: BTreeSet<RemotePath>,
-    /// What was stored of files of which several versions wait.
-    placed: BTreeMap<RemotePath, Vec<UnprovenUpload>>,
-    /// Whether programs may have written the files since, because they see the mount.
-    is_shown: bool,
-    /// The persistent cache, which must not answer with what these files had before.
-    disk: Option<Arc<DiskCache>>,
-}
-
-impl Claims {
-    /// Ends the first pass, in which no program could write, or a later one.
-    fn end_pass(&mut self) {
-        self.is_shown = true;
-        self.stored.clear();
-        self.late.clear();
-    }
-
-    /// Removes what the persistent cache has of `target`.
-    fn forget_cached(&self, target: &RemotePath) {
-        if let Some(disk) = &self.disk {
-            disk.forget(target);
-        }
-    }
-
-    /// Whose the server's file at `target` is, apart from what it was when the file was closed.
-    fn claim(&self, target: &RemotePath) -> OwnClaim {
-        // A file that appeared since then belongs to the same mount: it was closed, written and
-        // closed again. Once programs see the mount, they may have changed it since.
-        match (self.in_place.contains(target), self.is_shown) {
-            (_, false) if self.stored.contains(target) => OwnClaim::Any,
-            (false, _) => OwnClaim::None,
-            (true, false) => OwnClaim::Any,
-            (true, true) => OwnClaim::Beginning,
-        }
-    }
-}
-
 /// Takes over what earlier mounts of the same server and login left at `place`. Waits for the
 /// server only for files that cannot be shown before they are stored. Everything is logged.
 pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
@@ -145,22 +100,35 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if left.is_empty() {
         return;
     }
-    let mut claims = Claims {
-        disk: vfs.services.disk.clone(),
-        ..Claims::default()
-    };
-    for left in &left {
-        for file in left.waiting() {
-            *claims.versions.entry(file.pending.target).or_default() += 1;
+    let is_ordered = left.iter().any(|left| !left.changes().is_empty());
+    vfs.names.set_loading(is_ordered || vfs.options.names);
+    let mut claims = Claims::new(vfs.services.disk.clone(), &left, is_ordered);
+    let (mut changes, mut shown) = (Vec::new(), ShownFiles::new());
+    let mut remains = Vec::with_capacity(left.len());
+    for left in left {
+        let of_mount = left.changes();
+        let left = take_over(vfs, place, left, &mut claims, &mut shown);
+        if is_ordered || vfs.options.names {
+            vfs.names.share_order(&left.journal);
         }
-        claims.in_place.extend(left.in_place());
+        let of_mount = of_mount.into_iter();
+        changes.extend(of_mount.map(|change| (left.journal.clone(), change)));
+        remains.push(left);
     }
-    let remains: Vec<_> = left
-        .into_iter()
-        .map(|left| take_over(vfs, place, left, &mut claims))
-        .collect();
+    let has_order = is_ordered || vfs.options.names && !shown.is_empty();
+    if let Some(root) = vfs.inodes.root().filter(|_| has_order) {
+        let count = changes.len();
+        if count > 0 {
+            log::info!("{count} changes of names, made before ftpfs was killed, are being made");
+        }
+        vfs.names.take_over(&root, changes, &shown);
+    }
+    vfs.names.set_loading(false);
     if !vfs.options.writeback && !vfs.writeback.files().is_empty() {
         vfs.writeback.start(vfs);
+    }
+    if !vfs.names.is_empty() {
+        vfs.names.start(vfs);
     }
     claims.end_pass();
     let leftovers = Arc::new(Leftovers {
@@ -201,6 +169,7 @@ fn take_over(
     place: &StateDir,
     mut left: AbandonedJournal,
     claims: &mut Claims,
+    shown: &mut ShownFiles,
 ) -> Remains {
     for path in left.unfinished() {
         log::warn!(
@@ -229,7 +198,7 @@ fn take_over(
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
     let mut hidden = Vec::new();
-    for file in waiting {
+    for mut file in waiting {
         let target = &file.pending.target;
         let is_inside = root
             .as_ref()
@@ -239,10 +208,27 @@ fn take_over(
             hidden.push(file);
             continue;
         }
-        let can_be_shown = claims.versions.get(target) == Some(&1)
-            && !claims.in_place.contains(target)
-            && show(vfs, place, &journal, &file);
-        if !can_be_shown && !store(&journal, &remote, place, &file, claims) {
+        if claims.is_replaced(&journal, place, &mut file) {
+            continue;
+        }
+        let target = &file.pending.target;
+        let number = file.number;
+        let can_be_shown =
+            claims.versions.get(target) == Some(&1) && !claims.in_place.contains(target);
+        let ino = if can_be_shown {
+            show(vfs, place, &journal, &file)
+        } else {
+            None
+        };
+        if let Some(ino) = ino {
+            let file = ShownFile {
+                ino,
+                path: target.clone(),
+                base: file.pending.base,
+                position: shown.len(),
+            };
+            shown.insert((journal.mount(), number), file);
+        } else if !store(&journal, &remote, place, &file, claims) {
             claims.late.insert(target.clone());
             hidden.push(file);
         }
@@ -268,22 +254,22 @@ fn take_over(
     }
 }
 
-/// Shows a waiting file and puts it into the writeback queue. Returns whether that worked.
-fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> bool {
+/// Shows a waiting file and puts it into the writeback queue. Returns its inode if that worked.
+fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile) -> Option<Ino> {
     let target = &file.pending.target;
     let spool = vfs.services.spools.left(journal, file);
     let adopted = spool
         .map_err(Errno::from)
         .and_then(|spool| vfs.adopt(spool, &file.pending, place));
     match adopted {
-        Ok(()) => {
+        Ok(_) => {
             log::info!(path = target; "{target}, closed before ftpfs was killed, is being stored");
         }
         Err(errno) => {
             log::warn!(path = target; "{target}, closed before ftpfs was killed: {errno:?}");
         }
     }
-    adopted.is_ok()
+    adopted.ok()
 }
 
 impl Remains {
@@ -476,23 +462,4 @@ fn upload(
     upload.send(file, commit.size)?;
     upload.arrive(Some(file))?;
     upload.commit(target, commit).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_stored_is_ours_until_programs_see_the_mount() {
-        let target = RemotePath::new(b"/f").unwrap();
-        let mut claims = Claims::default();
-        assert_eq!(claims.claim(&target), OwnClaim::None);
-        claims.stored.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::Any);
-        claims.end_pass();
-        claims.stored.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::None);
-        claims.in_place.insert(target.clone());
-        assert_eq!(claims.claim(&target), OwnClaim::Beginning);
-    }
 }

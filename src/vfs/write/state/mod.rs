@@ -348,6 +348,11 @@ impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
         self.uploading.is_some()
     }
 
+    /// Returns what is being uploaded.
+    pub(in crate::vfs) fn uploading(&self) -> Option<&C> {
+        self.uploading.as_ref()
+    }
+
     fn is_uploading(&self, copy: &C) -> bool {
         self.uploading
             .as_ref()

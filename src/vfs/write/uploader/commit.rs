@@ -213,8 +213,17 @@ impl UploaderShared {
             size: snapshot.length,
             ..commit.clone()
         };
-        let stored = match upload.commit(target, &commit) {
-            Ok(stored) => stored,
+        let priority = match self.lock().commit {
+            CommitState::Running(priority) => priority,
+            CommitState::Idle | CommitState::Interrupted => Priority::Background,
+        };
+        let has_changed = || !ignore_changes && self.has_changed(&self.lock(), &snapshot);
+        let is_over = || self.lock().is_called_off() || has_changed();
+        let destination = &self.destination;
+        let stored = match destination.commit(upload, target, &commit, priority, &is_over) {
+            Ok(Some(stored)) => stored,
+            Ok(None) if has_changed() => return Ok(CommitPass::Changed),
+            Ok(None) => return Ok(CommitPass::Cancelled),
             Err(error) => {
                 if error.kind.is_unanswered() {
                     self.note_unproven(file, snapshot.length, target);

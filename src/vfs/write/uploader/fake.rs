@@ -47,6 +47,8 @@ struct Fake {
     committed: Vec<(Vec<u8>, CommitOptions)>,
     /// Whether nothing may be discarded.
     keeps_all: bool,
+    /// Whether no early upload may begin.
+    is_late: bool,
 }
 
 /// A server that stores one file.
@@ -72,6 +74,10 @@ impl FakeServer {
     pub(super) fn allow(&self, allowed: Option<u64>) {
         self.state.lock().unwrap().allowed = allowed;
         self.changed.notify_all();
+    }
+
+    pub(super) fn set_late(&self, is_late: bool) {
+        self.state.lock().unwrap().is_late = is_late;
     }
 
     pub(super) fn keep_all(&self) {
@@ -135,6 +141,10 @@ impl FakeServer {
 pub(super) struct FakeDestination(pub(super) Arc<FakeServer>);
 
 impl UploadTarget for FakeDestination {
+    fn may_begin_early(&self) -> bool {
+        !self.0.state.lock().unwrap().is_late
+    }
+
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error> {
         let mut state = self.0.state.lock().unwrap();
         state.begun += 1;

@@ -14,6 +14,9 @@ use crate::remote::Error;
 /// Pause of the writer after which the early upload ends, because others need the connection more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often an upload that may not begin yet checks whether it may.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
 /// The next step of the follower.
 enum StreamingStep {
     /// Send this number of bytes, which are claimed.
@@ -38,6 +41,9 @@ pub(super) fn spawn(shared: &Arc<UploaderShared>, id: u64) -> io::Result<()> {
 }
 
 fn run(shared: &UploaderShared, id: u64) {
+    if !wait_to_begin(shared, id) {
+        return give_up(shared, id);
+    }
     let mut upload = match shared.destination.begin() {
         Ok(upload) => upload,
         Err(error) => {
@@ -67,6 +73,20 @@ fn run(shared: &UploaderShared, id: u64) {
             }
         }
     }
+}
+
+/// Waits until the upload may begin. Returns false if a commit uploads the file instead, or none
+/// is needed.
+fn wait_to_begin(shared: &UploaderShared, id: u64) -> bool {
+    while !shared.destination.may_begin_early() {
+        let state = shared.lock();
+        let is_valid = state.upload.id == id && !state.upload.spoiled && !state.cancelled;
+        if !is_valid || state.is_committing() {
+            return false;
+        }
+        drop(shared.wait(state, LOOK_UP));
+    }
+    true
 }
 
 /// Waits for bytes to send, or for the end.
@@ -140,5 +160,34 @@ fn report_end(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
     if state.upload.id == id {
         say(&mut state);
         shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeServer;
+    use super::super::tests::Open;
+
+    const M: u64 = 1 << 20;
+
+    #[test]
+    fn an_upload_that_may_not_begin_early_waits_and_ends_if_it_is_not_wanted() {
+        let server = FakeServer::new(&[]);
+        server.set_late(true);
+        let open = Open::on(&server);
+        open.copy(0, 5 * M);
+        open.store.end_early_upload();
+        assert_eq!(server.begun(), 0);
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert_eq!(server.begun(), 1);
+
+        open.copy(0, 5 * M);
+        assert_eq!(server.begun(), 1);
+        server.set_late(false);
+        server.wait_for_begun(2);
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert_eq!(server.begun(), 2);
     }
 }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
 use crate::journal::UnprovenUpload;
-use crate::remote::{CommitOptions, Error, RetryMode, StoredFacts};
+use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use room::Room;
 pub(crate) use room::{KeptWhole, SentPart, Unchangeable};
@@ -41,7 +41,7 @@ use sequence::Sequence;
 const FOLLOW_FROM: u64 = 4 << 20;
 
 /// Maximum size in bytes of a file that is sent together with the command.
-const WHOLE: u64 = 64 << 10;
+pub(in crate::vfs) const WHOLE: u64 = 64 << 10;
 
 /// Number of bytes claimed and sent at a time.
 const PIECE: u64 = 1 << 20;
@@ -54,6 +54,28 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
+
+    /// Whether an upload may begin before the file is closed. One that overwrites the file waits
+    /// for the changes before it.
+    fn may_begin_early(&self) -> bool {
+        true
+    }
+
+    /// Makes `upload` the file at `target`, as `commit` describes, behind the changes before it.
+    /// Returns `None` if `is_over` returned true while it waited for its turn.
+    ///
+    /// # Errors
+    /// Those of [`UploadStream::commit`].
+    fn commit(
+        &self,
+        upload: Box<dyn UploadStream>,
+        target: &RemotePath,
+        commit: &CommitOptions,
+        _priority: Priority,
+        _is_over: &dyn Fn() -> bool,
+    ) -> Result<Option<StoredFacts>, Error> {
+        upload.commit(target, commit).map(Some)
+    }
 
     /// Returns how long uploads wait for a server that is away.
     fn retry_mode(&self) -> RetryMode {
@@ -88,6 +110,11 @@ pub(crate) trait UploadStream: Send {
     /// Waits until the server has everything that was sent. Sends lost bytes again from `file`,
     /// which is `None` if it has changed since.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error>;
+
+    /// Returns the upload itself, if it is one to a server.
+    fn into_remote(self: Box<Self>) -> Option<RemoteUpload> {
+        None
+    }
 
     /// Makes the upload the file at `target`, as `commit` describes. After an error, the old file
     /// is intact.

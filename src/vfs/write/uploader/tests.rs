@@ -17,13 +17,13 @@ use crate::vfs::read::fake::{PATIENCE, sample};
 const M: u64 = 1 << 20;
 
 /// A file open for writing, as in the vfs.
-struct Open {
+pub(super) struct Open {
     spool: Arc<Spool>,
-    store: Uploader,
+    pub(super) store: Uploader,
 }
 
 impl Open {
-    fn on(server: &Arc<FakeServer>) -> Arc<Self> {
+    pub(super) fn on(server: &Arc<FakeServer>) -> Arc<Self> {
         let spool = Arc::new(
             SpoolDir::new(Journal::disabled(None), None)
                 .create(&RemotePath::root())
@@ -40,7 +40,7 @@ impl Open {
     }
 
     /// Writes from `from` to `to` like `cp`.
-    fn copy(&self, from: u64, to: u64) {
+    pub(super) fn copy(&self, from: u64, to: u64) {
         let bytes = sample((to - from) as usize);
         for (at, piece) in bytes.chunks(128 << 10).enumerate() {
             self.write(from + at as u64 * (128 << 10), piece);
@@ -52,7 +52,7 @@ impl Open {
         self.store.truncated(length);
     }
 
-    fn commit(&self) -> Result<(), Error> {
+    pub(super) fn commit(&self) -> Result<(), Error> {
         self.store
             .commit(
                 &RemotePath::root(),
@@ -75,7 +75,7 @@ impl Open {
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         self.spool.read_at(0, 1 << 30).unwrap()
     }
 }

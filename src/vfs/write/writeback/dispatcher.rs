@@ -13,7 +13,11 @@ use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile, Position};
 use crate::vfs::ops::LOOK;
+use crate::vfs::table::ino::Ino;
 use crate::vfs::write::uploader::Priority;
+
+/// Maximum number of uploads, including those that are complete and wait for their turn.
+const MOST_RUNNING: usize = 128;
 
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
@@ -43,11 +47,16 @@ impl Writeback {
 
 fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
     loop {
-        let may_start = |running| match house.upgrade() {
-            Some(vfs) => may_start_another(&vfs, running),
+        let may_start = |ino, running| match house.upgrade() {
+            Some(vfs) => may_start_another(&vfs, ino, running),
             None => MayStart::Yes,
         };
-        let next = writeback.next(may_start);
+        let is_held = |ino| house.upgrade().is_some_and(|vfs| vfs.is_held(ino));
+        let in_turn = || {
+            let vfs = house.upgrade();
+            vfs.map_or_else(Vec::new, |vfs| vfs.names.in_turn())
+        };
+        let next = writeback.next(may_start, is_held, in_turn);
         let Some(vfs) = house.upgrade() else { return };
         let file = match next {
             QueueNext::Upload(file) => file,
@@ -67,23 +76,53 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used.
-fn may_start_another(vfs: &Vfs, running: usize) -> MayStart {
+/// one is used. Where files are stored in order, the upload that all others wait for may use it,
+/// too, and those that take a moment.
+fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     if vfs.remote.is_offline() {
         return MayStart::Offline;
     }
-    let is_free = || {
-        running + 1 < vfs.remote.pool_stats().limit
-            && !vfs.remote.wait_until_contended(Duration::ZERO)
+    let limit = vfs.remote.pool_stats().limit;
+    let may_start = if vfs.names.is_empty() {
+        has_connection(vfs, running, limit)
+    } else {
+        // Those that wait for their turn have no connection.
+        let sending = running.saturating_sub(vfs.names.waiting_uploads());
+        let is_soon_over = || {
+            let file = vfs.inodes.open_file(ino);
+            file.is_some_and(|file| file.is_soon_uploaded())
+                && !vfs.remote.wait_until_contended(Duration::ZERO)
+        };
+        let has_room = running < MOST_RUNNING;
+        sending < limit && (vfs.names.is_turn(ino) || has_room && is_soon_over())
+            || has_room && has_connection(vfs, sending, limit)
     };
-    if running == 0 || is_free() {
+    if may_start {
         MayStart::Yes
     } else {
         MayStart::NotYet
     }
 }
 
+fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
+    running == 0 || (running + 1 < limit && !vfs.remote.wait_until_contended(Duration::ZERO))
+}
+
 impl Vfs {
+    /// Whether `ino` cannot be uploaded yet.
+    fn is_held(&self, ino: Ino) -> bool {
+        if self
+            .inodes
+            .path(ino)
+            .is_ok_and(|path| self.names.is_held(&path))
+        {
+            return true;
+        }
+        let waits = !self.names.is_empty() && !self.names.has_stopped() && !self.names.is_turn(ino);
+        let file = waits.then(|| self.inodes.open_file(ino)).flatten();
+        file.is_some_and(|file| file.waits_for_turn())
+    }
+
     /// Stores nothing in the background until the server can be reached again.
     fn park_uploads(&self) {
         if self.writeback.is_ending() && self.remote.look_once_for_server(LOOK) {
@@ -93,10 +132,18 @@ impl Vfs {
             return;
         };
         self.compare_waiting();
-        self.writeback.park(&StoreFailure {
+        let failure = StoreFailure {
             errno: Errno::NETUNREACH,
             reason: format!("the server cannot be reached: {}", status.reason),
-        });
+        };
+        self.writeback.park(&failure);
+        if !self.names.is_empty() {
+            self.names.note_outage(&failure);
+        }
+        if self.writeback.is_ending() {
+            // What waits for these files waits for the next mount.
+            self.names.give_up_draining();
+        }
         if !self.remote.is_offline() {
             // It was found before there was anything to start again.
             self.writeback.retry_now();
@@ -107,6 +154,7 @@ impl Vfs {
     pub(in crate::vfs) fn server_is_back(&self) {
         self.compare_waiting();
         self.writeback.retry_now();
+        self.names.retry_now();
         for file in self.files_in_use() {
             file.leave_unchanged_draft();
         }
@@ -126,6 +174,7 @@ impl Vfs {
         if file.has_sealed() {
             return;
         }
+        self.names.store_done(file.ino());
         if self.writeback.remove(file.ino()) {
             self.inodes.forget(file.ino(), 1);
         }
@@ -158,7 +207,14 @@ impl Vfs {
         file: &Arc<OpenFile>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
-        if let Some(stored) = file.store_sealed(Priority::Foreground, cancel)? {
+        if let Ok(path) = self.inodes.path(file.ino()) {
+            self.settle(&path, cancel)?;
+        }
+        let stored = file.store_sealed(Priority::Foreground, cancel);
+        if stored.is_err() {
+            self.names.store_undone(file.ino());
+        }
+        if let Some(stored) = stored? {
             self.on_stored(file, stored);
         }
         self.forget_sealed(file);
@@ -236,14 +292,21 @@ impl Vfs {
         files
     }
 
+    /// Puts `file`, which was closed, into the queue, and into the order of the changes.
     pub(in crate::vfs) fn store_later(&self, file: &Arc<OpenFile>) {
+        self.record_store(file);
+        self.queue_store(file);
+    }
+
+    /// Puts `file` into the queue.
+    pub(in crate::vfs) fn queue_store(&self, file: &Arc<OpenFile>) {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
         if !self.remote.is_offline() {
             // Each of several waiting files gets a connection, as in `may_start_another`.
             let most = self.remote.pool_stats().limit.saturating_sub(1);
-            self.prefetcher.anticipate(self.writeback.count().min(most));
+            self.prefetcher.anticipate(self.writeback.len().min(most));
         }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
@@ -253,10 +316,40 @@ impl Vfs {
     fn store_in_background(&self, file: &Arc<OpenFile>) {
         let ino = file.ino();
         let panicked = OnDrop::new(|| {
+            self.names.store_undone(ino);
             self.writeback.done(ino, StoreOutcome::panicked());
         });
+        if self.names.has_lost_server() {
+            // The next mount stores it, behind the changes before it.
+            panicked.disarm();
+            let failure = StoreFailure {
+                errno: Errno::NETUNREACH,
+                reason: "the server cannot be reached".to_owned(),
+            };
+            self.writeback.done(ino, StoreOutcome::Failed(failure));
+            return;
+        }
         let was_left = file.is_left();
-        let outcome = match file.store_sealed(Priority::Background, &Cancel::never()) {
+        let stored = file.store_sealed(Priority::Background, &Cancel::never());
+        let is_stored = matches!(&stored, Ok(Some(_)));
+        let kept_aside = stored.as_ref().err().map(|error| StoreFailure {
+            errno: Errno::from(error.kind),
+            reason: error.to_string(),
+        });
+        let outcome = match stored {
+            Ok(None) | Err(_) if file.has_sealed() && self.names.is_behind(ino) => {
+                file.set_failure(Errno::IO);
+                StoreOutcome::Failed(StoreFailure {
+                    errno: Errno::IO,
+                    reason: "not done, because an earlier change failed".to_owned(),
+                })
+            }
+            Ok(None) if file.has_sealed() && self.names.has_stopped() => {
+                StoreOutcome::RetryLater(StoreFailure {
+                    errno: Errno::IO,
+                    reason: "changes before it were not made".to_owned(),
+                })
+            }
             Ok(stored) => {
                 if let Some(stored) = stored {
                     if was_left && let Ok(path) = self.inodes.path(ino) {
@@ -276,9 +369,32 @@ impl Vfs {
                 .unwrap_or_else(|| self.failed(file, &error)),
         };
         panicked.disarm();
+        match &outcome {
+            // Newer contents keep their place in the order.
+            StoreOutcome::Requeue if is_stored => self.names.older_store_done(ino),
+            _ if is_stored => self.names.store_is_done(ino),
+            StoreOutcome::Stored => {
+                if let Some(failure) = &kept_aside {
+                    self.store_refused(ino, failure);
+                }
+                self.names.store_is_done(ino);
+            }
+            StoreOutcome::Requeue => self.names.store_undone(ino),
+            StoreOutcome::RetryLater(failure) => {
+                self.names.store_undone(ino);
+                self.names.note_trouble(ino, failure);
+            }
+            StoreOutcome::Failed(failure) => self.store_refused(ino, failure),
+        }
+        let may_pass = matches!(&outcome, StoreOutcome::RetryLater(_));
         if self.writeback.done(ino, outcome) {
             self.inodes.forget(ino, 1);
+        } else if may_pass && self.writeback.is_refused(ino) {
+            // At the end of the mount, what waits for this file waits for the next one.
+            self.names.give_up_draining();
         }
+        // A file that was waited for is not in use any more.
+        self.names.wake();
     }
 
     /// Gives up contents that a killed mount left, or that were closed without the server, if
@@ -343,8 +459,11 @@ impl Vfs {
             reason: error.to_string(),
         };
         let was_told = self.writeback.has_failed(file.ino());
-        // Failures that only a person can resolve are not retried without a request.
-        if error.kind.transience().passes_by_itself() {
+        // Failures that only a person can resolve are not retried without a request, unless other
+        // changes are in order behind this: they would be taken back, though the server said
+        // nothing about the file.
+        let says_nothing = !self.names.is_empty() && error.kind.is_unanswered();
+        if says_nothing || error.kind.transience().passes_by_itself() {
             if was_told || error.kind == ErrorKind::Offline {
                 log::debug!("{error}");
             } else {

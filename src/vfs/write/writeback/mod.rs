@@ -12,7 +12,7 @@ mod dispatcher;
 mod queue;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
 use queue::Queue;
-pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
+pub(in crate::vfs) use queue::{EntryStatus, StoreAttempts, StoreFailure, StoreOutcome};
 
 /// Maximum number of waiting files, each of which has an open descriptor. Closing a further one
 /// stores it immediately, as without writeback.
@@ -30,6 +30,9 @@ const MAX_WAITING: usize = 256;
 
 /// The same while the server cannot be reached. At most half of the process's descriptors are used.
 const MAX_OFFLINE: usize = 100_000;
+
+/// The same with `-o writeback=names`, where the files wait for their turn.
+const MAX_IN_ORDER: usize = 16_384;
 
 /// Delay before a closed file is stored. A program that has written a file under another name
 /// renames it right away, and an upload that has already started would be in its way.
@@ -47,6 +50,8 @@ pub(in crate::vfs) struct Writeback {
     changed: Condvar,
     /// Whether there is a dispatcher.
     is_on: AtomicBool,
+    /// Number of calls of [`Writeback::look_again`].
+    looks: AtomicU64,
 }
 
 /// The next step of the dispatcher.
@@ -73,12 +78,18 @@ pub(in crate::vfs) enum MayStart {
 impl Writeback {
     /// Whether `file` may wait: there are not too many already, and there is a dispatcher. Without
     /// the server, more files may wait, because none can be stored.
-    pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile, is_offline: bool) -> bool {
-        let most = if is_offline {
-            let descriptors = usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX);
-            (descriptors / 2).min(MAX_OFFLINE)
-        } else {
-            MAX_WAITING
+    /// So it is if the files wait for their turn.
+    pub(in crate::vfs) fn has_capacity_for(
+        &self,
+        file: &OpenFile,
+        is_offline: bool,
+        in_order: bool,
+    ) -> bool {
+        let descriptors = || usize::try_from(sys::descriptor_limit()).unwrap_or(usize::MAX) / 2;
+        let most = match (is_offline, in_order) {
+            (true, _) => descriptors().min(MAX_OFFLINE),
+            (false, true) => descriptors().min(MAX_IN_ORDER),
+            (false, false) => MAX_WAITING,
         };
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
@@ -94,6 +105,17 @@ impl Writeback {
         is_new
     }
 
+    /// Number of waiting files.
+    pub(in crate::vfs) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Wakes the dispatcher, because files may be stored now that had to wait.
+    pub(in crate::vfs) fn look_again(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
     /// Makes `ino` due, because no program has it open for writing any more.
     pub(in crate::vfs) fn written(&self, ino: Ino) {
         self.lock().advance_deadline(ino, Instant::now() + DEBOUNCE);
@@ -103,7 +125,7 @@ impl Writeback {
     /// Removes `ino`. Returns whether it was waiting.
     pub(in crate::vfs) fn remove(&self, ino: Ino) -> bool {
         let removed = self.lock().remove(ino);
-        self.changed.notify_all();
+        self.look_again();
         removed.is_some()
     }
 
@@ -112,14 +134,16 @@ impl Writeback {
         self.lock().is_refused(ino)
     }
 
+    /// Lets `ino` wait until a program asks for it, because of `failure`. A running attempt goes
+    /// on.
+    pub(in crate::vfs) fn refuse(&self, ino: Ino, failure: StoreFailure) {
+        self.lock().refuse(ino, failure);
+        self.changed.notify_all();
+    }
+
     /// Whether the last attempt to store `ino` failed.
     pub(in crate::vfs) fn has_failed(&self, ino: Ino) -> bool {
         self.lock().failure(ino).is_some()
-    }
-
-    /// Number of waiting files.
-    pub(in crate::vfs) fn count(&self) -> usize {
-        self.lock().len()
     }
 
     /// Returns all waiting files.
@@ -132,9 +156,15 @@ impl Writeback {
         self.lock().statuses(Instant::now())
     }
 
-    /// Waits until a file should be stored. `may_start` returns whether another upload may start
-    /// besides the given number of running ones.
-    pub(in crate::vfs) fn next(&self, may_start: impl Fn(usize) -> MayStart) -> QueueNext {
+    /// Waits until a file should be stored. `may_start` returns whether the upload of a file may
+    /// start besides the given number of running ones. `is_held` returns whether a file must wait,
+    /// and `in_turn` the files for which others may be waiting.
+    pub(in crate::vfs) fn next(
+        &self,
+        may_start: impl Fn(Ino, usize) -> MayStart,
+        is_held: impl Fn(Ino) -> bool,
+        in_turn: impl Fn() -> Vec<Ino>,
+    ) -> QueueNext {
         /// How often `may_start` is checked.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         let mut queue = self.lock();
@@ -142,18 +172,36 @@ impl Writeback {
             if queue.has_ended() {
                 return QueueNext::Stopped;
             }
-            let due = queue.due(Instant::now());
-            let patience = match due {
-                Ok(ino) => {
+            let looks = self.looks.load(Ordering::Relaxed);
+            let patience = match queue.due(Instant::now()) {
+                Ok(first) => {
                     let running = queue.running();
                     drop(queue);
-                    let may_start = may_start(running);
+                    let mut next = if is_held(first) {
+                        let others = self.lock().due_files(Instant::now());
+                        others.into_iter().find(|ino| !is_held(*ino))
+                    } else {
+                        Some(first)
+                    };
+                    let may = |ino| may_start(ino, running);
+                    let mut may_start = next.map_or(MayStart::NotYet, may);
+                    if may_start == MayStart::NotYet {
+                        let due = in_turn();
+                        let mut due: Vec<_> =
+                            due.into_iter().filter(|ino| !is_held(*ino)).collect();
+                        let queue = self.lock();
+                        due.retain(|ino| queue.is_due(*ino, Instant::now()));
+                        drop(queue);
+                        if let Some(ino) = due.into_iter().find(|ino| may(*ino) == MayStart::Yes) {
+                            (next, may_start) = (Some(ino), MayStart::Yes);
+                        }
+                    }
                     queue = self.lock();
                     match may_start {
                         MayStart::Offline => return QueueNext::Offline,
                         MayStart::NotYet => {}
                         MayStart::Yes => {
-                            if let Some(file) = queue.start(ino) {
+                            if let Some(file) = next.and_then(|ino| queue.start(ino)) {
                                 return QueueNext::Upload(file);
                             }
                         }
@@ -162,7 +210,9 @@ impl Writeback {
                 }
                 Err(next) => next,
             };
-            queue = self.wait(queue, patience);
+            if self.looks.load(Ordering::Relaxed) == looks {
+                queue = self.wait(queue, patience);
+            }
         }
     }
 
@@ -170,7 +220,7 @@ impl Writeback {
     /// longer waiting.
     pub(in crate::vfs) fn done(&self, ino: Ino, outcome: StoreOutcome) -> bool {
         let gone = self.lock().done(ino, outcome, Instant::now(), DEBOUNCE);
-        self.changed.notify_all();
+        self.look_again();
         gone.is_some()
     }
 
@@ -194,8 +244,15 @@ impl Writeback {
         inos.iter().find_map(|ino| queue.failure(*ino))
     }
 
-    /// Makes these files due now. Returns the number of attempts of each so far.
-    pub(in crate::vfs) fn expedite(&self, inos: &[Ino]) -> HashMap<Ino, u32> {
+    /// Records that these files wait for something that could not be done because of `failure`, so
+    /// that nobody waits for them.
+    pub(in crate::vfs) fn block(&self, inos: &[Ino], failure: &StoreFailure) {
+        self.lock().block(inos, failure);
+        self.changed.notify_all();
+    }
+
+    /// Makes these files due now. Returns what was tried for each so far.
+    pub(in crate::vfs) fn expedite(&self, inos: &[Ino]) -> HashMap<Ino, StoreAttempts> {
         let attempts = self.lock().expedite(inos, Instant::now());
         self.changed.notify_all();
         attempts
@@ -205,7 +262,7 @@ impl Writeback {
     /// [`Writeback::expedite`]. Returns the number of the others.
     pub(in crate::vfs) fn undecided(
         &self,
-        attempts: &HashMap<Ino, u32>,
+        attempts: &HashMap<Ino, StoreAttempts>,
         patience: Duration,
     ) -> usize {
         let deadline = Instant::now() + patience;

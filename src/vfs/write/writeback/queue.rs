@@ -48,6 +48,8 @@ struct QueueEntry<F> {
     step: EntryState,
     /// Number of finished attempts.
     tried: u32,
+    /// How often it was found to wait for something that could not be done.
+    blocked: u32,
     /// Number of consecutive failures.
     failures: u32,
     /// Why the last attempt failed.
@@ -94,6 +96,14 @@ impl StoreOutcome {
             reason: "storing it panicked, which is a bug in ftpfs".to_owned(),
         })
     }
+}
+
+/// What was tried for a waiting file before a program asked for it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vfs) struct StoreAttempts {
+    /// Number of attempts that do not count.
+    tried: u32,
+    blocked: u32,
 }
 
 /// The status of a waiting file.
@@ -176,6 +186,7 @@ impl<F: Numbered> Queue<F> {
             since: now,
             step: EntryState::Due(due),
             tried: 0,
+            blocked: 0,
             failures: 0,
             failure: None,
         };
@@ -203,6 +214,18 @@ impl<F: Numbered> Queue<F> {
         }
         self.completed += 1;
         Some(entry.file)
+    }
+
+    /// Lets `ino` wait until it is expedited, because of `failure`. A running attempt goes on.
+    pub(super) fn refuse(&mut self, ino: Ino, failure: StoreFailure) {
+        if let Some(entry) = self.entries.get_mut(&ino)
+            && let EntryState::Due(_) = entry.step
+        {
+            entry.failures += 1;
+            entry.tried += 1;
+            entry.failure = Some(failure);
+            entry.step = EntryState::Failed;
+        }
     }
 
     pub(super) fn is_refused(&self, ino: Ino) -> bool {
@@ -249,6 +272,24 @@ impl<F: Numbered> Queue<F> {
             Some((due, _)) => Err(Some(due - now)),
             None => Err(None),
         }
+    }
+
+    /// Whether `ino` is due.
+    pub(super) fn is_due(&self, ino: Ino, now: Instant) -> bool {
+        let entry = self.entries.get(&ino).filter(|_| !self.is_parked);
+        entry.is_some_and(|it| matches!(it.step, EntryState::Due(due) if due <= now))
+    }
+
+    /// Returns the files that are due.
+    pub(super) fn due_files(&self, now: Instant) -> Vec<Ino> {
+        let is_due = |entry: &QueueEntry<F>| match entry.step {
+            EntryState::Due(due) => due <= now,
+            EntryState::Running(_) | EntryState::Failed => false,
+        };
+        let entries = self.entries.iter().filter(|(_, entry)| is_due(entry));
+        let mut due: Vec<_> = entries.map(|(ino, entry)| (entry.since, *ino)).collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, ino)| ino).collect()
     }
 
     /// Marks `ino` as being stored, if it is still waiting.
@@ -341,15 +382,35 @@ impl<F: Numbered> Queue<F> {
         self.is_parked
     }
 
-    /// Makes these files due now, including failed ones. Returns the number of attempts so far.
-    pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+    /// Records that these files, or their uploads, wait for something that could not be done
+    /// because of `failure`: who waits for them waits in vain.
+    pub(super) fn block(&mut self, inos: &[Ino], failure: &StoreFailure) {
+        let mut has_blocked = false;
+        for ino in inos {
+            if let Some(entry) = self.entries.get_mut(ino)
+                && entry.step != EntryState::Failed
+            {
+                entry.blocked += 1;
+                entry.failure.get_or_insert_with(|| failure.clone());
+                has_blocked = true;
+            }
+        }
+        self.transient_failures += u64::from(has_blocked);
+    }
+
+    /// Makes these files due now, including failed ones. Returns what was tried so far.
+    pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, StoreAttempts> {
         self.is_parked = false;
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
                 // A running attempt may have started before the request.
                 let under_way = u32::from(matches!(entry.step, EntryState::Running(_)));
-                tried.insert(*ino, entry.tried + under_way);
+                let before = StoreAttempts {
+                    tried: entry.tried + under_way,
+                    blocked: entry.blocked,
+                };
+                tried.insert(*ino, before);
                 entry.step = match entry.step {
                     EntryState::Due(_) | EntryState::Failed => EntryState::Due(now),
                     EntryState::Running(_) => EntryState::Running(Some(now)),
@@ -368,13 +429,15 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Whether `ino` is waiting and was not attempted since the counts in `tried`.
-    pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
-        let before = tried.get(&ino).copied().unwrap_or_default();
-        self.entries.get(&ino).is_some_and(|entry| {
-            let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
-            entry.tried <= before && !is_parked
-        }) && tried.contains_key(&ino)
+    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain.
+    pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, StoreAttempts>) -> bool {
+        let (Some(entry), Some(before)) = (self.entries.get(&ino), tried.get(&ino)) else {
+            return false;
+        };
+        let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
+        entry.tried <= before.tried
+            && entry.blocked <= before.blocked
+            && !is_parked
             && self.end != QueuePhase::Stopped
     }
 

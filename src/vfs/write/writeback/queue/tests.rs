@@ -227,3 +227,20 @@ fn the_longest_waiting_stand_first() {
     assert_eq!(inos, [7, 3]);
     assert_eq!(standing[0].age, DEBOUNCE);
 }
+
+#[test]
+fn who_waits_for_a_file_that_waits_in_vain_does_not_wait_on() {
+    let now = Instant::now();
+    let mut queue = queue(&[7, 8], now);
+    queue.start(Ino(7)).unwrap();
+    let tried = queue.expedite(&[Ino(7), Ino(8)], now);
+    let failures = queue.transient_failures();
+    queue.block(&[Ino(7)], &failure());
+    assert!(!queue.is_undecided(Ino(7), &tried));
+    assert!(queue.is_undecided(Ino(8), &tried));
+    assert_ne!(queue.transient_failures(), failures);
+    assert_eq!(queue.failure(Ino(7)), Some(failure().errno));
+    // It may be stored later.
+    let tried = queue.expedite(&[Ino(7)], now);
+    assert!(queue.is_undecided(Ino(7), &tried));
+}
