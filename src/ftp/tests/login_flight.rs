@@ -81,19 +81,12 @@ fn a_refused_further_login_says_why_and_changes_nothing() {
 
 #[test]
 fn a_server_that_wants_another_login_is_asked_step_by_step() {
-    let peer = Peer::plays_two(first, |stage| {
+    let (second, profile, peer) = second_of(|stage| {
         receive_flight(stage);
         stage.reply("331 password?\n332 account?");
     });
-    let profile = proven();
-    let options = ConnectOptions {
-        profile: profile.clone(),
-        active: true,
-        ..peer.options()
-    };
-    Session::connect(&options).unwrap().noop().unwrap();
     // The attempt that follows finds that the peer's script has ended.
-    assert!(Session::connect(&options).is_err());
+    assert!(second.is_err());
     assert!(!profile.has(Capability::PipelinedLogin));
     peer.join();
 }

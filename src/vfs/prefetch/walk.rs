@@ -260,7 +260,7 @@ impl TreeWalk {
         }
     }
 
-    /// Adds `directories` to list, in whatever order they will be looked into.
+    /// Adds `directories` to list, which may be looked into in any order.
     pub(super) fn add_scattered(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
         self.window = self.window.max(SCATTERED_WINDOW);
         for directory in directories.into_iter().take(SCATTERED_WINDOW) {

@@ -245,7 +245,7 @@ impl Writeback {
     }
 
     /// Records that these files wait for something that could not be done because of `failure`, so
-    /// that nobody waits for them.
+    /// that programs stop waiting for them.
     pub(in crate::vfs) fn block(&self, inos: &[Ino], failure: &StoreFailure) {
         self.lock().block(inos, failure);
         self.changed.notify_all();

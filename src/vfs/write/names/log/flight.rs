@@ -191,7 +191,7 @@ mod tests {
             ("/a/e", mode(0o555)),
             ("/a/f/z", STORE(3)),
         ]);
-        // One that could not be stored would have to be stored again.
+        // The file whose store fails is stored again later.
         assert_eq!(log.stores_from(1, 64, &|_| true), [1, 2, 3]);
         assert_eq!(log.stores_from(1, 64, &|place| place != 3), [1, 2]);
     }
