@@ -105,11 +105,17 @@ impl Peer {
         one: impl FnOnce(&mut Stage) + Send + 'static,
         other: impl FnOnce(&mut Stage) + Send + 'static,
     ) -> Self {
+        Self::plays_all(vec![Box::new(one), Box::new(other)])
+    }
+
+    /// Runs a script for each client.
+    pub(super) fn plays_all(scripts: Vec<Box<dyn FnOnce(&mut Stage) + Send>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let story = std::thread::spawn(move || {
-            one(&mut Stage::next(&listener));
-            other(&mut Stage::next(&listener));
+            for script in scripts {
+                script(&mut Stage::next(&listener));
+            }
         });
         Self { address, story }
     }
