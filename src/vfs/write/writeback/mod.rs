@@ -292,7 +292,8 @@ impl Writeback {
             if queue.completed() != gone {
                 return true;
             }
-            let has_problems = queue.transient_failures() != transient_failures;
+            let has_problems =
+                queue.transient_failures() != transient_failures && !queue.has_promising();
             let waits_for_server = queue.is_parked() && queue.running() == 0;
             if has_problems || waits_for_server || !queue.has_runnable() || cancel.is_cancelled() {
                 return false;

@@ -455,6 +455,13 @@ impl<F: Numbered> Queue<F> {
                 .any(|entry| entry.step != EntryState::Failed)
     }
 
+    /// Whether a file is being stored or will be without a request, whose last attempt did not
+    /// fail.
+    pub(super) fn has_promising(&self) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|entry| entry.step != EntryState::Failed && entry.failure.is_none())
+    }
+
     /// Starts the end of the mount.
     pub(super) fn ending(&mut self, now: Instant) {
         self.end = QueuePhase::Draining;

@@ -244,3 +244,25 @@ fn who_waits_for_a_file_that_waits_in_vain_does_not_wait_on() {
     let tried = queue.expedite(&[Ino(7)], now);
     assert!(queue.is_undecided(Ino(7), &tried));
 }
+
+#[test]
+fn files_promise_room_until_each_has_failed() {
+    let now = Instant::now();
+    let mut queue = queue(&[7, 8], now);
+    assert!(!try_once(
+        &mut queue,
+        7,
+        StoreOutcome::RetryLater(failure()),
+        now
+    ));
+    assert!(queue.has_promising());
+    assert!(!try_once(
+        &mut queue,
+        8,
+        StoreOutcome::Failed(failure()),
+        now
+    ));
+    assert!(!queue.has_promising());
+    assert!(queue.add(&Arc::new(Fake(9)), now, now));
+    assert!(queue.has_promising());
+}
