@@ -8,6 +8,8 @@ mod order;
 mod outage;
 mod proxy;
 mod refusals;
+#[cfg(feature = "faults")]
+mod waits;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -66,8 +66,7 @@ impl Vfs {
         } else {
             self.what_is_at(&to, cancel)?
         };
-        self.begin_change(&from.path, cancel)?;
-        self.begin_change(&to.path, cancel)?;
+        let watch = self.begin_change(&[&from.path, &to.path], cancel)?;
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
@@ -91,7 +90,8 @@ impl Vfs {
                     Some(_) => ChangeEffect::Destroys,
                     None => ChangeEffect::Keeps,
                 };
-                self.settle_order(&[&from.path, &to.path], effect, cancel)?;
+                let paths = [&from.path, &to.path];
+                self.settle_order(&paths, effect, watch.as_ref(), cancel)?;
             }
             if replaced
                 .as_ref()
@@ -218,6 +218,9 @@ impl Vfs {
                 cached.finish();
             }
             self.cache.rename(&from.path, &to.path);
+            if moved.kind == Kind::Directory {
+                self.names.directory_renamed(&from.path, &to.path);
+            }
             self.forget_variants(&from.directory, from.name);
             self.forget_variants(&to.directory, to.name);
             self.prefetcher.forget(&from.path);

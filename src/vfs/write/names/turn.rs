@@ -209,7 +209,7 @@ impl Names {
 
 impl State {
     fn may_store(&self, place: u64, is_urgent: bool) -> bool {
-        let overtakes = is_urgent || self.urgent.contains(&place);
+        let overtakes = is_urgent || self.urgent.contains(place);
         self.log.may_store(place, overtakes)
     }
 
