@@ -365,7 +365,8 @@ impl ServerProfile {
         }
     }
 
-    /// Records that a login sent in one write succeeded: what was lost before is no sign against it.
+    /// Records that a login sent in one write succeeded. Earlier ones that were lost do not count
+    /// any more.
     pub(super) fn pipelined_login_succeeded(&self) {
         if let Some(strikes) = self.inner.strikes.get(Capability::PipelinedLogin.index()) {
             strikes.store(0, Relaxed);

@@ -56,9 +56,9 @@ pub(super) fn log_in_together(
     }
     control.conceal(password);
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-    let sent = control.send_batch(&lines);
-    let found = sent.and_then(|()| receive(control, is_protected, set.len()));
-    let found = found.inspect_err(|error| match error {
+    let outcome = control.send_batch(&lines);
+    let outcome = outcome.and_then(|()| receive(control, is_protected, set.len()));
+    let found = outcome.inspect_err(|error| match error {
         // A login step by step would fail, too.
         Error::Login(_) | Error::TooManySessions(_) => {}
         error if error.reply().is_some_and(|reply| reply.code().0 == 421) => {}

@@ -89,7 +89,8 @@ impl Vfs {
     ///
     /// # Errors
     /// Also the errno of a change that was refused since `watch` began, or during the wait without
-    /// one, as if this one stood in the order behind it: it depends on it, or `effect` destroys something behind an add that failed.
+    /// one, as if this one stood in the order behind it: it depends on it, or `effect` destroys
+    /// something behind an add that failed.
     pub(super) fn settle_order(
         &self,
         paths: &[&RemotePath],

@@ -265,6 +265,12 @@ impl Vfs {
         self.names.lock().troubles
     }
 
+    /// Lets `most` closed files wait at most.
+    #[cfg(test)]
+    pub(crate) fn set_most_waiting(&self, most: usize) {
+        self.writeback.set_most(most);
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else.
     pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {

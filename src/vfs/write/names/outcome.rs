@@ -94,7 +94,8 @@ impl Names {
         }
         let parked = refused.as_ref().filter(|refused| {
             let is_it = |entry: &LogEntry<RecordedChange>| entry.change == **refused;
-            !refusal.dropped.iter().any(is_it)
+            // One that is behind a refused change is reported with that.
+            !refusal.changes.is_empty() && !refusal.dropped.iter().any(is_it)
         });
         let changes = parked
             .into_iter()

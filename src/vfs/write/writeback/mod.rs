@@ -52,6 +52,9 @@ pub(in crate::vfs) struct Writeback {
     is_on: AtomicBool,
     /// Number of calls of [`Writeback::look_again`].
     looks: AtomicU64,
+    /// Maximum number of waiting files in tests; none if 0.
+    #[cfg(test)]
+    most: std::sync::atomic::AtomicUsize,
 }
 
 /// The next step of the dispatcher.
@@ -91,9 +94,20 @@ impl Writeback {
             (false, true) => descriptors().min(MAX_IN_ORDER),
             (false, false) => MAX_WAITING,
         };
+        #[cfg(test)]
+        let most = match self.most.load(Ordering::Relaxed) {
+            0 => most,
+            limit => most.min(limit),
+        };
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
         is_served && (queue.contains(file.ino()) || queue.len() < most)
+    }
+
+    /// Lets `most` files wait at most.
+    #[cfg(test)]
+    pub(in crate::vfs) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Adds `file`, which was closed. Returns whether it was not waiting before.
