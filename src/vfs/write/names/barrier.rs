@@ -27,6 +27,7 @@ pub(in crate::vfs) struct HurriedChanges {
 pub(super) struct UrgentChanges {
     /// Number of programs that wait for each, by their places.
     waiting: BTreeMap<u64, usize>,
+    places: BTreeSet<u64>,
 }
 
 impl UrgentChanges {
@@ -35,31 +36,36 @@ impl UrgentChanges {
         for place in places {
             *self.waiting.entry(*place).or_default() += 1;
         }
+        self.places.extend(places);
     }
 
     /// Ends the wait of a program. Another one may wait for the same changes.
     fn remove(&mut self, places: &BTreeSet<u64>) {
         for place in places {
-            if let Some(waiting) = self.waiting.get_mut(place) {
-                *waiting = waiting.saturating_sub(1);
+            let Some(waiting) = self.waiting.get_mut(place) else {
+                continue;
+            };
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                self.waiting.remove(place);
+                self.places.remove(place);
             }
         }
-        self.waiting.retain(|_, waiting| *waiting > 0);
     }
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.places.is_empty()
     }
 
     /// Whether the change at `place` is among them.
     pub(super) fn contains(&self, place: u64) -> bool {
-        self.waiting.contains_key(&place)
+        self.places.contains(&place)
     }
 
     /// Returns their places.
-    pub(super) fn places(&self) -> BTreeSet<u64> {
-        self.waiting.keys().copied().collect()
+    pub(super) fn places(&self) -> &BTreeSet<u64> {
+        &self.places
     }
 }
 
@@ -314,7 +320,7 @@ mod tests {
         urgent.add(&one);
         urgent.add(&both);
         urgent.remove(&both);
-        assert_eq!(urgent.places(), one);
+        assert_eq!(urgent.places(), &one);
         urgent.remove(&one);
         assert!(urgent.is_empty());
     }

@@ -470,6 +470,9 @@ impl Vfs {
             errno,
             reason: error.to_string(),
         };
+        if error.kind.is_unanswered() {
+            self.writeback.note_unanswered();
+        }
         let was_told = self.writeback.has_failed(file.ino());
         // Failures that only a person can resolve are not retried without a request, unless other
         // changes are in order behind this: they would be taken back, though the server said

@@ -299,21 +299,26 @@ impl Writeback {
     pub(in crate::vfs) fn wait_for_room(self: &Arc<Self>, cancel: &Cancel) -> bool {
         let _listener = self.wake_when_cancelled(cancel);
         let mut queue = self.lock();
-        let (gone, transient_failures) = (queue.completed(), queue.transient_failures());
+        let (gone, failures) = (queue.completed(), queue.failures());
         queue.expedite_all(Instant::now());
         self.changed.notify_all();
         loop {
             if queue.completed() != gone {
                 return true;
             }
-            let has_problems =
-                queue.transient_failures() != transient_failures && !queue.has_promising();
+            let has_problems = queue.has_problems_since(failures);
             let waits_for_server = queue.is_parked() && queue.running() == 0;
             if has_problems || waits_for_server || !queue.has_runnable() || cancel.is_cancelled() {
                 return false;
             }
             queue = self.wait(queue, None);
         }
+    }
+
+    /// Records that the server did not answer, so that no room is waited for.
+    pub(in crate::vfs) fn note_unanswered(&self) {
+        self.lock().note_unanswered();
+        self.changed.notify_all();
     }
 
     /// Stores nothing until the server is back ([`Self::retry_now`]) or a program asks for it. For
