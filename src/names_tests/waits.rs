@@ -80,6 +80,31 @@ fn what_may_not_get_its_name_any_more_is_not_uploaded_again_at_the_end() {
     assert_eq!(names(&tree.local("d")), ["b", "new"]);
 }
 
+#[test]
+fn nothing_overtakes_a_file_again_whose_name_was_refused_for_the_moment() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("d");
+    tree.sync();
+    let busy = Fault::on("RNTO", refusal(450)).named("/d/first").always();
+    tree.faults().add(busy);
+    tree.write("d/first", b"first");
+    wait_until("it is refused", || tree.vfs.name_troubles() > 0);
+    for number in 0..8 {
+        tree.write(&format!("d/{number}"), b"refers to the first");
+    }
+    let before = tree.faults().happened();
+    wait_until("it is tried again", || {
+        tree.faults().happened() >= before + 2
+    });
+    let placed = || {
+        let all = names(&tree.local("d")).into_iter();
+        all.filter(|name| !name.starts_with('.')).count()
+    };
+    assert_eq!(placed(), 0);
+    tree.faults().clear();
+    wait_until("all are stored", || placed() == 9);
+}
+
 /// A tree in which the server refuses to make the directory `d/sub`, and a file waits below it.
 fn with_refused_directory() -> Fixture {
     let tree = Fixture::new(Duration::ZERO);
