@@ -1,7 +1,6 @@
 //! Programs that wait for changes, and changes that wait for a program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 
 use super::*;
 use crate::server::{Fault, Misdeed};
@@ -118,22 +117,6 @@ fn with_refused_directory() -> Fixture {
     wait_until("it is refused", || !tree.vfs.report().refused.is_empty());
     wait_until("the file waits", || !refused(&tree).is_empty());
     tree
-}
-
-#[test]
-fn a_sync_ends_while_a_directory_is_refused_that_a_file_needs() {
-    let tree = with_refused_directory();
-    for _ in 0..2 {
-        let (sender, receiver) = mpsc::channel();
-        let vfs = Arc::clone(&tree.vfs);
-        std::thread::spawn(move || sender.send(vfs.sync_directory(Ino::ROOT, NEVER)));
-        let synced = receiver.recv_timeout(Duration::from_secs(60));
-        assert!(synced.is_ok_and(|synced| synced.is_err()));
-    }
-    tree.faults().clear();
-    tree.sync();
-    let stored = fs::read(tree.local("d/sub/below/file"));
-    assert_eq!(stored.unwrap(), b"content");
 }
 
 #[test]
