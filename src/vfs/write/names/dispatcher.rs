@@ -264,9 +264,14 @@ impl Vfs {
                         self.make_alone(&remote, *place, entry, were_sent)
                     }
                 };
-                if let ChangeResult::Undone | ChangeResult::Unsure = result {
-                    undone.push(change);
-                    waiting.extend(entry.domains.iter().cloned());
+                match result {
+                    ChangeResult::Undone | ChangeResult::Unsure => {
+                        undone.push(change);
+                        waiting.extend(entry.domains.iter().cloned());
+                    }
+                    // What is related behind it is given up with it.
+                    ChangeResult::Refused(_) => undone.push(change),
+                    ChangeResult::Done | ChangeResult::Unset => {}
                 }
                 results.push(result);
             }
