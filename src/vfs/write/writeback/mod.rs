@@ -191,31 +191,14 @@ impl Writeback {
                 Ok(first) => {
                     let running = queue.running();
                     drop(queue);
-                    let mut next = if is_held(first) {
-                        let others = self.lock().due_files(Instant::now());
-                        others.into_iter().find(|ino| !is_held(*ino))
-                    } else {
-                        Some(first)
-                    };
                     let may = |ino| may_start(ino, running);
-                    let mut may_start = next.map_or(MayStart::NotYet, may);
-                    if may_start == MayStart::NotYet {
-                        let due = in_turn();
-                        let mut due: Vec<_> =
-                            due.into_iter().filter(|ino| !is_held(*ino)).collect();
-                        let queue = self.lock();
-                        due.retain(|ino| queue.is_due(*ino, Instant::now()));
-                        drop(queue);
-                        if let Some(ino) = due.into_iter().find(|ino| may(*ino) == MayStart::Yes) {
-                            (next, may_start) = (Some(ino), MayStart::Yes);
-                        }
-                    }
+                    let (next, may_start) = self.choose(first, may, &is_held, &in_turn);
                     queue = self.lock();
                     match may_start {
                         MayStart::Offline => return QueueNext::Offline,
                         MayStart::NotYet => {}
                         MayStart::Yes => {
-                            if let Some(file) = next.and_then(|ino| queue.start(ino)) {
+                            if let Some(file) = queue.start(next) {
                                 return QueueNext::Upload(file);
                             }
                         }
@@ -228,6 +211,39 @@ impl Writeback {
                 queue = self.wait(queue, patience);
             }
         }
+    }
+
+    /// Returns the file to store next, and whether it may start: `first`, which is due, or else one
+    /// for which others may be waiting, or else any that need not wait.
+    fn choose(
+        &self,
+        first: Ino,
+        may_start: impl Fn(Ino) -> MayStart,
+        is_held: impl Fn(Ino) -> bool,
+        in_turn: impl Fn() -> Vec<Ino>,
+    ) -> (Ino, MayStart) {
+        let mut chosen = (first, MayStart::NotYet);
+        let is_first_held = is_held(first);
+        if !is_first_held {
+            chosen.1 = may_start(first);
+        }
+        if chosen.1 == MayStart::NotYet {
+            let mut due = in_turn();
+            due.retain(|ino| !is_held(*ino));
+            let queue = self.lock();
+            due.retain(|ino| queue.is_due(*ino, Instant::now()));
+            drop(queue);
+            let of_due = due.into_iter().map(|ino| (ino, may_start(ino)));
+            let may = of_due.into_iter().find(|(_, may)| *may != MayStart::NotYet);
+            chosen = may.unwrap_or(chosen);
+        }
+        if chosen.1 == MayStart::NotYet && is_first_held {
+            let some = self.lock().some_due(Instant::now());
+            if let Some(ino) = some.into_iter().find(|ino| !is_held(*ino)) {
+                chosen = (ino, may_start(ino));
+            }
+        }
+        chosen
     }
 
     /// Records the result for a file that [`Writeback::next`] returned. Returns whether it is no

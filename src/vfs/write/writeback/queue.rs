@@ -29,8 +29,14 @@ pub(super) struct Queue<F = OpenFile> {
     unanswered: u64,
     /// Whether nothing is stored, because the server cannot be reached.
     is_parked: bool,
+    /// Number of due files that [`Self::some_due`] has returned of all.
+    looked: usize,
     end: QueuePhase,
 }
+
+/// Maximum number of due files that are looked at together: each is looked up in the order of the
+/// changes, and a file is stored after each look.
+const MOST_LOOKED: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QueuePhase {
@@ -139,6 +145,7 @@ impl<F> Default for Queue<F> {
             transient_failures: 0,
             unanswered: 0,
             is_parked: false,
+            looked: 0,
             end: QueuePhase::Running,
         }
     }
@@ -305,8 +312,9 @@ impl<F: Numbered> Queue<F> {
         entry.is_some_and(|it| matches!(it.step, EntryState::Due(due) if due <= now))
     }
 
-    /// Returns the files that are due.
-    pub(super) fn due_files(&self, now: Instant) -> Vec<Ino> {
+    /// Returns files that are due, [a few](MOST_LOOKED) at a time: the longest waiting first, and
+    /// in the next calls those that follow.
+    pub(super) fn some_due(&mut self, now: Instant) -> Vec<Ino> {
         let is_due = |entry: &QueueEntry<F>| match entry.step {
             EntryState::Due(due) => due <= now,
             EntryState::Running(_) | EntryState::Failed => false,
@@ -314,7 +322,13 @@ impl<F: Numbered> Queue<F> {
         let entries = self.entries.iter().filter(|(_, entry)| is_due(entry));
         let mut due: Vec<_> = entries.map(|(ino, entry)| (entry.since, *ino)).collect();
         due.sort_unstable();
-        due.into_iter().map(|(_, ino)| ino).collect()
+        if self.looked >= due.len() {
+            self.looked = 0;
+        }
+        let some = due.into_iter().skip(self.looked).take(MOST_LOOKED);
+        let some: Vec<_> = some.map(|(_, ino)| ino).collect();
+        self.looked += some.len();
+        some
     }
 
     /// Marks `ino` as being stored, if it is still waiting.

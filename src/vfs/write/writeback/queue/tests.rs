@@ -263,3 +263,19 @@ fn files_promise_room_until_each_has_failed_or_the_server_does_not_answer() {
     queue.note_unanswered();
     assert!(queue.has_problems_since(before));
 }
+
+#[test]
+fn of_many_due_files_a_few_are_looked_at_and_then_the_next_ones() {
+    let now = Instant::now();
+    let many = MOST_LOOKED as u64 + 10;
+    let inos: Vec<_> = (0..many).collect();
+    let mut queue = queue(&inos, now);
+    assert!(queue.some_due(now).is_empty());
+    let due = now + DEBOUNCE;
+    let first = queue.some_due(due);
+    assert_eq!((first.len(), first.first()), (MOST_LOOKED, Some(&Ino(0))));
+    assert_eq!(queue.some_due(due).len(), 10);
+    assert_eq!(queue.some_due(due), first);
+    assert!(try_once(&mut queue, 0, StoreOutcome::Stored, due));
+    assert_eq!(queue.some_due(due).len(), 9);
+}
