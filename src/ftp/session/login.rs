@@ -133,11 +133,15 @@ pub(super) fn record(
     greeting: &Reply,
     features: &Features,
 ) {
+    profile.record_host(host_of(control, greeting));
+    profile.record_login(greeting, features);
+}
+
+/// Returns the identity of the host.
+pub(super) fn host_of(control: &Control, greeting: &Reply) -> HostIdentity {
     let security = control.security(None);
     let certificate = security.as_ref().and_then(|it| it.certificates.first());
-    let key = certificate.map(|it| it.key.octets());
-    profile.record_host(HostIdentity::of(key, greeting));
-    profile.record_login(greeting, features);
+    HostIdentity::of(certificate.map(|it| it.key.octets()), greeting)
 }
 
 /// Returns the options to set for a server with these features.

@@ -2,10 +2,15 @@
 //! server asks for a password and nothing else, and what its features are. With TLS, the handshake
 //! comes before it, so the password is encrypted.
 //!
+//! The same host has the same features, so only another one is asked for them. vsftpd sends each
+//! line of that reply as a segment of its own: with the replies to the login, more than the first
+//! congestion window (10 segments, RFC 6928). All that follows would take another round trip.
+//!
 //! Only known servers queue commands before the login (`profile/family.rs`).
 
 use super::login::{
-    answer, check_type, features, login_error, options_lines, record, send_options, skip_greetings,
+    answer, check_type, features, host_of, login_error, options_lines, record, send_options,
+    skip_greetings,
 };
 use crate::ftp::PathError;
 use crate::ftp::control::Control;
@@ -18,7 +23,7 @@ use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::text::escaped;
 use crate::ftp::tls::Tls;
 
-/// Logs in after the greeting. `known` are the features of an earlier login. Returns those of this
+/// Logs in after the greeting. `known` are the features of the last login. Returns those of this
 /// one.
 ///
 /// # Errors
@@ -36,6 +41,7 @@ pub(super) fn log_in_together(
         return Err(Error::Path(PathError::Unsendable));
     }
     let profile = &options.profile;
+    let is_same_host = profile.host() == Some(host_of(control, greeting));
     let is_protected = !matches!(options.tls, Tls::Off);
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
     let prepares = options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
@@ -45,7 +51,8 @@ pub(super) fn log_in_together(
         lines.extend(["PBSZ 0".to_owned(), "PROT P".to_owned()]);
     }
     lines.extend([format!("USER {user}"), format!("PASS {password}")]);
-    lines.extend(["FEAT".to_owned(), "TYPE I".to_owned()]);
+    lines.extend((!is_same_host).then(|| "FEAT".to_owned()));
+    lines.push("TYPE I".to_owned());
     lines.extend(set.iter().cloned());
     lines.extend(prepares.then(|| "EPSV".to_owned()));
     for line in &lines {
@@ -56,8 +63,13 @@ pub(super) fn log_in_together(
     }
     control.conceal(password);
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+    let asked = LoginQuestions {
+        protection: is_protected,
+        features: !is_same_host,
+        options: set.len(),
+    };
     let outcome = control.send_batch(&lines);
-    let outcome = outcome.and_then(|()| receive(control, is_protected, set.len()));
+    let outcome = outcome.and_then(|()| receive(control, &asked));
     let found = outcome.inspect_err(|error| match error {
         // A login step by step would fail, too.
         Error::Login(_) | Error::TooManySessions(_) => {}
@@ -67,6 +79,7 @@ pub(super) fn log_in_together(
             profile.pipelined_login_failed(error, is_doubtful);
         }
     })?;
+    let found = found.unwrap_or_else(|| known.clone());
     profile.pipelined_login_succeeded();
     record(control, profile, greeting, &found);
     if prepares {
@@ -85,8 +98,18 @@ pub(super) fn is_lost(error: &Error) -> bool {
     matches!(error, Error::Closed(_) | Error::Io { .. })
 }
 
-/// Receives the replies up to those to the `options`.
-fn receive(control: &mut Control, is_protected: bool, options: usize) -> Result<Features, Error> {
+/// What a login asks for besides USER, PASS and TYPE.
+struct LoginQuestions {
+    /// PBSZ and PROT.
+    protection: bool,
+    /// FEAT.
+    features: bool,
+    /// Number of OPTS commands.
+    options: usize,
+}
+
+/// Receives the replies up to those to the options. Returns the features if they were asked for.
+fn receive(control: &mut Control, asked: &LoginQuestions) -> Result<Option<Features>, Error> {
     let expect = |control: &mut Control, command, class| {
         let reply = answer(control, command)?;
         let reply = skip_greetings(control, reply)?;
@@ -99,16 +122,20 @@ fn receive(control: &mut Control, is_protected: bool, options: usize) -> Result<
         }
         Err(Error::Refused { command, reply })
     };
-    if is_protected {
+    if asked.protection {
         expect(control, "PBSZ", ReplyClass::Completion)?;
         expect(control, "PROT", ReplyClass::Completion)?;
     }
     expect(control, "USER", ReplyClass::Intermediate)?;
     expect(control, "PASS", ReplyClass::Completion)?;
     control.reveal();
-    let found = features(&answer(control, "FEAT")?);
+    let found = if asked.features {
+        Some(features(&answer(control, "FEAT")?))
+    } else {
+        None
+    };
     check_type(answer(control, "TYPE")?)?;
-    for _ in 0..options {
+    for _ in 0..asked.options {
         answer(control, "OPTS")?;
     }
     Ok(found)

@@ -21,7 +21,6 @@ fn receive_flight(stage: &mut Stage) {
     for line in [
         "USER alice",
         "PASS open sesame",
-        "FEAT",
         "TYPE I",
         "OPTS UTF8 ON",
         "OPTS MLST type;size;",
@@ -49,7 +48,6 @@ fn second_of(
 fn further(stage: &mut Stage) {
     receive_flight(stage);
     stage.reply("331 password?\n230 in");
-    stage.reply(FEATURES);
     stage.reply("200 binary\n200 on\n200 so");
     stage.noop();
 }
@@ -57,7 +55,29 @@ fn further(stage: &mut Stage) {
 #[test]
 fn a_further_login_is_one_flight() {
     let (second, _, peer) = second_of(further);
-    second.unwrap().noop().unwrap();
+    let mut second = second.unwrap();
+    assert!(second.features().has("MLST"), "as the first login found");
+    second.noop().unwrap();
+    peer.join();
+}
+
+/// A name can stand for several hosts.
+#[test]
+fn another_host_is_asked_for_its_features() {
+    let (second, _, peer) = second_of(|stage| {
+        stage.reply("220 ftpfs server of another host");
+        for line in ["USER alice", "PASS open sesame", "FEAT", "TYPE I"] {
+            stage.expect_command(line);
+        }
+        stage.expect_command("OPTS UTF8 ON");
+        stage.expect_command("OPTS MLST type;size;");
+        stage.reply("331 password?\n230 in\n211-Features:\n MDTM\n211 End");
+        stage.reply("200 binary\n200 on\n501 what?");
+        stage.noop();
+    });
+    let mut second = second.unwrap();
+    assert!(second.features().has("MDTM") && !second.features().has("MLST"));
+    second.noop().unwrap();
     peer.join();
 }
 
