@@ -430,13 +430,15 @@ impl Session {
 
     /// Receives any reply.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
-        let reply = self.control.reply(Phase::Reply);
+        // The next data connection is made while the server thinks.
+        let passive = self.control.wait_for_passive_reply();
+        self.act_on_passive_reply();
+        let reply = passive.and_then(|()| self.control.reply(Phase::Reply));
         if matches!(reply, Err(Error::Timeout(_))) && self.prepared.has_unexpected_data() {
             // uftpd sends the reply to MLST over the prepared data connection.
             self.control.report_unexpected_data();
         }
         let reply = reply?;
-        self.act_on_passive_reply();
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
                 command: verb,

@@ -67,6 +67,25 @@ fn a_transfer_begins_with_its_verb_on_the_connection_opened_before() {
 }
 
 #[test]
+fn the_next_data_connection_is_made_while_the_server_executes_a_command() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        stage.expect_command("EPSV");
+        stage.expect_command("NOOP");
+        stage.reply(&format!("229 Entering (|||{port}|)"));
+        let _data = taken(&listener);
+        stage.reply("200 so");
+        stage.noop();
+    });
+    let mut session = peer.preparing_session();
+    session.noop().unwrap();
+    session.noop().unwrap();
+    peer.join();
+}
+
+#[test]
 fn commands_go_out_behind_an_epsv_that_is_not_answered_yet() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
