@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{ErrorContext, Operation, unless_refused};
+use super::error::{ErrorContext, Operation, meaning, unless_refused};
 use super::links::Links;
-use super::listing::list_as_shown;
+use super::listing::{complete, list_as_shown};
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
@@ -36,6 +36,42 @@ impl Remote {
     pub(super) fn brief_exchange(&self) -> Option<Exchange<'_>> {
         let lease = self.pool().brief_lease(Purpose::Command, BRIEF_WAIT)?;
         Some(Exchange::only(self.pool(), lease))
+    }
+
+    /// Whether the listings of all of `directories` can be requested in one write.
+    pub(crate) fn can_list_together(&self, directories: &[RemotePath]) -> bool {
+        self.profile().has(Capability::Pipelining)
+            && lists_together(self)
+            && directories.iter().all(is_literal)
+    }
+
+    /// Lists `directories`, which [can be listed together](Self::can_list_together), as
+    /// [`Remote::list`] would. Passes each listing to `visit` with its index as soon as it has
+    /// arrived. Directories that could not be listed are skipped.
+    ///
+    /// # Errors
+    /// What failed for all that are left.
+    pub(crate) fn list_together(
+        &self,
+        directories: &[RemotePath],
+        visit: &mut dyn FnMut(usize, DirectoryListing),
+    ) -> Result<(), Error> {
+        let listed = self.exchange().run_idempotent(|session| {
+            session.stat_batch(directories, &mut |number, listing| {
+                if let Some(mut entries) = believed(listing) {
+                    self.zone().to_utc_as_known(&mut entries);
+                    let mut listing = complete(self, entries);
+                    listing.entries.retain(|entry| !is_temporary(&entry.name));
+                    visit(number, listing);
+                }
+            })
+        });
+        listed.map_err(|fault| {
+            let path = directories.first().cloned();
+            let path = path.unwrap_or_else(RemotePath::root);
+            let kind = meaning(&fault, &path).unwrap_or(ErrorKind::Other);
+            ErrorContext::new(Operation::List, &path).error(kind, &fault)
+        })
     }
 }
 
@@ -122,29 +158,49 @@ impl BackgroundSession {
         versions
     }
 
-    /// Returns the contents of `path`, or `None` if it is larger than `limit` bytes.
+    /// Downloads `path`. Passes its contents to `whole` when `size` bytes and the end of the data
+    /// have arrived, which is a round trip before the server confirms them; not if it has another
+    /// size.
     ///
     /// # Errors
     /// The reason why the transfer failed.
-    pub fn fetch(&mut self, path: &RemotePath, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+    pub fn fetch(
+        &mut self,
+        path: &RemotePath,
+        size: usize,
+        whole: &mut dyn FnMut(Vec<u8>),
+    ) -> Result<(), Error> {
         let remote = self.remote.uncancelled();
         let Some(mut exchange) = self.exchange(&remote) else {
-            return Ok(None);
+            return Ok(());
         };
         let mut download = super::download::open_in(&remote, &mut exchange, path, 0)?;
-        let mut bytes = vec![0; limit + 1];
+        let mut bytes = vec![0; size + 1];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match download.read(rest)? {
-                0 => {
-                    bytes.truncate(filled);
-                    bytes.shrink_to_fit();
-                    return Ok(Some(bytes));
-                }
+            match download.receive(rest)? {
+                0 => break,
                 count => filled += count,
             }
         }
-        Ok(None)
+        if filled > size {
+            return Ok(());
+        }
+        let mut bytes = Some(bytes).filter(|_| filled == size);
+        if let Some(bytes) = &mut bytes {
+            bytes.truncate(size);
+            bytes.shrink_to_fit();
+        }
+        if !download.is_cut_off()
+            && let Some(bytes) = bytes.take()
+        {
+            whole(bytes);
+        }
+        download.read(&mut [0])?;
+        if let Some(bytes) = bytes {
+            whole(bytes);
+        }
+        Ok(())
     }
 
     /// Starts a download of `range` of `path`, which must still be `version`. Stops at the end of
@@ -223,10 +279,7 @@ impl BackgroundSession {
     }
 
     fn lists_together(&self) -> bool {
-        // Finding out the time zone would require a question of its own in between.
-        stat_listing::is_believed(&self.remote)
-            && self.remote.zone().is_known()
-            && self.remote.links() == Links::Show
+        lists_together(&self.remote)
     }
 
     fn some_versions(&mut self, paths: &[RemotePath]) -> Option<Vec<Option<Version>>> {
@@ -265,6 +318,11 @@ impl Drop for BackgroundSession {
             lease.expect_more(false);
         }
     }
+}
+
+fn lists_together(remote: &Remote) -> bool {
+    // Finding out the time zone would require a question of its own in between.
+    stat_listing::is_believed(remote) && remote.zone().is_known() && remote.links() == Links::Show
 }
 
 /// Returns how many of the first `paths` fit in one write.

@@ -131,6 +131,34 @@ impl RemoteDownload {
         }
     }
 
+    /// Like [`Self::read`], but returns 0 when the data has ended. The next `read` waits until the
+    /// server has confirmed it.
+    ///
+    /// # Errors
+    /// What failed. Later calls return the same error.
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match &mut self.state {
+            State::Receiving(transfer, _) => match transfer.read(buffer) {
+                Ok(count) => {
+                    self.received += count as u64;
+                    Ok(count)
+                }
+                Err(error) => Err(self.fail(error)),
+            },
+            State::Ended => Ok(0),
+            State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// Whether the data ended over TLS without close_notify, which anyone on the way can cause.
+    /// Only the server's confirmation shows that it is complete.
+    pub(super) fn is_cut_off(&self) -> bool {
+        match &self.state {
+            State::Receiving(transfer, _) => transfer.is_cut_off(),
+            State::Ended | State::Failed(_) => false,
+        }
+    }
+
     /// Returns the round-trip time to the server, or to the proxy if there is one, if the kernel
     /// knows it.
     pub fn round_trip(&self) -> Option<Duration> {

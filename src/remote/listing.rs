@@ -65,21 +65,41 @@ pub(super) fn list_all(
     let received = receive(remote, exchange, directory)?;
     remote.incomplete().update(directory, &received);
     let Received {
-        mut entries,
+        entries,
         completeness,
         perm,
         ..
     } = received;
+    let listing = DirectoryListing {
+        entries,
+        completeness,
+        perm,
+    };
+    Ok(judged(remote, listing))
+}
+
+/// Returns the listing of a directory whose entries are all of these.
+pub(super) fn complete(remote: &Remote, entries: Vec<Entry>) -> DirectoryListing {
+    judged(remote, entries.into())
+}
+
+/// Removes what the server is known to list wrongly, and says whether names can be missing.
+fn judged(remote: &Remote, listing: DirectoryListing) -> DirectoryListing {
+    let DirectoryListing {
+        mut entries,
+        completeness,
+        perm,
+    } = listing;
     listed_size::forget_wrong(remote.profile(), &mut entries);
     if entries.iter().any(|entry| entry.name.starts_with(b".")) {
         remote.profile().works(Capability::ListsHidden);
     }
     let shows_hidden = remote.profile().is_proven(Capability::ListsHidden);
-    Ok(DirectoryListing {
+    DirectoryListing {
         entries: without_repeats(entries),
         completeness: as_shown(completeness, shows_hidden),
         perm,
-    })
+    }
 }
 
 /// Downgrades the completeness for a server that has not yet listed a name that begins with a dot:

@@ -86,6 +86,7 @@ pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
+pub(crate) use stat::StatAlone;
 pub(crate) use together::BatchAnswer;
 pub(crate) use transience::Attempts;
 pub(crate) use upload::{CheckedUpload, PlacingResult, PlacingStep, RemoteCopy, RemoteUpload};

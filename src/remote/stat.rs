@@ -2,6 +2,8 @@
 //! that neither shows the name nor rules it out, the server is asked about this name
 //! (`name_lookup.rs`).
 //!
+//! A caller that keeps listings makes that of the parent itself ([`Remote::stat_alone`]).
+//!
 //! Every decision that a name is free rests on [`lookup`]: [`Lookup::Absent`] means that a trusted
 //! reply rules the name out, and an error means that none does.
 
@@ -11,17 +13,71 @@ use super::listing::list_all;
 use super::name_lookup::{Lookup, ask_by_name, find, lookup_by_name};
 use super::received::{list_lines, record_mode_support};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, listed_size, reply_text};
+use super::{Error, ErrorKind, Remote, listed_size, named_as, reply_text};
 use crate::ftp::{self, Capability, Completeness, Entry, Kind, RemotePath};
 use crate::pool;
 
 /// Number of MLST replies without facts after which MLST is no longer used.
 const MAX_EMPTY_FACTS: u8 = 3;
 
+/// What the server says of one name, apart from listings.
+#[derive(Debug)]
+pub(crate) enum StatAlone {
+    Found(Entry),
+    /// It refuses without a reason that is known to mean that nothing exists there: only the
+    /// listing of the directory shows that.
+    Unexplained(UnexplainedRefusal),
+}
+
+/// A refusal of MLST, to be [explained](Remote::explain_refusal) by the listing.
+#[derive(Debug)]
+pub(crate) struct UnexplainedRefusal {
+    /// Its words; `None` if MLST has not succeeded yet.
+    words: Option<String>,
+}
+
+impl Remote {
+    /// Like [`Remote::stat`], for a caller that keeps listings: does not list the parent of a name
+    /// that MLST refuses.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing exists there.
+    pub(crate) fn stat_alone(&self, path: &RemotePath) -> Result<StatAlone, Error> {
+        self.ask_wherever(path, |at| {
+            let mut exchange = self.exchange();
+            let words = match ask_facts(self, &mut exchange, at)? {
+                MlstAnswer::Unexplained(words) => Some(words),
+                MlstAnswer::Denied if at.parent().is_some() => None,
+                answer => {
+                    let lookup = resolve(self, &mut exchange, at, answer)?;
+                    let lookup = as_shown(self, &mut exchange, at, lookup)?;
+                    return found(at, lookup)
+                        .map(|entry| StatAlone::Found(named_as(path, at, entry)));
+                }
+            };
+            Ok(StatAlone::Unexplained(UnexplainedRefusal { words }))
+        })
+    }
+
+    /// Records whether the name that the server refused `is_listed`.
+    pub(crate) fn explain_refusal(&self, refusal: UnexplainedRefusal, is_listed: bool) {
+        match refusal.words {
+            Some(words) if is_listed => self.listing_checks().record_presence(words),
+            Some(words) => self.listing_checks().record_absence(words),
+            None if is_listed => reports_listed_name(self),
+            None => {}
+        }
+    }
+}
+
 /// See [`Remote::stat`].
 pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
+    found(path, lookup_as_shown(remote, &mut remote.exchange(), path)?)
+}
+
+fn found(path: &RemotePath, lookup: Lookup) -> Result<Entry, Error> {
     let context = ErrorContext::new(Operation::Stat, path);
-    match lookup_as_shown(remote, &mut remote.exchange(), path)? {
+    match lookup {
         Lookup::Found(entry) => Ok(entry),
         Lookup::Absent => Err(context.error(ErrorKind::NotFound, &"the server does not list it")),
         Lookup::NoParent(kind) => Err(context.error(kind, &"its directory does not exist")),
@@ -34,7 +90,18 @@ pub(super) fn lookup_as_shown(
     exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Lookup, Error> {
-    match (lookup(remote, exchange, path)?, path.parent()) {
+    let lookup = lookup(remote, exchange, path)?;
+    as_shown(remote, exchange, path, lookup)
+}
+
+/// Applies the link policy.
+fn as_shown(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    path: &RemotePath,
+    lookup: Lookup,
+) -> Result<Lookup, Error> {
+    match (lookup, path.parent()) {
         (Lookup::Found(entry), Some(parent)) => apply_policy(remote, exchange, &parent, entry)
             .map(|shown| shown.map_or(Lookup::Absent, Lookup::Found))
             .map_err(|fault| {
@@ -50,7 +117,18 @@ pub(super) fn lookup(
     exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Lookup, Error> {
-    let mut found = lookup_by_facts(remote, exchange, path)?;
+    let answer = ask_facts(remote, exchange, path)?;
+    resolve(remote, exchange, path, answer)
+}
+
+/// Looks up `path`, of which MLST says this.
+fn resolve(
+    remote: &Remote,
+    exchange: &mut Exchange<'_>,
+    path: &RemotePath,
+    answer: MlstAnswer,
+) -> Result<Lookup, Error> {
+    let mut found = lookup_by_facts(remote, exchange, path, answer)?;
     if let Lookup::Found(entry) = &mut found {
         listed_size::correct(remote, exchange, path, entry)?;
     }
@@ -61,8 +139,8 @@ fn lookup_by_facts(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
     path: &RemotePath,
+    answer: MlstAnswer,
 ) -> Result<Lookup, Error> {
-    let answer = ask_facts(remote, exchange, path)?;
     match answer {
         MlstAnswer::Found(entry) if may_be_a_link(&entry) => {
             lookup_in_listing(remote, exchange, path, entry)
@@ -83,12 +161,17 @@ fn lookup_by_facts(
         MlstAnswer::Denied => {
             let lookup = lookup_in_parent(remote, exchange, path)?;
             if matches!(lookup, Lookup::Found(_)) && path.parent().is_some() {
-                let why = "it reports a listed name as missing";
-                remote.profile().fails(Capability::Mlst, &why);
+                reports_listed_name(remote);
             }
             Ok(lookup)
         }
     }
+}
+
+/// Records that MLST refused a name that the server lists.
+fn reports_listed_name(remote: &Remote) {
+    let why = "it reports a listed name as missing";
+    remote.profile().fails(Capability::Mlst, &why);
 }
 
 fn count_dot_name(remote: &Remote, path: &RemotePath) {

@@ -238,6 +238,26 @@ fn a_file_fetched_ahead_and_changed_through_the_mount_is_read_as_it_is() {
     assert!(fs::read(mount.join("file 008")).is_err());
 }
 
+/// A file fetched ahead is read when all of it has arrived, a round trip before the server confirms
+/// that, as a file that is not fetched ahead.
+#[test]
+fn a_file_fetched_ahead_is_read_before_its_completion() {
+    const FILES: usize = 20;
+    let server = with_files(FILES);
+    let mount = Mount::with_options(&server, &["timeout=5"]);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    read_all(&mount, 4);
+    let fault = Fault::on("RETR", Misdeed::NoReply).times(2);
+    server.embedded().unwrap().faults().add(fault);
+    read_all(&mount, FILES);
+    let commands = server.commands();
+    for number in 4..FILES {
+        let line = format!("RETR /file {number:03}");
+        let transfers = commands.iter().filter(|it| **it == line).count();
+        assert_eq!(transfers, 1, "{line}: {commands:?}");
+    }
+}
+
 /// A failed prefetch has no effect on the program that later requests the data.
 #[test]
 fn failures_of_what_nobody_asked_for_are_nobodys() {
@@ -327,11 +347,7 @@ fn a_further_connection_logs_in_with_one_flight() {
     assert!(logins.len() > 1, "{flights:?}");
     assert_eq!(logins[0], ["USER"]);
     for further in &logins[1..] {
-        assert_eq!(
-            further.join("+"),
-            "USER+PASS+FEAT+TYPE+OPTS+EPSV",
-            "{flights:?}"
-        );
+        assert_eq!(further.join("+"), "USER+PASS+TYPE+OPTS+EPSV", "{flights:?}");
     }
 }
 
@@ -356,6 +372,65 @@ fn names_looked_up_below_a_directory_list_the_directories_beside_ahead() {
     );
     let is_single = |line: &&String| line.starts_with("MLST /0/");
     assert_eq!(server.commands().iter().filter(is_single).count(), 0);
+}
+
+/// A program that looked into two of a few directories most likely looks into the others.
+#[test]
+fn names_looked_up_in_two_of_few_directories_list_the_others_ahead() {
+    let server = start(0, &[]);
+    for directory in ["a", "b", "c", "d"] {
+        server.write(format!("git/{directory}/file"), "content");
+    }
+    let mount = Mount::new(&server);
+    shell(mount.path(), "ls git");
+    let listed = |directory: &str| {
+        let line = format!("MLSD {directory}");
+        server.commands().contains(&line)
+    };
+    fs::metadata(mount.join("git/a/file")).unwrap();
+    assert!(!listed("/git/c"), "one says nothing");
+    fs::metadata(mount.join("git/b/file")).unwrap();
+    assert!(
+        wait_for(Duration::from_secs(10), || listed("/git/c")
+            && listed("/git/d")),
+        "{:?}",
+        server.commands()
+    );
+}
+
+/// A program that comes back after a while, as git does to `.git`, waits for one new listing: those
+/// of the directories below that it looked into are replaced at the same time.
+#[test]
+fn old_listings_are_replaced_together() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.disabled = ["MLSD", "MLST"].map(str::to_owned).into();
+    });
+    for directory in ["refs", "info", "hooks"] {
+        server.write(format!("git/{directory}/file"), "content");
+    }
+    let mount = Mount::with_options(&server, &["open_ttl=0.2"]);
+    let absent = |name: &str| assert!(fs::metadata(mount.join(name)).is_err());
+    for directory in ["git", "git/info", "git/refs"] {
+        absent(&format!("{directory}/absent"));
+    }
+    thread::sleep(Duration::from_secs(1));
+    server.embedded().unwrap().clear_commands();
+    absent("git/absent");
+    let listed = |directory: &str| {
+        let line = format!("STAT {directory}");
+        server.commands().contains(&line)
+    };
+    assert!(
+        wait_for(Duration::from_secs(10), || [
+            "/git",
+            "/git/info",
+            "/git/refs"
+        ]
+        .iter()
+        .all(|it| listed(it))),
+        "{:?}",
+        server.commands()
+    );
 }
 
 /// A program that looks at one name in some of many directories, such as those of users, lists none

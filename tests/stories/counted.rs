@@ -160,8 +160,7 @@ fn vsftpd_lists_a_directory_in_one_command() {
     assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
 }
 
-/// A name is looked up once on each level, one level after the other, with no other requests.
-/// Pure-FTPd keeps no command log.
+/// A name is looked up once on each level, with no other requests. Pure-FTPd keeps no command log.
 #[test]
 fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     for kind in [Kind::Embedded, Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
@@ -177,6 +176,53 @@ fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
         assert_eq!(of("MLST") + of("STAT"), 7, "{kind:?}: {asked:?}");
         assert_eq!(asked.len(), 7, "{kind:?}: {asked:?}");
     }
+}
+
+/// Where STAT lists like LIST, the listings along a path are requested two at a time. The last
+/// directory's shows the file.
+#[test]
+fn a_path_six_directories_deep_costs_a_round_trip_for_two_levels_without_mlst() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.delay = ROUND_TRIP;
+        options.disabled = ["MLSD", "MLST"].map(str::to_owned).into();
+    });
+    server.write("known", "content");
+    server.write("1/2/3/4/5/6/file", "content");
+    let mount = Mount::with_options(&server, &["connections=1"]);
+    // By then, STAT was compared with LIST.
+    shell(mount.path(), "ls");
+    let flights = {
+        server.embedded().unwrap().clear_commands();
+        fs::metadata(mount.join("1/2/3/4/5/6/file")).unwrap();
+        server.embedded().unwrap().flights()
+    };
+    let expected = [
+        &["STAT /1"][..],
+        &["STAT /1/2", "STAT /1/2/3"],
+        &["STAT /1/2/3/4", "STAT /1/2/3/4/5"],
+        &["STAT /1/2/3/4/5/6", "STAT /1/2/3/4/5/6/file"],
+    ];
+    assert_eq!(flights, expected);
+}
+
+/// What ProFTPD says of an absent name means that it is absent only once a listing has shown it.
+/// That listing then answers for the other names.
+#[test]
+fn a_listing_that_explains_a_refusal_answers_for_other_names() {
+    let server = TestServer::start(Kind::Proftpd);
+    for name in ["one", "two"] {
+        server.write(Path::new("dir").join(name), "content");
+    }
+    server.hand_over();
+    let mount = Mount::new(&server);
+    fs::metadata(mount.join("dir/one")).unwrap();
+    let before = server.commands().len();
+    assert_errno(fs::metadata(mount.join("dir/absent")), libc::ENOENT);
+    fs::metadata(mount.join("dir/two")).unwrap();
+    let commands = server.commands();
+    let asked = commands.iter().skip(before);
+    let asked: Vec<&String> = asked.filter(|it| !it.starts_with("EPSV")).collect();
+    assert_eq!(asked, ["MLST /dir/absent", "MLSD /dir"]);
 }
 
 /// Two names of a directory are looked up one by one; the third is answered by a listing, and so

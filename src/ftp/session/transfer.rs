@@ -345,6 +345,11 @@ impl Download {
         }
     }
 
+    /// Whether the data ended without close_notify.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
     /// Finishes the download after the end of the data: closes the data connection and receives the
     /// completion reply. A refusal means that the data is incomplete, however much arrived.
     ///

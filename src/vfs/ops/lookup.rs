@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cache::{Answer, Attributes, Snapshot};
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, RemotePath};
-use crate::remote::{self, CaseRule, ErrorKind, Remote};
+use crate::remote::{self, CaseRule, ErrorKind, Remote, StatAlone};
 
 use super::case::CachedAnswer;
 use crate::vfs::Vfs;
@@ -282,21 +282,42 @@ impl Vfs {
             return self.stat(directory, name, Remote::stat_unlisted, cancel);
         }
         let is_listed_ahead = self.prefetcher.looks_up(directory);
+        let mut refusal = None;
         if self.remote.can_stat_name(name)
             && !is_listed_ahead
             && !self.lacks_in_small_listing(directory, name)
         {
             if self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
-                return self.stat(directory, name, Remote::stat, cancel);
+                let remote = self.remote.with(cancel);
+                match self.told(directory, name, remote.stat_alone(&directory.join(name)?))? {
+                    StatAlone::Found(entry) => return Ok(self.as_told(directory, name, &entry)),
+                    // The listing answers for other names, too.
+                    StatAlone::Unexplained(words) => refusal = Some(words),
+                }
+            } else {
+                self.prefetcher.combed(directory);
             }
-            self.prefetcher.combed(directory);
+        } else if listed.is_none() && !is_listed_ahead && self.names.is_empty() {
+            self.prefetcher.goes_along(directory, name, cancel);
         }
-        let interval = relist_interval(self.options.open_ttl, self.cache.listing_age(directory));
+        let age = self.cache.listing_age(directory);
+        let interval = relist_interval(self.options.open_ttl, age);
+        if age.is_some_and(|listed| listed.age >= interval) {
+            self.prefetcher
+                .looks_again(directory, self.options.open_ttl);
+        }
         let listing = self.recent_listing(directory, interval, cancel)?;
         if is_listed_ahead {
             self.prefetcher.listed(directory, &listing);
         }
-        if let Some(value) = listing.find(name) {
+        let found = listing.find(name);
+        if let Some(refusal) = refusal
+            && (found.is_some() || listing.completeness().answers_for(name))
+        {
+            let remote = self.remote.with(cancel);
+            remote.explain_refusal(refusal, found.is_some());
+        }
+        if let Some(value) = found {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
         }
@@ -377,22 +398,32 @@ impl Vfs {
         ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
         cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        match ask(&self.remote.with(cancel), &directory.join(name)?) {
-            Ok(entry) => {
-                let value = Attributes::from(&entry);
-                self.cache.insert(directory, name, value.clone());
-                Ok(WithTtl {
-                    value,
-                    ttl: self.options.attr_ttl.min(self.options.dir_ttl),
-                })
+        let told = ask(&self.remote.with(cancel), &directory.join(name)?);
+        let entry = self.told(directory, name, told)?;
+        Ok(self.as_told(directory, name, &entry))
+    }
+
+    /// Returns what the server says of `name`. If nothing exists there, records that.
+    fn told<T>(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        told: Result<T, remote::Error>,
+    ) -> Result<T, Errno> {
+        told.map_err(|error| {
+            if error.kind == ErrorKind::NotFound {
+                self.cache.remove(directory, name);
             }
-            Err(error) => {
-                if error.kind == ErrorKind::NotFound {
-                    self.cache.remove(directory, name);
-                }
-                Err(error.into())
-            }
-        }
+            error.into()
+        })
+    }
+
+    /// Records the entry that the server has for `name`.
+    fn as_told(&self, directory: &RemotePath, name: &[u8], entry: &Entry) -> WithTtl<Attributes> {
+        let value = Attributes::from(entry);
+        self.cache.insert(directory, name, value.clone());
+        let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
+        WithTtl { value, ttl }
     }
 
     /// Returns the path of `parent`. Checks `name` first, so that a name that cannot be sent is

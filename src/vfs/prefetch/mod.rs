@@ -8,6 +8,8 @@
 //!
 //! Only the lock of the cache is taken under its lock, which is not held across the network.
 
+mod again;
+mod path;
 pub(super) mod relist;
 mod run;
 mod slot;
@@ -28,7 +30,7 @@ use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
-use walk::{MOST_BESIDE, TreeWalk, WalkStep, is_spread};
+use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -90,7 +92,7 @@ struct State {
 #[derive(Debug)]
 enum PrefetchJob {
     List(Vec<RemotePath>),
-    Relist(PendingListing),
+    Relist(Vec<PendingListing>),
     Read(RunTask),
 }
 
@@ -152,7 +154,9 @@ impl Prefetcher {
         let before = shared.directory_before(directory);
         let follows = before.is_some_and(|before| shared.lock().walk.has_looked(&before, now))
             || shared.lock().walk.is_parent_combed(directory, now)
-                && shared.has_few_beside(directory);
+                && shared.has_few_beside(directory, MOST_BESIDE)
+            || shared.lock().walk.has_looked_beside(directory, now)
+                && shared.has_few_beside(directory, FEW_BESIDE);
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
         !matches!(step, WalkStep::Stray | WalkStep::Scattered)
@@ -218,7 +222,7 @@ impl Prefetcher {
             next.extend(directories(&parent, &siblings));
         }
         if step == WalkStep::Unexpected {
-            next = stored::with_known_below(next, |path| shared.stored_directories(path));
+            next = stored::with_known_below(next, |path| shared.known_directories(path));
         }
         let mut state = shared.lock();
         state.walk.add(next);
@@ -274,8 +278,10 @@ impl Prefetcher {
             Some((listing, now.checked_sub(age)?))
         };
         let mut state = shared.lock();
-        let slot = state.run.take(path, version);
-        state.run.reads(path, now, listing);
+        let slot = state.run.take(path, version, now);
+        let directory = path.parent();
+        let is_walked = directory.is_some_and(|it| state.walk.leads_on_from(&it));
+        state.run.reads(path, is_walked, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
         slot
@@ -366,7 +372,8 @@ impl State {
     /// How many connections there is work for.
     fn jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
-        let known = listings + self.run.jobs(now) + self.relist.jobs(now);
+        let again = self.relist.jobs(now).div_ceil(self.batch);
+        let known = listings + self.run.jobs(now) + again;
         known.max(self.anticipated)
     }
 
@@ -378,10 +385,11 @@ impl State {
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
         }
-        if let Some(listing) = self.relist.take(now) {
-            return Some(PrefetchJob::Relist(listing));
-        }
         self.batch = spare.most_to_list();
+        let again = self.relist.take(self.batch, now);
+        if !again.is_empty() {
+            return Some(PrefetchJob::Relist(again));
+        }
         let directories = self.walk.take(self.batch, now);
         (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }
@@ -449,12 +457,21 @@ impl PrefetchShared {
                 self.lock().run.fetched(&wanted);
             }
             PrefetchJob::Read(RunTask::Fetch(wanted)) => {
-                let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
-                let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
+                let size = usize::try_from(wanted.size).unwrap_or(usize::MAX);
+                let mut is_here = false;
+                let mut whole = |bytes| {
+                    wanted.slot.end(Some(bytes));
+                    is_here = true;
+                };
+                let fetched = guarded::catch("a fetch ahead", || {
+                    spare.fetch(&wanted.path, size, &mut whole)
+                });
                 if let Some(Err(error)) = &fetched {
                     log::debug!("not fetched ahead: {error}");
                 }
-                wanted.slot.end(fetched.and_then(Result::ok).flatten());
+                if !is_here {
+                    wanted.slot.end(None);
+                }
                 self.lock().run.fetched(&wanted);
             }
         }
@@ -466,23 +483,6 @@ impl PrefetchShared {
         self.disk.as_ref().is_some_and(|disk| {
             disk.share_of(&wanted.path, wanted.slot.version()) == CachedShare::Whole
         })
-    }
-
-    /// Replaces an old listing, which answers lookups in the meantime.
-    fn relist(&self, pending: &PendingListing, spare: &mut BackgroundSession) {
-        let directory = &pending.directory;
-        let Some(begun) = self.cache.begin_again(directory, pending.max_age) else {
-            return;
-        };
-        let mut begun = Some(begun);
-        let mut listed = |_, listing| {
-            if let Some(begun) = begun.take() {
-                begun.complete(listing);
-            }
-        };
-        guarded::catch("a listing in the background", || {
-            spare.list(std::slice::from_ref(directory), &mut listed);
-        });
     }
 
     /// Lists those of `directories` that have not been listed in the meantime.
@@ -527,13 +527,13 @@ impl PrefetchShared {
         parent.join(name).ok()
     }
 
-    /// Whether few directories are beside `directory`, and few other names: then the listing of
-    /// each costs little more than the single questions that it saves.
-    fn has_few_beside(&self, directory: &RemotePath) -> bool {
+    /// Whether at most `few` directories are beside `directory`, and few other names: then the
+    /// listing of each costs little more than the single questions that it saves.
+    fn has_few_beside(&self, directory: &RemotePath, few: usize) -> bool {
         directory.parent().is_some_and(|parent| {
             let listing = self.cache.snapshot(&parent);
             listing.is_some_and(|listing| {
-                listing.len() <= FEW_NAMES && directories(&parent, &listing).len() <= MOST_BESIDE
+                listing.len() <= FEW_NAMES && directories(&parent, &listing).len() <= few
             })
         })
     }
@@ -542,8 +542,14 @@ impl PrefetchShared {
         self.is_walking.store(!state.walk.is_idle(), Relaxed);
     }
 
-    /// Returns the directories in `directory` according to its stored listing, which may be old.
-    fn stored_directories(&self, directory: &RemotePath) -> Vec<RemotePath> {
+    /// Returns the directories in `directory` according to its last listing, or the stored one,
+    /// which may be old.
+    fn known_directories(&self, directory: &RemotePath) -> Vec<RemotePath> {
+        if let Some(listing) = self.cache.snapshot(directory) {
+            let mut below = directories(directory, &listing);
+            below.retain(|path| !is_spread(path));
+            return below;
+        }
         let stored = self.disk.as_ref().and_then(|disk| {
             let stored = disk.directory().read_listing(directory).ok()??;
             Snapshot::decode(&stored.bytes)

@@ -5,6 +5,9 @@
 //! that this mount writes to, such a lookup is answered from an old listing, so that creating files
 //! costs no more round trips. The listing is then replaced in the background, so that the next
 //! lookup sees what others created.
+//!
+//! In other directories the program waits for a new listing. Old ones of the directories below,
+//! which it looks into next, are replaced at the same time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -147,6 +150,25 @@ impl RelistQueue {
         OldAbsence::Answer
     }
 
+    /// Requests new listings of `directories`, which a program will ask for next, unless theirs are
+    /// younger than `max_age`.
+    pub(super) fn again(
+        &mut self,
+        directories: Vec<RemotePath>,
+        max_age: Duration,
+        requested: Instant,
+    ) {
+        for directory in directories {
+            if !self.pending.iter().any(|it| it.directory == directory) {
+                self.pending.push_back(PendingListing {
+                    directory,
+                    max_age,
+                    requested,
+                });
+            }
+        }
+    }
+
     /// Number of listings to fetch.
     pub(super) fn jobs(&mut self, now: Instant) -> usize {
         self.pending
@@ -154,10 +176,10 @@ impl RelistQueue {
         self.pending.len()
     }
 
-    /// Takes the next listing to fetch.
-    pub(super) fn take(&mut self, now: Instant) -> Option<PendingListing> {
-        self.jobs(now);
-        self.pending.pop_front()
+    /// Takes the next `most` listings to fetch.
+    pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<PendingListing> {
+        let most = most.min(self.jobs(now));
+        self.pending.drain(..most).collect()
     }
 }
 
@@ -205,13 +227,25 @@ mod tests {
             assert_eq!(absent(&mut queue, INTERVAL * 5, now), OldAbsence::Answer);
         }
         assert_eq!(queue.jobs(now), 1);
-        assert_eq!(queue.take(now).unwrap().directory, path("/d"));
-        assert_eq!(queue.take(now), None);
+        assert_eq!(queue.take(9, now)[0].directory, path("/d"));
+        assert!(queue.take(9, now).is_empty());
 
         // The listing arrived a moment later, and is old again.
         let later = now + INTERVAL * 2;
         assert_eq!(absent(&mut queue, INTERVAL, later), OldAbsence::Answer);
         assert_eq!(queue.jobs(later), 1);
+    }
+
+    #[test]
+    fn directories_looked_into_again_are_listed_once() {
+        let now = Instant::now();
+        let mut queue = RelistQueue::default();
+        for _ in 0..2 {
+            queue.again(vec![path("/a"), path("/b")], INTERVAL, now);
+        }
+        assert_eq!(queue.jobs(now), 2);
+        assert_eq!(queue.take(1, now).len(), 1);
+        assert_eq!(queue.take(9, now)[0].directory, path("/b"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! tracks them. Pure bookkeeping: no thread, no network.
 //!
 //! Programs read the files of one directory, then those of the next (git, grep -r). So once a run
-//! has gone on in another directory, the files of the directories behind that one are fetched, too,
-//! as far as their listings are known.
+//! has gone on in another directory, or a walk leads on to one, the files of the directories behind
+//! that one are fetched, too, as far as their listings are known.
 //!
 //! A prefetched file serves an open of the same version. The version comes from the listing, with
 //! the time at which the server reported it, as for files that are not prefetched.
@@ -74,7 +74,7 @@ pub(super) struct FileRun {
     rules: RunLimits,
     /// The directory that is read, then those that follow it.
     directories: VecDeque<RunDirectory>,
-    /// Whether the run went on in another directory.
+    /// Whether the run went on in another directory, or will.
     crosses: bool,
     /// How many files were read in order.
     streak: u32,
@@ -87,6 +87,11 @@ pub(super) struct FileRun {
     /// Fetched or being fetched.
     slots: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
     bytes: u64,
+    /// What the run before this one fetched and nothing has read, until this one fetches: a program
+    /// reads a file elsewhere on its way (git: `HEAD`, `config`, `refs/heads/main`, `index`).
+    left: HashMap<RemotePath, Arc<PrefetchSlot>>,
+    /// When that run was left.
+    left_at: Instant,
     /// What the server said apart from the listing, and when.
     confirmed: HashMap<RemotePath, (Version, Instant)>,
     confirming: bool,
@@ -120,16 +125,20 @@ impl FileRun {
             done: HashSet::new(),
             slots: HashMap::new(),
             bytes: 0,
+            left: HashMap::new(),
+            left_at: now,
             confirmed: HashMap::new(),
             confirming: false,
         }
     }
 
-    /// A program begins to read `path`, from its start. `listing` returns the listing of a
-    /// directory that is known, and when it was made.
+    /// A program begins to read `path`, from its start. `is_walked` tells whether it goes through
+    /// the directories beside that of `path`. `listing` returns the listing of a directory that is
+    /// known, and when it was made.
     pub(super) fn reads(
         &mut self,
         path: &RemotePath,
+        is_walked: bool,
         now: Instant,
         listing: impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
     ) {
@@ -139,7 +148,7 @@ impl FileRun {
         };
         let is_here = self.current().is_some_and(|it| it.path == directory);
         if !is_here {
-            self.enter(directory, &listing);
+            self.enter(directory, now, &listing);
         }
         let place = self
             .current()
@@ -148,6 +157,7 @@ impl FileRun {
             return self.end();
         };
         self.step(place);
+        self.crosses |= is_walked;
         self.moved = now;
         self.done.insert(path.clone());
         self.look_further(&listing);
@@ -157,6 +167,7 @@ impl FileRun {
     fn enter(
         &mut self,
         directory: RemotePath,
+        now: Instant,
         listing: &impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
     ) {
         let known = listing(&directory).map(|(listing, listed)| RunDirectory {
@@ -175,7 +186,14 @@ impl FileRun {
             (None, _) | (_, None) => false,
         };
         if !goes_on {
+            let (left, left_at) = if self.slots.is_empty() {
+                (std::mem::take(&mut self.left), self.left_at)
+            } else {
+                let slots = std::mem::take(&mut self.slots).into_iter();
+                (slots.map(|(path, (slot, _))| (path, slot)).collect(), now)
+            };
             self.end();
+            (self.left, self.left_at) = (left, left_at);
             self.directories.extend(known);
             return;
         }
@@ -210,6 +228,7 @@ impl FileRun {
     /// Adds the directories behind the last one, until they fill the window.
     fn look_further(&mut self, listing: &impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>) {
         while self.crosses
+            && self.streak >= A_RUN
             && self.directories.len() < MOST_DIRECTORIES
             && self.places().nth(self.window).is_none()
         {
@@ -249,9 +268,16 @@ impl FileRun {
         &mut self,
         path: &RemotePath,
         version: &Version,
+        now: Instant,
     ) -> Option<Arc<PrefetchSlot>> {
-        let (slot, bytes) = self.slots.remove(path)?;
-        self.bytes -= bytes;
+        self.end_if_old(now);
+        let slot = match self.slots.remove(path) {
+            Some((slot, bytes)) => {
+                self.bytes -= bytes;
+                slot
+            }
+            None => self.left.remove(path)?,
+        };
         if !slot.version().agrees(version) {
             return None;
         }
@@ -264,6 +290,14 @@ impl FileRun {
     pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Instant)> {
         let (version, at) = self.confirmed.get(path)?;
         version.agrees(listed).then_some((*version, *at))
+    }
+
+    /// Returns the directories of a run whose files come after those of `directory`, which is one
+    /// of them.
+    pub(super) fn directories_behind(&self, directory: &RemotePath) -> Vec<RemotePath> {
+        let paths = self.directories.iter().map(|it| &it.path);
+        let behind = paths.skip_while(|path| *path != directory).skip(1);
+        behind.cloned().collect()
     }
 
     /// How many tasks there are.
@@ -281,6 +315,8 @@ impl FileRun {
             return Some(RunTask::Confirm(unsure));
         }
         let (path, size, version) = self.missing().next()?;
+        // The memory is for this run.
+        self.left.clear();
         let slot = Arc::new(PrefetchSlot::new(version));
         self.slots.insert(path.clone(), (Arc::clone(&slot), size));
         self.bytes += size;
@@ -325,9 +361,16 @@ impl FileRun {
     /// `path`, or something above it, changed: nothing of it is known, and it is not fetched again
     /// in this run.
     pub(super) fn forget(&mut self, path: &RemotePath) {
+        self.left.retain(|it, _| it.below(path).is_none());
         let is_below = |it: &RunDirectory| it.path.below(path).is_some();
         match self.directories.iter().position(is_below) {
-            Some(0) => return self.end(),
+            Some(0) => {
+                let left = std::mem::take(&mut self.left);
+                let left_at = self.left_at;
+                self.end();
+                (self.left, self.left_at) = (left, left_at);
+                return;
+            }
             Some(first) => {
                 self.directories.truncate(first);
                 self.leave_behind();
@@ -434,6 +477,9 @@ impl FileRun {
     }
 
     fn end_if_old(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.left_at) >= LIVES {
+            self.left.clear();
+        }
         if now.saturating_duration_since(self.moved) >= LIVES {
             self.end();
         }

@@ -10,8 +10,10 @@
 //! Other programs look names up without opening the directory (rsync at its target, git). A name
 //! looked up in a directory after names in the one before it begins a walk, too. So does a name
 //! looked up in a directory whose parent was listed because a program looked up one name there
-//! after the other. Where names are spread over directories by their digests (objects of git),
-//! programs look into them in no order: after a few of them, all are listed ahead.
+//! after the other, and a name looked up in one of a few directories that lie side by side after
+//! names in another one (git: `.git/refs`, `.git/info`). Where names are spread over directories by
+//! their digests (objects of git), programs look into them in no order: after a few of them, all
+//! are listed ahead.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -31,12 +33,20 @@ const MOST_OPENED: usize = 64;
 const LATELY: Duration = Duration::from_secs(10);
 /// Most directories remembered in which names were looked up. A program looks a few names up
 /// elsewhere on its way.
-const MOST_LOOKED: usize = 8;
+const MOST_LOOKED: usize = 16;
+/// Number of directories below one in which a program looked names up, after which it will do so
+/// again when it looks names up in that one again.
+const SEVERAL_BELOW: usize = 2;
+/// Most directories that it is taken to look into again.
+const MOST_AGAIN: usize = 16;
 /// Most directories remembered that were listed because several names were looked up in them.
 const MOST_COMBED: usize = 8;
 /// A program that looks names up may have no use for directories that lie beside so many others
 /// (.git/objects). They are listed ahead once it looks into one of them.
 pub(super) const MOST_BESIDE: usize = 32;
+/// A program that looked into two of so few directories side by side most likely looks into others
+/// of them.
+pub(super) const FEW_BESIDE: usize = 8;
 /// Number of siblings among them that were looked into in no order, after which others will be.
 const SCATTERED: usize = 4;
 /// Length of the names of directories over which names are spread by their digests: so many
@@ -84,6 +94,9 @@ pub(super) struct TreeWalk {
     /// The directories that were listed because names in them were looked up one after the other,
     /// the last one at the back.
     combed: VecDeque<(RemotePath, Instant)>,
+    /// The directory that was last listed because the one above it was, for a program on its way
+    /// along a path.
+    along: Option<(RemotePath, Instant)>,
     /// Whether the walk looks names up and opens no directories.
     is_by_names: bool,
     position: InOrder,
@@ -118,6 +131,7 @@ impl TreeWalk {
             opened: VecDeque::new(),
             looked: VecDeque::new(),
             combed: VecDeque::new(),
+            along: None,
             is_by_names: false,
             position: InOrder(RemotePath::root()),
             window: FIRST_WINDOW,
@@ -156,6 +170,51 @@ impl TreeWalk {
         looked.any(|(path, at)| path == directory && lately(at))
     }
 
+    /// Whether a program that looks up a name in `directory` is on its way along a path: it looked
+    /// up a name in the one above a moment ago.
+    pub(super) fn is_along_path(&self, directory: &RemotePath, now: Instant) -> bool {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+        let comes_along = |from: &RemotePath| {
+            let mut along = self.along.iter();
+            along.any(|(path, at)| path == from && lately(at))
+        };
+        let from = directory.parent();
+        from.is_some_and(|from| self.has_looked(&from, now) || comes_along(&from))
+    }
+
+    /// Records that `directory` is listed together with the one above it.
+    pub(super) fn goes_along(&mut self, directory: &RemotePath, now: Instant) {
+        self.along = Some((directory.clone(), now));
+    }
+
+    /// Whether a program looked up a name in a directory beside `directory` a moment ago.
+    pub(super) fn has_looked_beside(&self, directory: &RemotePath, now: Instant) -> bool {
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
+        let parent = directory.parent();
+        let mut looked = self.looked.iter();
+        looked.any(|(path, at)| path != directory && path.parent() == parent && lately(at))
+    }
+
+    /// Returns the directories below `directory` into which a program looked lately, and those that
+    /// were listed ahead for it, and the one above if it looked into that, too; none unless it
+    /// looked into several below.
+    pub(super) fn looked_below(&self, directory: &RemotePath, now: Instant) -> Vec<RemotePath> {
+        let is_below = |path: &&RemotePath| path.below(directory).is_some_and(|it| !it.is_empty());
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
+        let looked = self.looked.iter().rev().filter(|(_, at)| lately(at));
+        let mut below: Vec<_> = looked.map(|(path, _)| path).filter(is_below).collect();
+        if below.len() < SEVERAL_BELOW {
+            return Vec::new();
+        }
+        let mut ahead: Vec<_> = self.ahead.keys().filter(is_below).collect();
+        ahead.retain(|path| !below.contains(path));
+        let parent = directory.parent();
+        let mut looked = self.looked.iter().filter(|(_, at)| lately(at));
+        below.extend(looked.find_map(|(path, _)| (Some(path) == parent.as_ref()).then_some(path)));
+        below.extend(ahead);
+        below.into_iter().take(MOST_AGAIN).cloned().collect()
+    }
+
     /// Records that `directory` was listed because a program looked up one name there after the
     /// other. Returns whether that was not the case a moment ago.
     pub(super) fn combed(&mut self, directory: &RemotePath, now: Instant) -> bool {
@@ -181,7 +240,8 @@ impl TreeWalk {
 
     /// A program looks up a name in `directory` that is not cached. `follows` tells whether the
     /// directory before it in their parent [was looked into](Self::has_looked), or their parent
-    /// [was combed](Self::combed) and has few directories.
+    /// [was combed](Self::combed) and has few directories, or very few and one of them
+    /// [was looked into](Self::has_looked_beside).
     pub(super) fn looked_up(
         &mut self,
         directory: &RemotePath,
@@ -238,6 +298,15 @@ impl TreeWalk {
         self.position = place;
         self.moved = now;
         true
+    }
+
+    /// Whether a directory that comes after `directory` in their parent was listed ahead: the
+    /// program goes through them one after the other.
+    pub(super) fn leads_on_from(&self, directory: &RemotePath) -> bool {
+        let parent = directory.parent();
+        let here = InOrder(directory.clone());
+        let mut beside = self.ahead.keys().filter(|path| path.parent() == parent);
+        parent.is_some() && beside.any(|path| InOrder(path.clone()) > here)
     }
 
     /// A program is at work in a tree: a walk is not over because it opens no directories.
@@ -314,6 +383,15 @@ impl TreeWalk {
             self.ahead_bytes += bytes;
             self.ahead_bytes -= before.unwrap_or(0);
         }
+        self.add_below(directories);
+    }
+
+    /// Adds the directories that lie in one. Of many, a program that looks names up may need those
+    /// whose names are no digests (`.git/objects/info`).
+    fn add_below(&mut self, mut directories: Vec<RemotePath>) {
+        if self.is_by_names && directories.len() > MOST_BESIDE {
+            directories.retain(|directory| !is_spread(directory));
+        }
         if !self.is_by_names || directories.len() <= MOST_BESIDE {
             self.add(directories);
         }
@@ -350,185 +428,4 @@ pub(super) fn is_spread(directory: &RemotePath) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> RemotePath {
-        RemotePath::new(text.as_bytes()).unwrap()
-    }
-
-    fn paths(texts: &[&str]) -> Vec<RemotePath> {
-        texts.iter().map(|text| path(text)).collect()
-    }
-
-    fn walk(now: Instant) -> TreeWalk {
-        TreeWalk::new(1 << 20, now)
-    }
-
-    #[test]
-    fn a_directory_opened_from_its_parent_begins_a_walk_and_another_does_not() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        assert_eq!(walk.opened(&path("/"), now), WalkStep::Stray);
-        assert_eq!(walk.opened(&path("/x/y"), now), WalkStep::Stray);
-        assert_eq!(walk.opened(&path("/a"), now), WalkStep::Unexpected);
-        walk.add(paths(&["/a/1", "/a/2", "/b"]));
-        assert_eq!(walk.take(1, now), paths(&["/a/1"]));
-        walk.listed(path("/a/1"), 100, Vec::new());
-        assert_eq!(walk.opened(&path("/a/1"), now), WalkStep::Expected);
-        let later = now + LATELY;
-        assert_eq!(walk.opened(&path("/b"), later), WalkStep::Stray);
-    }
-
-    #[test]
-    fn names_looked_up_in_one_directory_after_the_other_begin_a_walk() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        assert_eq!(walk.looked_up(&path("/a"), false, now), WalkStep::Stray);
-        assert!(walk.has_looked(&path("/a"), now));
-        assert!(!walk.has_looked(&path("/a"), now + LIVES));
-        assert_eq!(walk.looked_up(&path("/x"), false, now), WalkStep::Stray);
-        assert_eq!(walk.looked_up(&path("/b"), true, now), WalkStep::Unexpected);
-        walk.add(paths(&["/a", "/b", "/c", "/d"]));
-        assert_eq!(walk.take(10, now), paths(&["/c", "/d"]));
-        assert_eq!(walk.looked_up(&path("/c"), false, now), WalkStep::Expected);
-        walk.listed(path("/d"), 100, Vec::new());
-        walk.given_up(&path("/c"));
-        assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
-        assert!(!walk.reaches(&path("/d"), now));
-    }
-
-    #[test]
-    fn a_name_looked_up_below_a_combed_directory_begins_a_walk() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        assert!(walk.combed(&path("/a"), now));
-        assert!(!walk.combed(&path("/a"), now));
-        assert!(!walk.is_parent_combed(&path("/a/1/x"), now));
-        assert!(!walk.is_parent_combed(&path("/a/1"), now + LIVES));
-        assert!(walk.is_parent_combed(&path("/a/1"), now));
-        let step = |walk: &mut TreeWalk, follows| walk.looked_up(&path("/a/1"), follows, now);
-        assert_eq!(step(&mut walk, false), WalkStep::Stray);
-        assert_eq!(step(&mut walk, true), WalkStep::Unexpected);
-        for number in 0..MOST_COMBED {
-            walk.combed(&path(&format!("/{number}")), now);
-        }
-        assert!(!walk.is_parent_combed(&path("/a/2"), now));
-    }
-
-    #[test]
-    fn a_walk_by_names_does_not_list_many_directories_below_one() {
-        let now = Instant::now();
-        let many = || -> Vec<_> {
-            let names = 0..=MOST_BESIDE;
-            names
-                .map(|number| path(&format!("/b/{number:02}")))
-                .collect()
-        };
-        let mut walk = walk(now);
-        walk.looked_up(&path("/a"), true, now);
-        walk.add(paths(&["/b", "/c"]));
-        assert_eq!(walk.take(2, now), paths(&["/b", "/c"]));
-        walk.listed(path("/b"), 100, many());
-        walk.listed(path("/c"), 100, paths(&["/c/1"]));
-        assert_eq!(walk.take(2, now), paths(&["/c/1"]));
-        // A program that opens directories comes to all of them.
-        walk.opened(&path("/c"), now);
-        walk.add(paths(&["/d"]));
-        walk.take(1, now);
-        walk.listed(
-            path("/d"),
-            100,
-            (0..40).map(|it| path(&format!("/d/{it}"))).collect(),
-        );
-        assert!(walk.wanted(now) > 0);
-    }
-
-    #[test]
-    fn siblings_looked_into_in_no_order_are_all_listed() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        for directory in ["/o/7f", "/o/03", "/o/info", "/o/e1"] {
-            assert_eq!(
-                walk.looked_up(&path(directory), false, now),
-                WalkStep::Stray
-            );
-        }
-        let scattered = walk.looked_up(&path("/o/52"), false, now);
-        assert_eq!(scattered, WalkStep::Scattered);
-        walk.add_scattered(paths(&["/o/00", "/o/ff"]));
-        assert_eq!(walk.take(10, now), paths(&["/o/00", "/o/ff"]));
-        assert_eq!(
-            walk.looked_up(&path("/o/ff"), false, now),
-            WalkStep::Expected
-        );
-        let later = now + LIVES;
-        assert_eq!(
-            walk.looked_up(&path("/o/53"), false, later),
-            WalkStep::Stray
-        );
-        for hour in ["07", "22", "03", "16", "11"] {
-            let step = walk.looked_up(&path(&format!("/log/{hour}")), false, later);
-            assert_eq!(step, WalkStep::Stray);
-        }
-    }
-
-    #[test]
-    fn what_comes_next_in_a_depth_first_walk_is_listed_first() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        walk.opened(&path("/"), now);
-        walk.opened(&path("/b"), now);
-        walk.add(paths(&["/c", "/b/2", "/b-", "/b/1", "/a", "/b/1/x"]));
-        let expected = paths(&["/b/1", "/b/1/x", "/b/2", "/b-", "/c"]);
-        assert_eq!(walk.take(10, now), expected, "and nothing that lies behind");
-    }
-
-    #[test]
-    fn the_window_bounds_what_is_ahead_and_grows_with_what_is_used() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        walk.opened(&path("/"), now);
-        walk.opened(&path("/0"), now);
-        let many = (0..2000).map(|number| path(&format!("/d{number:04}")));
-        walk.add(many);
-        let first = walk.take(5000, now);
-        assert_eq!(first.len(), FIRST_WINDOW);
-        assert_eq!(walk.wanted(now), 0);
-        for directory in &first {
-            walk.listed(directory.clone(), 100, Vec::new());
-        }
-        assert_eq!(walk.wanted(now), 0, "listed and not opened");
-        for directory in &first {
-            walk.opened(directory, now);
-        }
-        assert_eq!(walk.wanted(now), LARGEST_WINDOW);
-    }
-
-    #[test]
-    fn listings_beyond_their_bytes_wait_for_those_before_to_be_opened() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        walk.opened(&path("/"), now);
-        walk.opened(&path("/a"), now);
-        walk.add(paths(&["/b", "/c"]));
-        assert_eq!(walk.take(1, now), paths(&["/b"]));
-        walk.listed(path("/b"), 1 << 20, Vec::new());
-        assert_eq!(walk.wanted(now), 0);
-        walk.opened(&path("/b"), now);
-        assert_eq!(walk.wanted(now), 1);
-    }
-
-    #[test]
-    fn a_walk_that_stopped_lists_nothing_more() {
-        let now = Instant::now();
-        let mut walk = walk(now);
-        walk.opened(&path("/"), now);
-        walk.opened(&path("/a"), now);
-        walk.add(paths(&["/b", "/c"]));
-        walk.touch(now + LIVES / 2);
-        assert_eq!(walk.wanted(now + LIVES), 2);
-        assert_eq!(walk.wanted(now + LIVES * 2), 0);
-        assert!(walk.take(10, now + LIVES * 2).is_empty());
-    }
-}
+mod tests;

@@ -35,7 +35,7 @@ fn run(now: Instant) -> FileRun {
 /// Reads those files, of a directory listed at `listed`.
 fn read(run: &mut FileRun, numbers: impl IntoIterator<Item = usize>, size: u64, listed: Instant) {
     for number in numbers {
-        run.reads(&path(number), listed, |_| {
+        run.reads(&path(number), false, listed, |_| {
             Some((listing(100, size), listed))
         });
     }
@@ -77,9 +77,12 @@ fn what_is_taken_is_of_the_version_that_is_opened_and_widens_the_window() {
     let mut run = run(now);
     read(&mut run, [0, 1], 10, now);
     let first = fetches(&mut run, now);
-    assert!(run.take(&path(2), &of_size(11)).is_none());
-    assert!(run.take(&path(2), &of_size(10)).is_none(), "it is given up");
-    assert!(run.take(&path(3), &of_size(10)).is_some());
+    assert!(run.take(&path(2), &of_size(11), now).is_none());
+    assert!(
+        run.take(&path(2), &of_size(10), now).is_none(),
+        "it is given up"
+    );
+    assert!(run.take(&path(3), &of_size(10), now).is_some());
     read(&mut run, [2, 3], 10, now);
     assert_eq!(
         fetches(&mut run, now).len(),
@@ -97,7 +100,8 @@ fn bytes_are_bounded_and_large_files_are_left_alone() {
         let bytes: u64 = run.slots.values().map(|it| it.1).sum();
         assert!(bytes <= 4 << 20 && bytes == run.bytes, "{bytes} bytes");
         for wanted in wanted.into_iter().take(3) {
-            assert!(run.take(&wanted.path, &of_size(LARGEST_FILE)).is_some());
+            let taken = run.take(&wanted.path, &of_size(LARGEST_FILE), now);
+            assert!(taken.is_some());
         }
     }
     let mut run = self::run(now);
@@ -122,8 +126,11 @@ fn what_was_said_too_long_ago_is_asked_again() {
         (path, Some(of_size(size)))
     });
     run.confirmed(told.collect(), later);
-    assert!(run.take(&path(3), &of_size(10)).is_none(), "it changed");
-    assert!(run.take(&path(4), &of_size(10)).is_some());
+    assert!(
+        run.take(&path(3), &of_size(10), now).is_none(),
+        "it changed"
+    );
+    assert!(run.take(&path(4), &of_size(10), now).is_some());
     assert!(run.said(&path(2), &of_size(10)).is_some());
     assert!(run.said(&path(2), &of_size(11)).is_none());
     assert!(run.said(&path(3), &of_size(10)).is_none());
@@ -158,8 +165,28 @@ fn tree(files: usize) -> impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)
 }
 
 fn read_in_tree(run: &mut FileRun, files: usize, path: &str) {
+    read_in_walk(run, files, path, false);
+}
+
+fn read_in_walk(run: &mut FileRun, files: usize, path: &str, is_walked: bool) {
     let path = RemotePath::new(path.as_bytes()).unwrap();
-    run.reads(&path, Instant::now(), tree(files));
+    run.reads(&path, is_walked, Instant::now(), tree(files));
+}
+
+#[test]
+fn a_run_in_a_walk_reaches_the_directories_behind() {
+    let now = Instant::now();
+    let mut run = run(now);
+    for path in ["/a/0", "/a/1"] {
+        assert_eq!(run.jobs(now), 0);
+        read_in_walk(&mut run, 3, path, true);
+    }
+    let wanted = fetches(&mut run, now);
+    let wanted: Vec<_> = wanted.iter().map(|it| it.path.to_string()).collect();
+    let expected = [
+        "/a/2", "/b/0", "/b/1", "/b/2", "/c/0", "/c/1", "/c/2", "/d/0",
+    ];
+    assert_eq!(wanted, expected);
 }
 
 #[test]
@@ -181,11 +208,11 @@ fn a_run_that_went_on_in_another_directory_reaches_those_behind_it() {
     assert_eq!(wanted(&mut run), expected);
     let path = |text: &str| RemotePath::new(text.as_bytes()).unwrap();
     assert!(
-        run.take(&path("/a/2"), &of_size(10)).is_none(),
+        run.take(&path("/a/2"), &of_size(10), now).is_none(),
         "it is behind"
     );
     run.forget(&path("/d"));
-    assert!(run.take(&path("/c/0"), &of_size(10)).is_some());
+    assert!(run.take(&path("/c/0"), &of_size(10), now).is_some());
     read_in_tree(&mut run, 3, "/c/0");
     let expected = ["/d/0", "/d/1", "/d/2"];
     assert_eq!(wanted(&mut run), expected, "as it is now, and others once");
@@ -201,6 +228,38 @@ fn a_program_that_reads_elsewhere_begins_a_new_run() {
     assert!(fetches(&mut run, now).is_empty());
 }
 
+/// As git does: `HEAD`, `config`, `refs/heads/main`, `index`.
+#[test]
+fn what_was_fetched_is_kept_while_a_program_reads_one_file_elsewhere() {
+    let path = |text: &str| RemotePath::new(text.as_bytes()).unwrap();
+    let now = Instant::now();
+    let left = |elsewhere: &[&str]| {
+        let mut run = run(now);
+        for path in ["/a/0", "/a/1"] {
+            read_in_tree(&mut run, 5, path);
+        }
+        assert_eq!(fetches(&mut run, now).len(), 3);
+        for path in elsewhere {
+            read_in_tree(&mut run, 5, path);
+        }
+        run
+    };
+    let mut one = left(&["/a/x/y/0"]);
+    one.forget(&path("/a/3"));
+    assert!(one.take(&path("/a/2"), &of_size(10), now).is_some());
+    assert!(one.take(&path("/a/3"), &of_size(10), now).is_none());
+    let late = now + LIVES * 2;
+    assert!(one.take(&path("/a/4"), &of_size(10), late).is_none());
+
+    let mut other = left(&["/a/x/y/0", "/a/x/y/1"]);
+    assert!(!fetches(&mut other, now).is_empty());
+    assert!(other.take(&path("/a/2"), &of_size(10), now).is_none());
+
+    let mut removed = left(&["/a/x/y/0"]);
+    removed.forget(&path("/a"));
+    assert!(removed.take(&path("/a/2"), &of_size(10), now).is_none());
+}
+
 #[test]
 fn what_failed_or_changed_is_not_fetched_again() {
     let now = Instant::now();
@@ -212,12 +271,12 @@ fn what_failed_or_changed_is_not_fetched_again() {
     for wanted in &wanted {
         run.fetched(wanted);
     }
-    assert!(run.take(&path(2), &of_size(10)).is_none(), "too short");
+    assert!(run.take(&path(2), &of_size(10), now).is_none(), "too short");
     run.forget(&path(3));
-    assert!(run.take(&path(3), &of_size(10)).is_none());
+    assert!(run.take(&path(3), &of_size(10), now).is_none());
     assert_eq!(run.jobs(now), 0);
     run.forget(&path(0).parent().unwrap());
-    assert!(run.take(&path(4), &of_size(10)).is_none());
+    assert!(run.take(&path(4), &of_size(10), now).is_none());
 }
 
 #[test]
