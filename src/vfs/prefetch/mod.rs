@@ -176,6 +176,12 @@ impl Prefetcher {
         self.call_threads(state);
     }
 
+    /// Whether there is something to list or to fetch ahead.
+    pub(super) fn wants_connection(&self) -> bool {
+        let now = self.shared.cache.now();
+        self.shared.lock().known_jobs(now) > 0
+    }
+
     /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
     pub(super) fn listed(&self, directory: &RemotePath, listing: &Snapshot) {
         self.go_on(WalkStep::Expected, directory, Some(listing));
@@ -362,9 +368,13 @@ impl Prefetcher {
 impl State {
     /// How many connections there is work for.
     fn jobs(&mut self, now: Instant) -> usize {
+        self.known_jobs(now).max(self.anticipated)
+    }
+
+    /// How many connections there is work for that is known.
+    fn known_jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
-        let known = listings + self.run.jobs(now) + self.relist.jobs(now);
-        known.max(self.anticipated)
+        listings + self.run.jobs(now) + self.relist.jobs(now)
     }
 
     /// What to do with this connection.
@@ -372,13 +382,24 @@ impl State {
         if self.stopped {
             return None;
         }
+        self.batch = spare.most_to_list();
+        // A look into a directory that is not listed costs a round trip, and a file that is read
+        // much later costs none.
+        if self.run.is_well_ahead()
+            && let Some(listings) = self.listings(now)
+        {
+            return Some(listings);
+        }
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
         }
         if let Some(listing) = self.relist.take(now) {
             return Some(PrefetchJob::Relist(listing));
         }
-        self.batch = spare.most_to_list();
+        self.listings(now)
+    }
+
+    fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {
         let directories = self.walk.take(self.batch, now);
         (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }

@@ -19,6 +19,10 @@ use crate::vfs::write::uploader::Priority;
 /// Maximum number of uploads, including those that are complete and wait for their turn.
 const MOST_RUNNING: usize = 128;
 
+/// Number of connections that uploads leave free, as long as there is one for them, while something
+/// is to be fetched ahead: one for that, one for what programs wait for, and one for names.
+const KEPT_FREE: usize = 3;
+
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
 const LOOK_UP: Duration = Duration::from_millis(200);
@@ -94,6 +98,12 @@ fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
                 && !vfs.remote.wait_until_contended(Duration::ZERO)
         };
         let has_room = running < MOST_RUNNING;
+        // What is listed and fetched ahead saves programs more than uploads lose.
+        let limit = if vfs.prefetcher.wants_connection() {
+            limit.saturating_sub(KEPT_FREE).max(limit.min(2))
+        } else {
+            limit
+        };
         sending < limit && (vfs.names.is_turn(ino) || has_room && is_soon_over())
             || has_room && has_connection(vfs, sending, limit)
     };
@@ -303,13 +313,18 @@ impl Vfs {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
-        if !self.remote.is_offline() {
-            // Each of several waiting files gets a connection, as in `may_start_another`.
-            let most = self.remote.pool_stats().limit.saturating_sub(1);
-            self.prefetcher.anticipate(self.writeback.len().min(most));
-        }
+        self.expect_uploads(self.writeback.len());
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
+        }
+    }
+
+    /// Opens connections for so many uploads, which will begin in a moment. Each of several gets
+    /// one, as in `may_start_another`.
+    pub(in crate::vfs) fn expect_uploads(&self, uploads: usize) {
+        if !self.remote.is_offline() {
+            let most = self.remote.pool_stats().limit.saturating_sub(1);
+            self.prefetcher.anticipate(uploads.min(most));
         }
     }
 
