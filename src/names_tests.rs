@@ -8,6 +8,7 @@ mod order;
 mod outage;
 mod proxy;
 mod refusals;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -18,9 +18,21 @@ impl OpenFile {
     /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
     /// error.
     ///
-    /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
-    pub(in crate::vfs) fn commit(&self, cancel: &Cancel) -> Result<Option<Attributes>, Errno> {
+    /// `list` gets the attributes of the stored file, if something had to be stored, before anyone
+    /// else may enter the file: whoever compares it with the listings finds them equal.
+    pub(in crate::vfs) fn commit(
+        &self,
+        cancel: &Cancel,
+        list: impl FnOnce(Attributes),
+    ) -> Result<(), Errno> {
         let _pass = self.enter(cancel)?;
+        if let Some(stored) = self.commit_alone(cancel)? {
+            list(stored);
+        }
+        Ok(())
+    }
+
+    fn commit_alone(&self, cancel: &Cancel) -> Result<Option<Attributes>, Errno> {
         if self.is_dirty()
             && let Some(copy) = self.copied()
         {
@@ -45,18 +57,22 @@ impl OpenFile {
         Ok(stored?)
     }
 
-    /// Stores the most recently closed contents in the background. Returns `None` if that was
-    /// interrupted or already done.
+    /// Stores the most recently closed contents, and calls `list` like [`Self::commit`]. Returns
+    /// false if that was interrupted or already done.
     pub(in crate::vfs) fn store_sealed(
         &self,
         priority: Priority,
         cancel: &Cancel,
-    ) -> Result<Option<Attributes>, remote::Error> {
+        list: impl FnOnce(Attributes),
+    ) -> Result<bool, remote::Error> {
         let Ok(_pass) = self.enter(cancel) else {
             return Err(self.not_entered(cancel));
         };
-        let sealed = self.sealed();
-        sealed.map_or(Ok(None), |sealed| self.store(&sealed, priority))
+        let Some(sealed) = self.sealed() else {
+            return Ok(false);
+        };
+        let stored = self.store(&sealed, priority)?;
+        Ok(stored.map(list).is_some())
     }
 
     fn not_entered(&self, cancel: &Cancel) -> remote::Error {

@@ -238,7 +238,7 @@ impl Vfs {
             self.unpark(path);
             self.settle(path, cancel)?;
         }
-        let committed = file.commit(cancel);
+        let committed = file.commit(cancel, |stored| self.on_stored(file, stored));
         if let Err(errno) = &committed {
             self.names.store_undone(file.ino());
             // It may have another name than before the upload.
@@ -254,14 +254,12 @@ impl Vfs {
             // whatever the server has.
             self.invalidate(&directory, &name);
         }
-        if let Some(stored) = committed? {
-            self.on_stored(file, stored);
-        }
+        committed?;
         self.forget_sealed(file);
         Ok(())
     }
 
-    /// Records the attributes of `file` after it was stored.
+    /// Records the attributes of `file` after it was stored. The caller holds its gate.
     pub(in crate::vfs) fn on_stored(&self, file: &OpenFile, stored: Attributes) {
         let ino = file.ino();
         // The kernel's pages do not contain data written with direct I/O.

@@ -220,13 +220,12 @@ impl Vfs {
         if let Ok(path) = self.inodes.path(file.ino()) {
             self.settle(&path, cancel)?;
         }
-        let stored = file.store_sealed(Priority::Foreground, cancel);
+        let list = |stored| self.on_stored(file, stored);
+        let stored = file.store_sealed(Priority::Foreground, cancel, list);
         if stored.is_err() {
             self.names.store_undone(file.ino());
         }
-        if let Some(stored) = stored? {
-            self.on_stored(file, stored);
-        }
+        stored?;
         self.forget_sealed(file);
         Ok(())
     }
@@ -345,32 +344,33 @@ impl Vfs {
             return;
         }
         let was_left = file.is_left();
-        let stored = file.store_sealed(Priority::Background, &Cancel::never());
-        let is_stored = matches!(&stored, Ok(Some(_)));
+        let list = |stored| self.on_stored(file, stored);
+        let stored = file.store_sealed(Priority::Background, &Cancel::never(), list);
+        let is_stored = matches!(&stored, Ok(true));
         let kept_aside = stored.as_ref().err().map(|error| StoreFailure {
             errno: Errno::from(error.kind),
             reason: error.to_string(),
         });
         let outcome = match stored {
-            Ok(None) | Err(_) if file.has_sealed() && self.names.is_behind(ino) => {
+            Ok(false) | Err(_) if file.has_sealed() && self.names.is_behind(ino) => {
                 file.set_failure(Errno::IO);
                 StoreOutcome::Failed(StoreFailure {
                     errno: Errno::IO,
                     reason: "not done, because an earlier change failed".to_owned(),
                 })
             }
-            Ok(None) if file.has_sealed() && self.names.has_stopped() => {
+            Ok(false) if file.has_sealed() && self.names.has_stopped() => {
                 StoreOutcome::RetryLater(StoreFailure {
                     errno: Errno::IO,
                     reason: "changes before it were not made".to_owned(),
                 })
             }
-            Ok(stored) => {
-                if let Some(stored) = stored {
-                    if was_left && let Ok(path) = self.inodes.path(ino) {
-                        log::warn!(path; "{path}, closed before ftpfs was killed, is stored now");
-                    }
-                    self.on_stored(file, stored);
+            Ok(is_stored) => {
+                if is_stored
+                    && was_left
+                    && let Ok(path) = self.inodes.path(ino)
+                {
+                    log::warn!(path; "{path}, closed before ftpfs was killed, is stored now");
                 }
                 if file.has_sealed() {
                     StoreOutcome::Requeue
