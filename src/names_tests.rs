@@ -7,6 +7,7 @@ mod order;
 #[cfg(feature = "faults")]
 mod outage;
 mod proxy;
+mod recent;
 mod refusals;
 mod stored;
 

@@ -12,6 +12,8 @@ pub(super) mod relist;
 mod run;
 mod slot;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -174,12 +176,6 @@ impl Prefetcher {
         let open = self.shared.remote.pool_stats().open;
         state.anticipated = connections.saturating_sub(open).max(state.anticipated);
         self.call_threads(state);
-    }
-
-    /// Whether there is something to list or to fetch ahead.
-    pub(super) fn wants_connection(&self) -> bool {
-        let now = self.shared.cache.now();
-        self.shared.lock().known_jobs(now) > 0
     }
 
     /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
@@ -368,21 +364,17 @@ impl Prefetcher {
 impl State {
     /// How many connections there is work for.
     fn jobs(&mut self, now: Instant) -> usize {
-        self.known_jobs(now).max(self.anticipated)
-    }
-
-    /// How many connections there is work for that is known.
-    fn known_jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
-        listings + self.run.jobs(now) + self.relist.jobs(now)
+        let known = listings + self.run.jobs(now) + self.relist.jobs(now);
+        known.max(self.anticipated)
     }
 
-    /// What to do with this connection.
-    fn next(&mut self, spare: &BackgroundSession, now: Instant) -> Option<PrefetchJob> {
+    /// What to do with a connection that can list `batch` directories together.
+    fn next(&mut self, batch: usize, now: Instant) -> Option<PrefetchJob> {
         if self.stopped {
             return None;
         }
-        self.batch = spare.most_to_list();
+        self.batch = batch;
         // A look into a directory that is not listed costs a round trip, and a file that is read
         // much later costs none.
         if self.run.is_well_ahead()
@@ -417,7 +409,10 @@ impl PrefetchShared {
                 let mut state = self.lock();
                 state.coming -= 1;
                 state.anticipated = state.anticipated.saturating_sub(1);
-                spare.and_then(|spare| Some((state.next(&spare, self.cache.now())?, spare)))
+                spare.and_then(|spare| {
+                    let job = state.next(spare.most_to_list(), self.cache.now())?;
+                    Some((job, spare))
+                })
             };
             if let Some((job, mut spare)) = job {
                 self.run(job, &mut spare);

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
-use std::time::{Duration, Instant};
 
 use super::dispatcher::commands;
 use super::log::Step;
@@ -20,11 +19,6 @@ use crate::vfs::table::ino::Ino;
 
 /// Maximum number of uploads that are placed together.
 const MOST_TOGETHER: usize = 64;
-
-/// Number of complete uploads from which on none waits for others.
-const GATHERED: usize = 8;
-/// How long one waits for others.
-const GATHER_FOR: Duration = Duration::from_millis(40);
 
 /// A store that waits for its turn.
 pub(in crate::vfs) struct StoreTurn<'a> {
@@ -112,10 +106,6 @@ impl Names {
         state.ready.insert(place, upload);
         // Its connection is free for the next one.
         self.writeback.look_again();
-        let since = Instant::now();
-        if state.ready.len() >= GATHERED {
-            self.changed.notify_all();
-        }
         loop {
             if let Some(result) = state.placed.remove(&place) {
                 return result.map(Some);
@@ -126,9 +116,7 @@ impl Names {
                     // It was closed again meanwhile.
                     return Ok(self.give_up(state, place));
                 }
-                if state.may_store(place, turn.is_urgent)
-                    && !self.gathers(&state, place, turn, since)
-                {
+                if state.may_store(place, turn.is_urgent) {
                     return self.place_with_others(remote, state, place).map(Some);
                 }
                 if state.phase == NamesPhase::Stopped || state.is_behind(place) {
@@ -144,17 +132,6 @@ impl Names {
             }
             state = self.wait(state, Some(LOOK_UP));
         }
-    }
-
-    /// Whether the store at `place`, whose turn it is and whose upload is complete since `since`,
-    /// waits for others to go with it: connections are scarce, and each flight takes one.
-    fn gathers(&self, state: &State, place: u64, turn: &StoreTurn<'_>, since: Instant) -> bool {
-        let is_awaited = turn.is_urgent || state.urgent.contains(&place);
-        !is_awaited
-            && state.phase == NamesPhase::Running
-            && state.ready.len() < GATHERED
-            && since.elapsed() < GATHER_FOR
-            && self.writeback.is_busy(state.ready.len() + 1)
     }
 
     /// Drops the upload of the store at `place`, which removes its remains on the server.

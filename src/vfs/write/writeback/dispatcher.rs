@@ -19,10 +19,6 @@ use crate::vfs::write::uploader::Priority;
 /// Maximum number of uploads, including those that are complete and wait for their turn.
 const MOST_RUNNING: usize = 128;
 
-/// Number of connections that uploads leave free, as long as there is one for them, while something
-/// is to be fetched ahead: one for that, one for what programs wait for, and one for names.
-const KEPT_FREE: usize = 3;
-
 /// How often a writer that waits for room checks whether it was cancelled and whether there will
 /// still be some.
 const LOOK_UP: Duration = Duration::from_millis(200);
@@ -98,12 +94,6 @@ fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
                 && !vfs.remote.wait_until_contended(Duration::ZERO)
         };
         let has_room = running < MOST_RUNNING;
-        // What is listed and fetched ahead saves programs more than uploads lose.
-        let limit = if vfs.prefetcher.wants_connection() {
-            limit.saturating_sub(KEPT_FREE).max(limit.min(2))
-        } else {
-            limit
-        };
         sending < limit && (vfs.names.is_turn(ino) || has_room && is_soon_over())
             || has_room && has_connection(vfs, sending, limit)
     };

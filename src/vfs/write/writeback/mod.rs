@@ -216,12 +216,6 @@ impl Writeback {
         }
     }
 
-    /// Whether more than `others` uploads are running, and files are due that wait for a connection.
-    pub(in crate::vfs) fn is_busy(&self, others: usize) -> bool {
-        let queue = self.lock();
-        queue.running() > others && queue.due(Instant::now()).is_ok()
-    }
-
     /// Records the result for a file that [`Writeback::next`] returned. Returns whether it is no
     /// longer waiting.
     pub(in crate::vfs) fn done(&self, ino: Ino, outcome: StoreOutcome) -> bool {
