@@ -1,4 +1,4 @@
-//! What was uploaded a moment ago (`-o writeback`): a program that reads it again need not fetch it.
+//! What was uploaded a moment ago (`-o writeback`): programs that read it again need not fetch it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,7 @@ struct RecentUpload {
 }
 
 impl RecentUploads {
-    /// Creates an empty list. `open_ttl` is the maximum age of attributes that need no confirmation.
+    /// Creates an empty list. `open_ttl` is how long attributes need no confirmation.
     pub(in crate::vfs) fn new(clock: BootClock, open_ttl: Duration) -> Self {
         Self {
             clock,
