@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use ftpfs::ftp::Capability;
 use ftpfs::server::{Fault, Misdeed};
 use ftpfs::testing::remote::{Atomic, CommitOptions, ErrorKind};
 use ftpfs::testing::{Journal, StateDir};
@@ -334,4 +335,36 @@ fn a_file_on_its_way_back_is_asked_for_when_it_is_there() {
         at("MLST /.aside"),
         commands.iter().position(|line| line == "MLST /.aside")
     );
+}
+
+/// Stores two files that are written bit by bit on a server that truncates new files. Returns the
+/// verbs that began the transfers.
+fn store_where_stor_truncates(site: &Site) -> Vec<String> {
+    site.remote.profile().works(Capability::StoreTruncates);
+    for name in ["a", "b"] {
+        let target = path(&format!("/{name}"));
+        let mut upload = site.remote.upload(&target).unwrap();
+        upload.send(&spool(b"content"), 7).unwrap();
+        let commit = CommitOptions {
+            size: 7,
+            ..CommitOptions::default()
+        };
+        upload.commit(&target, &commit).unwrap();
+        assert_eq!(site.content(name), b"content");
+    }
+    let mut verbs = site.verbs();
+    verbs.retain(|verb| ["APPE", "STOR"].contains(&verb.as_str()));
+    verbs
+}
+
+#[test]
+fn a_new_file_that_stor_would_truncate_is_created_by_appe() {
+    let verbs = store_where_stor_truncates(&Site::new());
+    assert_eq!(verbs, ["APPE", "APPE"]);
+}
+
+#[test]
+fn where_appe_is_refused_stor_creates_files_from_then_on() {
+    let verbs = store_where_stor_truncates(&Site::without(&["APPE"]));
+    assert_eq!(verbs, ["APPE", "STOR", "STOR"]);
 }

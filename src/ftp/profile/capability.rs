@@ -118,6 +118,9 @@ pub enum Capability {
     RestStor,
     /// APPE resumes an upload (RFC 959 §4.1.3).
     Appe,
+    /// STOR truncates even the file that it has just created, and APPE creates a file without that.
+    /// A truncated file on ext4 is written to the disk when it is closed.
+    StoreTruncates,
     /// RNTO replaces an existing file.
     RenameReplaces,
     /// A refused RNTO has renamed nothing.
@@ -371,6 +374,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
         ),
         row(C::RestStor, "reststor", true, "resumes no uploads by REST"),
         row(C::Appe, "appe", true, "resumes no uploads by APPE"),
+        row(
+            C::StoreTruncates,
+            "truncates",
+            false,
+            "takes large new files by STOR",
+        ),
         row(
             C::RenameReplaces,
             "replace",

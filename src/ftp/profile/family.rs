@@ -122,6 +122,7 @@ impl Family {
                 (C::MdtmUtc, false),
                 (C::SiteUtime, false),
                 (C::DirectoryTimes, false),
+                (C::StoreTruncates, true),
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
