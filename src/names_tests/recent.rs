@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fixture::{Fixture, Setup};
 use super::proxy::Way;
-use super::{NEVER, wait_until};
+use super::{NEVER, names, wait_until};
 use crate::cancel::Blocking;
 use crate::vfs::{OpenAccess, OpenMode};
 
@@ -84,11 +84,15 @@ fn a_file_has_its_own_contents_under_another_name() {
 
 #[test]
 fn connections_are_opened_for_the_files_of_new_directories() {
-    let tree = Fixture::new(Duration::from_millis(5));
+    let tree = Fixture::new(Duration::ZERO);
     tree.mkdir("t");
-    assert!(tree.connections() <= 2, "for one directory");
+    assert!(tree.connections() <= 2, "{}", tree.connections());
+    tree.proxy.set(Way::Refuses(&["MKD"], "/t/", "450 not yet"));
     for number in 0..6 {
         tree.mkdir(&format!("t/{number}"));
     }
     wait_until("connections", || tree.connections() >= 5);
+    tree.proxy.set(Way::Open);
+    tree.sync();
+    assert_eq!(names(&tree.local("t")), ["0", "1", "2", "3", "4", "5"]);
 }

@@ -1,6 +1,6 @@
 //! What was uploaded a moment ago (`-o writeback`): programs that read it again need not fetch it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,10 @@ use crate::vfs::write::state::LocalCopy;
 
 /// Maximum size in bytes of a file.
 const LARGEST: u64 = 256 << 10;
-/// Maximum size in bytes of all files together.
+/// Maximum number of bytes that all files take together.
 const MOST_BYTES: u64 = 8 << 20;
+/// Number of bytes that a file takes beside its contents.
+const OVERHEAD: u64 = 256;
 /// How long files are available whose versions nobody else can have given to other contents.
 const LIVES: Duration = Duration::from_secs(60);
 
@@ -30,9 +32,8 @@ struct RecentList {
     /// How long other files are available: as long as their attributes need no confirmation.
     open_ttl: Duration,
     files: HashMap<Ino, RecentUpload>,
-    /// The inodes in the order of their uploads. Those of files that were uploaded again are there
-    /// several times.
-    order: VecDeque<(Ino, u64)>,
+    /// The inodes by the numbers of their uploads.
+    order: BTreeMap<u64, Ino>,
     bytes: u64,
     last: u64,
 }
@@ -73,7 +74,7 @@ impl RecentList {
         Self {
             open_ttl,
             files: HashMap::new(),
-            order: VecDeque::new(),
+            order: BTreeMap::new(),
             bytes: 0,
             last: 0,
         }
@@ -83,29 +84,26 @@ impl RecentList {
         self.remove(ino);
         self.last += 1;
         file.number = self.last;
-        self.bytes += file.bytes.len() as u64;
+        self.bytes += file.takes();
         let now = file.stored;
-        self.order.push_back((ino, self.last));
+        self.order.insert(self.last, ino);
         self.files.insert(ino, file);
-        while let Some((first, number)) = self.order.front().copied() {
-            let current = self.files.get(&first).filter(|it| it.number == number);
-            let is_over = current.is_none_or(|it| {
+        while let Some(first) = self.order.values().next().copied() {
+            let is_over = self.files.get(&first).is_none_or(|it| {
                 now.saturating_duration_since(it.stored) >= self.lifetime(it)
                     || self.bytes > MOST_BYTES
             });
             if !is_over {
                 break;
             }
-            if current.is_some() {
-                self.remove(first);
-            }
-            self.order.pop_front();
+            self.remove(first);
         }
     }
 
     fn remove(&mut self, ino: Ino) {
         if let Some(old) = self.files.remove(&ino) {
-            self.bytes -= old.bytes.len() as u64;
+            self.bytes -= old.takes();
+            self.order.remove(&old.number);
         }
     }
 
@@ -127,6 +125,12 @@ impl RecentList {
         } else {
             self.open_ttl
         }
+    }
+}
+
+impl RecentUpload {
+    fn takes(&self) -> u64 {
+        self.bytes.len() as u64 + OVERHEAD
     }
 }
 
@@ -235,11 +239,12 @@ mod tests {
             list.add(Ino(1_000), upload(1, now, true));
         }
         assert!(list.bytes <= MOST_BYTES && list.bytes > MOST_BYTES / 2);
-        assert!(list.order.len() <= 2 * list.files.len() + 200);
+        assert_eq!(list.order.len(), list.files.len());
         assert!(list.find(Ino(0), &version(LARGEST, 7), now).is_none());
         assert!(list.find(Ino(99), &version(LARGEST, 7), now).is_some());
         let later = now + LIVES;
         list.add(Ino(5_000), upload(1, later, true));
-        assert_eq!((list.files.len(), list.order.len(), list.bytes), (1, 1, 1));
+        assert_eq!((list.files.len(), list.order.len()), (1, 1));
+        assert_eq!(list.bytes, 1 + OVERHEAD);
     }
 }

@@ -171,10 +171,13 @@ impl Prefetcher {
     }
 
     /// Opens connections until there are as many, because they will be needed in a moment.
-    pub(super) fn anticipate(&self, connections: usize) {
+    fn anticipate(&self, connections: usize) {
         let mut state = self.shared.lock();
+        if state.anticipated > 0 {
+            return;
+        }
         let open = self.shared.remote.pool_stats().open;
-        state.anticipated = connections.saturating_sub(open).max(state.anticipated);
+        state.anticipated = connections.saturating_sub(open + state.coming);
         self.call_threads(state);
     }
 

@@ -313,7 +313,7 @@ impl Vfs {
     pub(in crate::vfs) fn expect_uploads(&self, uploads: usize) {
         if !self.remote.is_offline() {
             let most = self.remote.pool_stats().limit.saturating_sub(1);
-            self.prefetcher.anticipate(uploads.min(most));
+            self.remote.expect(uploads.min(most));
         }
     }
 
