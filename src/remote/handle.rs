@@ -94,8 +94,8 @@ impl RemoteHandle {
         }
     }
 
-    /// Announces that so many connections will be needed shortly. The missing ones are opened in the
-    /// background.
+    /// Announces that so many connections will be needed shortly. The missing ones are opened in
+    /// the background.
     pub fn expect(&self, connections: usize) {
         self.pool().grow_to(connections);
     }
