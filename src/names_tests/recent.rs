@@ -1,19 +1,15 @@
-//! What follows soon after an upload or a new directory.
+//! Files that are read soon after their uploads.
 
 use std::fs;
 use std::time::Duration;
 
 use super::fixture::{Fixture, Setup};
 use super::proxy::Way;
-use super::{NEVER, names, wait_until};
+use super::{NEVER, wait_until};
 use crate::cancel::Blocking;
 use crate::vfs::{OpenAccess, OpenMode};
 
 impl Fixture {
-    fn connections(&self) -> usize {
-        self.vfs.report().connections.open
-    }
-
     /// Returns what a program reads that opens the file.
     fn read(&self, path: &str) -> Vec<u8> {
         let ino = self.find(path).unwrap();
@@ -80,19 +76,4 @@ fn a_file_has_its_own_contents_under_another_name() {
         .set(Way::Refuses(&["RETR"], "/", "550 not to be read"));
     assert_eq!(tree.read("c"), b"of a");
     assert_eq!(tree.read("a"), b"of b");
-}
-
-#[test]
-fn connections_are_opened_for_the_files_of_new_directories() {
-    let tree = Fixture::new(Duration::ZERO);
-    tree.mkdir("t");
-    assert!(tree.connections() <= 2, "{}", tree.connections());
-    tree.proxy.set(Way::Refuses(&["MKD"], "/t/", "450 not yet"));
-    for number in 0..6 {
-        tree.mkdir(&format!("t/{number}"));
-    }
-    wait_until("connections", || tree.connections() >= 5);
-    tree.proxy.set(Way::Open);
-    tree.sync();
-    assert_eq!(names(&tree.local("t")), ["0", "1", "2", "3", "4", "5"]);
 }

@@ -94,12 +94,6 @@ impl RemoteHandle {
         }
     }
 
-    /// Announces that so many connections will be needed shortly. The missing ones are opened in
-    /// the background.
-    pub fn expect(&self, connections: usize) {
-        self.pool().grow_to(connections);
-    }
-
     /// Announces that all connections will be needed shortly. The missing ones are opened in the
     /// background.
     pub fn expect_all(&self) {

@@ -336,10 +336,6 @@ impl Vfs {
         };
         let views = vec![(path.clone(), Some(attributes.clone()))];
         let is_recorded = self.record_change(change, Inherited::default(), views)?;
-        if is_recorded {
-            // Its files will be uploaded.
-            self.expect_uploads(self.names.len());
-        }
         Ok(is_recorded.then_some(attributes))
     }
 

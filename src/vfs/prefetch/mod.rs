@@ -171,7 +171,7 @@ impl Prefetcher {
     }
 
     /// Opens connections until there are as many, because they will be needed in a moment.
-    fn anticipate(&self, connections: usize) {
+    pub(super) fn anticipate(&self, connections: usize) {
         let mut state = self.shared.lock();
         if state.anticipated > 0 {
             return;

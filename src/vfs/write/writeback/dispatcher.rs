@@ -302,18 +302,13 @@ impl Vfs {
         // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
-        self.expect_uploads(self.writeback.len());
+        if !self.remote.is_offline() {
+            // Each of several waiting files gets a connection, as in `may_start_another`.
+            let most = self.remote.pool_stats().limit.saturating_sub(1);
+            self.prefetcher.anticipate(self.writeback.len().min(most));
+        }
         if is_held && !is_new {
             self.inodes.forget(file.ino(), 1);
-        }
-    }
-
-    /// Opens connections for so many uploads, which will begin in a moment. Each of several gets
-    /// one, as in `may_start_another`.
-    pub(in crate::vfs) fn expect_uploads(&self, uploads: usize) {
-        if !self.remote.is_offline() {
-            let most = self.remote.pool_stats().limit.saturating_sub(1);
-            self.remote.expect(uploads.min(most));
         }
     }
 
