@@ -1,6 +1,7 @@
 //! `-o writeback=names` without a kernel: the operations of the vfs on the embedded server.
 #![cfg(all(feature = "mount", feature = "server"))]
 
+mod closing;
 mod fixture;
 mod left;
 mod order;
@@ -10,6 +11,8 @@ mod proxy;
 mod recent;
 mod refusals;
 mod stored;
+#[cfg(feature = "faults")]
+mod waits;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -86,6 +86,9 @@ impl Write for Channel {
     }
 }
 
+/// What is played for one client.
+pub(super) type Script = Box<dyn FnOnce(&mut Stage) + Send>;
+
 impl Peer {
     /// Runs `story` for the first client on 127.0.0.1.
     pub(super) fn plays(story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
@@ -105,11 +108,17 @@ impl Peer {
         one: impl FnOnce(&mut Stage) + Send + 'static,
         other: impl FnOnce(&mut Stage) + Send + 'static,
     ) -> Self {
+        Self::plays_all(vec![Box::new(one), Box::new(other)])
+    }
+
+    /// Runs a script for each client.
+    pub(super) fn plays_all(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let story = std::thread::spawn(move || {
-            one(&mut Stage::next(&listener));
-            other(&mut Stage::next(&listener));
+            for script in scripts {
+                script(&mut Stage::next(&listener));
+            }
         });
         Self { address, story }
     }

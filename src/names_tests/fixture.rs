@@ -32,6 +32,8 @@ pub(super) struct Setup {
     pub(super) works_offline: bool,
     /// How long the server is tried again.
     pub(super) patience: Duration,
+    /// Maximum number of bytes of files that wait.
+    pub(super) spool_size: Option<u64>,
 }
 
 impl Setup {
@@ -44,6 +46,7 @@ impl Setup {
             names: true,
             works_offline: false,
             patience: Duration::from_secs(20),
+            spool_size: None,
         }
     }
 }
@@ -120,7 +123,7 @@ impl Fixture {
             read_ahead: 1 << 20,
             timeout: Duration::from_secs(20),
             cache_bytes: 64 << 20,
-            spool_size: None,
+            spool_size: setup.spool_size,
             writeback: true,
             names: setup.names,
             direct_io: false,

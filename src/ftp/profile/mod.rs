@@ -365,6 +365,14 @@ impl ServerProfile {
         }
     }
 
+    /// Records that a login sent in one write succeeded. Earlier ones that were lost do not count
+    /// any more.
+    pub(super) fn pipelined_login_succeeded(&self) {
+        if let Some(strikes) = self.inner.strikes.get(Capability::PipelinedLogin.index()) {
+            strikes.store(0, Relaxed);
+        }
+    }
+
     /// Whether a login has succeeded since the program started.
     pub(super) fn has_logged_in(&self) -> bool {
         self.known().announced.is_some()

@@ -56,19 +56,18 @@ pub(super) fn log_in_together(
     }
     control.conceal(password);
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-    control.send_batch(&lines)?;
-    let found = receive(control, is_protected, set.len()).inspect_err(|error| match error {
+    let outcome = control.send_batch(&lines);
+    let outcome = outcome.and_then(|()| receive(control, is_protected, set.len()));
+    let found = outcome.inspect_err(|error| match error {
         // A login step by step would fail, too.
         Error::Login(_) | Error::TooManySessions(_) => {}
         error if error.reply().is_some_and(|reply| reply.code().0 == 421) => {}
         error => {
-            let is_doubtful = matches!(
-                error,
-                Error::Closed(_) | Error::Timeout(_) | Error::Io { .. }
-            );
+            let is_doubtful = is_lost(error) || matches!(error, Error::Timeout(_));
             profile.pipelined_login_failed(error, is_doubtful);
         }
     })?;
+    profile.pipelined_login_succeeded();
     record(control, profile, greeting, &found);
     if prepares {
         control.expect_passive_reply();
@@ -77,6 +76,13 @@ pub(super) fn log_in_together(
         send_options(control, &options_lines(options, &found), true)?;
     }
     Ok(found)
+}
+
+/// Whether the server closed the connection instead of answering. It may have refused the login:
+/// closing a connection with commands that it has not read can discard its reply (RFC 1122
+/// §4.2.2.13).
+pub(super) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Closed(_) | Error::Io { .. })
 }
 
 /// Receives the replies up to those to the `options`.

@@ -40,7 +40,7 @@ use super::reply::{Reply, ReplyClass};
 use super::text::escaped;
 use super::tls::{Connector, Security, Tls, TlsConfig, TlsFallback};
 use login::log_in;
-use login_flight::log_in_together;
+use login_flight::{is_lost, log_in_together};
 use pipelined::{PipelinedCommands, PipelinedQuestion};
 use prepared::{PassiveCommand, PreparedData};
 use start::needs_announcing;
@@ -229,18 +229,36 @@ impl Session {
         options: &ConnectOptions,
         tls: Option<&Connector>,
     ) -> Result<(Control, Route, Features), Error> {
+        let (mut control, mut route, mut greeting) = Self::greeted(options, tls)?;
+        let known = options.profile.pipelined_login();
+        let together = known
+            .filter(|_| options.login_commands.is_empty())
+            .map(|known| log_in_together(&mut control, options, &greeting, &known));
+        let features = match together {
+            Some(Err(error)) if is_lost(&error) => {
+                log::debug!("asking again, one command at a time: {error}");
+                drop(control);
+                (control, route, greeting) = Self::greeted(options, tls)?;
+                log_in(&mut control, options, tls, &greeting)?
+            }
+            Some(outcome) => outcome?,
+            None => log_in(&mut control, options, tls, &greeting)?,
+        };
+        control.logged_in();
+        Ok((control, route, features))
+    }
+
+    /// Connects, and receives the greeting.
+    fn greeted(
+        options: &ConnectOptions,
+        tls: Option<&Connector>,
+    ) -> Result<(Control, Route, Reply), Error> {
         let (stream, route) = control_connection(options, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
         control.register(&options.sockets);
         control.set_counts(&options.counts);
         let greeting = login::greet(&mut control, options, tls)?;
-        let known = options.profile.pipelined_login();
-        let features = match known.filter(|_| options.login_commands.is_empty()) {
-            Some(known) => log_in_together(&mut control, options, &greeting, &known)?,
-            None => log_in(&mut control, options, tls, &greeting)?,
-        };
-        control.logged_in();
-        Ok((control, route, features))
+        Ok((control, route, greeting))
     }
 
     /// Whether commands are sent in batches because the server is believed to answer them in order.

@@ -45,15 +45,18 @@ fn second_of(
     (Session::connect(&options), profile, peer)
 }
 
+/// Plays a login in one flight.
+fn further(stage: &mut Stage) {
+    receive_flight(stage);
+    stage.reply("331 password?\n230 in");
+    stage.reply(FEATURES);
+    stage.reply("200 binary\n200 on\n200 so");
+    stage.noop();
+}
+
 #[test]
 fn a_further_login_is_one_flight() {
-    let (second, _, peer) = second_of(|stage| {
-        receive_flight(stage);
-        stage.reply("331 password?\n230 in");
-        stage.reply(FEATURES);
-        stage.reply("200 binary\n200 on\n200 so");
-        stage.noop();
-    });
+    let (second, _, peer) = second_of(further);
     second.unwrap().noop().unwrap();
     peer.join();
 }
@@ -109,5 +112,53 @@ fn a_login_without_a_password_is_not_sent_in_one_flight() {
     for _ in 0..2 {
         Session::connect(&options).unwrap().noop().unwrap();
     }
+    peer.join();
+}
+
+#[test]
+fn lost_logins_are_asked_again_and_count_only_without_one_that_succeeds_between_them() {
+    let peer = Peer::plays_all(vec![
+        Box::new(first),
+        Box::new(receive_flight),
+        Box::new(first),
+        Box::new(further),
+        Box::new(receive_flight),
+        Box::new(first),
+        Box::new(receive_flight),
+        Box::new(first),
+    ]);
+    let profile = proven();
+    let options = ConnectOptions {
+        profile: profile.clone(),
+        active: true,
+        ..peer.options()
+    };
+    for is_in_one_flight in [true, true, true, true, false] {
+        Session::connect(&options).unwrap().noop().unwrap();
+        let is_given_up = !profile.has(Capability::PipelinedLogin);
+        assert_eq!(is_given_up, !is_in_one_flight);
+    }
+    peer.join();
+}
+
+#[test]
+fn a_refusal_that_is_lost_with_the_connection_is_asked_for_again() {
+    let peer = Peer::plays_all(vec![
+        Box::new(first),
+        Box::new(receive_flight),
+        Box::new(|stage| {
+            stage.reply(&format!("220 {PATIENT}"));
+            stage.answer("USER alice", "331 password?");
+            stage.answer("PASS open sesame", "421 too many connections");
+        }),
+    ]);
+    let options = ConnectOptions {
+        profile: proven(),
+        active: true,
+        ..peer.options()
+    };
+    Session::connect(&options).unwrap().noop().unwrap();
+    let second = Session::connect(&options);
+    assert!(matches!(second, Err(Error::TooManySessions(_))));
     peer.join();
 }

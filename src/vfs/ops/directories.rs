@@ -164,7 +164,7 @@ impl Vfs {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
         let permissions = permissions & 0o7777;
-        self.begin_change(&path, cancel)?;
+        self.begin_change(&[&path], cancel)?;
         if let Some(made) = self.make_directory_later(name, &directory, &path, permissions)? {
             return self.made_directory((parent, name), &directory, &path, &made);
         }
@@ -227,12 +227,12 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        self.begin_change(&path, cancel)?;
+        let watch = self.begin_change(&[&path], cancel)?;
         let later = self.remove_directory_later((parent, name), &directory, &path, cancel)?;
         if later == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Destroys, watch.as_ref(), cancel)?;
         if let Some(ino) = self.inodes.known(parent, name) {
             self.clear_directory(ino, parent)?;
         }

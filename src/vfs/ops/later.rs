@@ -1,7 +1,7 @@
 //! Changes of names in the background (`-o writeback=names`): what is recorded and shown now, and
 //! sent later. What is not done in the background waits for the changes that it depends on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cache::{Answer, Attributes};
@@ -15,7 +15,7 @@ use crate::vfs::attr::made_now;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::names::{Inherited, NameView, RefusedChange};
+use crate::vfs::write::names::{Inherited, NameView, RefusalWatch};
 
 /// Whether a change is made in the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +43,28 @@ pub(super) enum NewAttribute {
 }
 
 impl Vfs {
-    /// Prepares a change of the name at `path`: reports that an earlier one failed, and waits until
-    /// there is room for it.
+    /// Prepares a change of the names at `paths`: reports that an earlier one failed, and waits
+    /// until there is room for it. What is given up while the result exists is known to
+    /// [`Self::settle_order`].
     ///
     /// # Errors
     /// The errno of the earlier change. This one is not made.
-    pub(super) fn begin_change(&self, path: &RemotePath, cancel: &Cancel) -> Result<(), Errno> {
+    pub(super) fn begin_change(
+        &self,
+        paths: &[&RemotePath],
+        cancel: &Cancel,
+    ) -> Result<Option<RefusalWatch<'_>>, Errno> {
         if !self.options.names && self.names.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(errno) = self.names.take_failure(path) {
-            return Err(errno);
+        let watch = self.names.watch_refusals();
+        for path in paths {
+            if let Some(errno) = self.names.take_failure(path) {
+                return Err(errno);
+            }
         }
-        self.names.wait_for_room(cancel)
+        self.names.wait_for_room(cancel)?;
+        Ok(Some(watch))
     }
 
     /// Lets `file`, which has this name now where programs saw none, be compared with the server
@@ -72,24 +81,27 @@ impl Vfs {
     /// Waits until the server has what programs see at `path` and above it.
     pub(in crate::vfs) fn settle(&self, path: &RemotePath, cancel: &Cancel) -> Result<(), Errno> {
         let (places, stores) = self.names.places(path, false);
-        self.settle_places(&places, &stores, true, cancel).map(drop)
+        self.settle_places(&places, &stores, true, cancel)
     }
 
     /// Waits until the server has everything that was changed before in the top-level directories
     /// of `paths`, so that a change of them that is made now comes in its turn.
     ///
     /// # Errors
-    /// Also the errno of a change that was refused meanwhile, as if this one stood in the order
-    /// behind it: it depends on it, or `effect` destroys something behind an add that failed.
+    /// Also the errno of a change that was refused since `watch` began, or during the wait without
+    /// one, as if this one stood in the order behind it: it depends on it, or `effect` destroys
+    /// something behind an add that failed.
     pub(super) fn settle_order(
         &self,
         paths: &[&RemotePath],
         effect: ChangeEffect,
+        watch: Option<&RefusalWatch<'_>>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
         if !self.options.names && self.names.is_empty() {
             return Ok(());
         }
+        let own = watch.is_none().then(|| self.names.watch_refusals());
         let mut needed = BTreeSet::new();
         let (mut places, mut stores) = (BTreeSet::new(), Vec::new());
         for path in paths {
@@ -98,15 +110,13 @@ impl Vfs {
             places.extend(of_path);
             stores.extend(its_stores);
         }
-        let refused = self.settle_places(&places, &stores, false, cancel)?;
+        self.settle_places(&places, &stores, false, cancel)?;
         let mut failures = paths.iter().filter_map(|it| self.names.take_failure(it));
         let reported = failures.by_ref().next();
         failures.for_each(drop);
-        let is_before_it = |(place, refused): (&u64, &RefusedChange)| {
-            let is_tail = refused.is_add && effect == ChangeEffect::Destroys;
-            (is_tail || needed.contains(place)).then_some(refused.errno)
-        };
-        let refused = refused.iter().find_map(is_before_it);
+        let change = (paths, effect == ChangeEffect::Destroys);
+        let watch = watch.or(own.as_ref());
+        let refused = watch.and_then(|watch| watch.before(change, &needed, &places));
         reported.or(refused).map_or(Ok(()), Err)
     }
 
@@ -119,7 +129,6 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let (places, stores) = self.names.places(path, true);
         self.settle_places(&places, &stores, false, cancel)
-            .map(drop)
     }
 
     fn settle_places(
@@ -128,15 +137,17 @@ impl Vfs {
         stores: &[Ino],
         overtake: bool,
         cancel: &Cancel,
-    ) -> Result<BTreeMap<u64, RefusedChange>, Errno> {
+    ) -> Result<(), Errno> {
         if places.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(());
         }
         if self.is_offline() {
             return Err(Errno::NETUNREACH);
         }
+        // A store that is expedited may fail before the wait.
+        let troubles = self.names.troubles();
         self.writeback.expedite(stores);
-        self.names.settle(places, overtake, cancel)
+        self.names.settle(places, (overtake, troubles), cancel)
     }
 
     /// [`Self::settle`] for what may not wait: the inode's name, unless its contents are here.

@@ -66,8 +66,7 @@ impl Vfs {
         } else {
             self.what_is_at(&to, cancel)?
         };
-        self.begin_change(&from.path, cancel)?;
-        self.begin_change(&to.path, cancel)?;
+        let watch = self.begin_change(&[&from.path, &to.path], cancel)?;
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
@@ -91,7 +90,8 @@ impl Vfs {
                     Some(_) => ChangeEffect::Destroys,
                     None => ChangeEffect::Keeps,
                 };
-                self.settle_order(&[&from.path, &to.path], effect, cancel)?;
+                let paths = [&from.path, &to.path];
+                self.settle_order(&paths, effect, watch.as_ref(), cancel)?;
             }
             if replaced
                 .as_ref()
@@ -217,11 +217,7 @@ impl Vfs {
             if let Some(cached) = cached {
                 cached.finish();
             }
-            self.cache.rename(&from.path, &to.path);
-            self.forget_variants(&from.directory, from.name);
-            self.forget_variants(&to.directory, to.name);
-            self.prefetcher.forget(&from.path);
-            self.prefetcher.forget(&to.path);
+            self.on_renamed(from, to, moved.kind);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
             if self.names.needs_look(file.ino()) && !self.is_offline() {
@@ -258,6 +254,18 @@ impl Vfs {
             self.forget_sealed(file);
         }
         Ok(RenameStep::Done)
+    }
+
+    /// Updates what is known of both names after the server renamed one to the other.
+    fn on_renamed(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>, moved: Kind) {
+        self.cache.rename(&from.path, &to.path);
+        if moved == Kind::Directory {
+            self.names.directory_renamed(&from.path, &to.path);
+        }
+        for place in [from, to] {
+            self.forget_variants(&place.directory, place.name);
+            self.prefetcher.forget(&place.path);
+        }
     }
 
     /// Removes the store of the replaced file from the order. Returns what the moved one inherits.

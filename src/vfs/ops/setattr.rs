@@ -84,7 +84,7 @@ impl Vfs {
             None
         } else {
             let path = self.inodes.path(ino)?;
-            self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
+            self.settle_order(&[&path], ChangeEffect::Keeps, None, cancel)?;
             Some(self.remote.with(cancel).set_group(&path, group, is_file))
         };
         match set {
@@ -155,12 +155,12 @@ impl Vfs {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
-        self.begin_change(&path, cancel)?;
+        let watch = self.begin_change(&[&path], cancel)?;
         if self.set_later(ino, NewAttribute::Mode(mode))? == ChangeTime::Later {
             self.refusals.changed(&path);
             return Ok(());
         }
-        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Keeps, watch.as_ref(), cancel)?;
         let set = if self.inodes.kind(ino)?.is_directory() {
             self.remote.with(cancel).set_directory_mode(&path, mode)
         } else {
@@ -224,11 +224,11 @@ impl Vfs {
             // Nothing is sent, so nothing is waited for.
             return Ok(());
         }
-        self.begin_change(&path, cancel)?;
+        let watch = self.begin_change(&[&path], cancel)?;
         if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&[&path], ChangeEffect::Keeps, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Keeps, watch.as_ref(), cancel)?;
         let set = if is_directory {
             self.remote
                 .with(cancel)

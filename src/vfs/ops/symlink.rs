@@ -59,9 +59,9 @@ impl Vfs {
             );
             return Err(Errno::PERM);
         }
-        self.begin_change(&link, cancel)?;
+        let watch = self.begin_change(&[&link], cancel)?;
         if self.remote.may_make_links() {
-            self.settle_order(&[&link], ChangeEffect::Keeps, cancel)?;
+            self.settle_order(&[&link], ChangeEffect::Keeps, watch.as_ref(), cancel)?;
         }
         if let Err(error) = self.remote.with(cancel).make_link(target, &link) {
             self.invalidate_after(&directory, name, error.kind);

@@ -18,12 +18,12 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        self.begin_change(&path, cancel)?;
+        let watch = self.begin_change(&[&path], cancel)?;
         let later = self.unlink_later((parent, name), &directory, &path, cancel)?;
         if later == ChangeTime::Later {
             return Ok(());
         }
-        self.settle_order(&[&path], ChangeEffect::Destroys, cancel)?;
+        self.settle_order(&[&path], ChangeEffect::Destroys, watch.as_ref(), cancel)?;
         let open = self
             .inodes
             .known(parent, name)

@@ -22,40 +22,50 @@ pub(in crate::vfs) struct HurriedChanges {
     troubles: u64,
 }
 
-/// A change that was given up while a program waited for it.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::vfs) struct RefusedChange {
-    /// The reason.
-    pub(in crate::vfs) errno: Errno,
-    /// Whether the server refused to add a name, so that nothing is removed or replaced behind it.
-    pub(in crate::vfs) is_add: bool,
-}
-
-/// The changes that were given up while programs waited for changes, by their places.
+/// The changes that programs wait for and that may overtake others.
 #[derive(Debug, Default)]
-pub(super) struct RefusedMeanwhile {
-    /// Number of programs that wait.
-    waiting: usize,
-    changes: BTreeMap<u64, RefusedChange>,
+pub(super) struct UrgentChanges {
+    /// Number of programs that wait for each, by their places.
+    waiting: BTreeMap<u64, usize>,
+    places: BTreeSet<u64>,
 }
 
-impl RefusedMeanwhile {
-    /// Records that the changes at `places` were given up.
-    pub(super) fn add(&mut self, places: &[u64], refused: RefusedChange) {
-        if self.waiting > 0 {
-            self.changes.extend(places.iter().map(|at| (*at, refused)));
+impl UrgentChanges {
+    /// Lets the changes at `places` overtake others until [`Self::remove`].
+    fn add(&mut self, places: &BTreeSet<u64>) {
+        for place in places {
+            *self.waiting.entry(*place).or_default() += 1;
+        }
+        self.places.extend(places);
+    }
+
+    /// Ends the wait of a program. Another one may wait for the same changes.
+    fn remove(&mut self, places: &BTreeSet<u64>) {
+        for place in places {
+            let Some(waiting) = self.waiting.get_mut(place) else {
+                continue;
+            };
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                self.waiting.remove(place);
+                self.places.remove(place);
+            }
         }
     }
 
-    /// Ends the wait of a program for the changes at `places`. Returns those that were given up.
-    fn end_wait(&mut self, places: &BTreeSet<u64>) -> BTreeMap<u64, RefusedChange> {
-        let of_places = self.changes.iter().filter(|(at, _)| places.contains(at));
-        let given_up = of_places.map(|(at, it)| (*at, *it)).collect();
-        self.waiting = self.waiting.saturating_sub(1);
-        if self.waiting == 0 {
-            self.changes.clear();
-        }
-        given_up
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether the change at `place` is among them.
+    pub(super) fn contains(&self, place: u64) -> bool {
+        self.places.contains(&place)
+    }
+
+    /// Returns their places.
+    pub(super) fn places(&self) -> &BTreeSet<u64> {
+        &self.places
     }
 }
 
@@ -86,42 +96,47 @@ impl Names {
         (places, stores)
     }
 
+    /// Number of failures that may be temporary so far.
+    pub(in crate::vfs) fn troubles(&self) -> u64 {
+        self.lock().troubles
+    }
+
     /// Waits until the changes at `places` were made, refused or parked. With `overtake`, they
-    /// overtake what they do not depend on. Returns those that were given up meanwhile.
+    /// overtake what they do not depend on. There were `troubles` before they were hurried.
     ///
     /// # Errors
     /// `INTR`, or the errno of what keeps them from being made.
     pub(in crate::vfs) fn settle(
         &self,
         places: &BTreeSet<u64>,
-        overtake: bool,
+        (overtake, troubles): (bool, u64),
         cancel: &Cancel,
-    ) -> Result<BTreeMap<u64, RefusedChange>, Errno> {
+    ) -> Result<(), Errno> {
         if places.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(());
         }
-        let troubles = {
+        {
             let mut state = self.lock();
-            state.refused.waiting += 1;
             if overtake {
-                state.urgent.extend(places);
+                state.urgent.add(places);
             }
             self.send_soon(&mut state, places, places);
-            state.troubles
-        };
-        let settled = self.wait_until((Some(places), troubles), cancel, |state| {
+        }
+        let settled = self.wait_until(cancel, |state| {
             let is_open = |place: &u64| {
                 let entry = state.log.get(*place);
                 entry.is_some_and(|it| !it.step.is_parked())
             };
-            !places.iter().any(is_open)
+            if !places.iter().any(is_open) {
+                return Some(Ok(()));
+            }
+            let trouble = state.trouble_since(troubles, Some(places))?;
+            Some(Err(trouble.failure.errno))
         });
-        let mut state = self.lock();
         if overtake {
-            state.urgent.retain(|place| !places.contains(place));
+            self.lock().urgent.remove(places);
         }
-        let given_up = state.refused.end_wait(places);
-        settled.map(|()| given_up)
+        settled
     }
 
     /// Lets the changes at `places` be sent without a delay.
@@ -206,27 +221,22 @@ impl Names {
             .collect()
     }
 
-    /// Waits until `is_done`, which is about the changes at `places`, or about all. There were
-    /// `troubles` when the wait began.
+    /// Waits until `decide` returns a result.
     ///
     /// # Errors
-    /// `INTR`, or the errno of what keeps them from being made.
+    /// `INTR`, `IO` if nothing is sent any more, or those of `decide`.
     pub(super) fn wait_until(
         &self,
-        (places, troubles): (Option<&BTreeSet<u64>>, u64),
         cancel: &Cancel,
-        is_done: impl Fn(&State) -> bool,
+        decide: impl Fn(&State) -> Option<Result<(), Errno>>,
     ) -> Result<(), Errno> {
         let mut state = self.lock();
         loop {
-            if is_done(&state) {
-                return Ok(());
+            if let Some(decided) = decide(&state) {
+                return decided;
             }
             if cancel.is_cancelled() {
                 return Err(Errno::INTR);
-            }
-            if let Some(trouble) = state.trouble_since(troubles, places) {
-                return Err(trouble.failure.errno);
             }
             if state.phase == NamesPhase::Stopped {
                 return Err(Errno::IO);
@@ -240,7 +250,11 @@ impl Names {
 impl State {
     /// Returns a failure that may be temporary, of the changes at `places` or of all, since there
     /// were `before` failures.
-    fn trouble_since(&self, before: u64, places: Option<&BTreeSet<u64>>) -> Option<&Trouble> {
+    pub(super) fn trouble_since(
+        &self,
+        before: u64,
+        places: Option<&BTreeSet<u64>>,
+    ) -> Option<&Trouble> {
         let is_newer = |of: &&Trouble| of.number > before;
         let mut single = self.troubles_at.iter();
         let of_one =
@@ -257,6 +271,12 @@ impl Vfs {
         self.names.lock().troubles
     }
 
+    /// Lets `most` closed files wait at most.
+    #[cfg(test)]
+    pub(crate) fn set_most_waiting(&self, most: usize) {
+        self.writeback.set_most(most);
+    }
+
     /// Lets the changes that `path` depends on be tried again that were not made and exist nowhere
     /// else.
     pub(in crate::vfs) fn unpark(&self, path: &RemotePath) {
@@ -271,5 +291,37 @@ impl Vfs {
         }
         let inos: Vec<_> = stores.into_iter().map(|(ino, _)| ino).collect();
         self.writeback.expedite(&inos);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::write::names::testing::{absent, failure, names, record};
+
+    #[test]
+    fn a_failure_between_the_request_and_the_wait_ends_the_wait() {
+        let (_directory, names) = names();
+        let place = record(&names, absent("/d/x"));
+        let before = names.troubles();
+        let mut state = names.lock();
+        names.note_trouble_at(&mut state, place, &failure(Errno::BUSY));
+        drop(state);
+        let places = BTreeSet::from([place]);
+        let settled = names.settle(&places, (true, before), &Cancel::never());
+        assert_eq!(settled, Err(Errno::BUSY));
+        assert!(names.lock().urgent.is_empty());
+    }
+
+    #[test]
+    fn a_change_stays_urgent_until_the_last_wait_for_it_ends() {
+        let mut urgent = UrgentChanges::default();
+        let [one, both] = [BTreeSet::from([1]), BTreeSet::from([1, 2])];
+        urgent.add(&one);
+        urgent.add(&both);
+        urgent.remove(&both);
+        assert_eq!(urgent.places(), &one);
+        urgent.remove(&one);
+        assert!(urgent.is_empty());
     }
 }

@@ -93,7 +93,8 @@ impl Names {
                 }
                 let mut places = Vec::new();
                 if !state.urgent.is_empty() {
-                    places = state.log.next_flight(most, Some(&state.urgent));
+                    let urgent = state.urgent.places();
+                    places = state.log.next_flight(most, Some(urgent));
                 }
                 let is_due = state.due.is_none_or(|due| now >= due);
                 if places.is_empty() && (is_due || state.phase == NamesPhase::Draining) {

@@ -530,6 +530,11 @@ impl<R: Clone> NamesLog<R> {
         })
     }
 
+    /// Returns the domains of `path`.
+    pub(super) fn domains_at(&self, path: &RemotePath) -> Domains {
+        domains_of_path(&self.root, path)
+    }
+
     /// Returns the domains in whose order `change` stands by its paths.
     pub(super) fn domains_of(&self, change: &NameChange) -> Domains {
         let paths = change.paths();

@@ -15,7 +15,10 @@
 //! | `dispatcher` | sending the changes |
 //! | `failures` | changes that were not made |
 //! | `outcome` | what follows from the server's answers |
+//! | `refused` | changes that are given up while programs change something |
+//! | `renamed` | changes that wait below a directory that was renamed |
 //! | `retries` | failures that may be temporary, and the next attempts |
+//! | `room` | programs that wait until there is room for another change |
 //! | `times` | files whose time is being set |
 //! | `turn` | complete uploads that wait for their turn |
 //! | `left` | the changes that a killed mount left |
@@ -34,38 +37,40 @@ mod log;
 #[cfg(test)]
 mod model;
 mod outcome;
+mod refused;
 mod relation;
+mod renamed;
 mod retries;
+mod room;
 mod rules;
+#[cfg(test)]
+mod testing;
 mod times;
 mod turn;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Attributes, Cache};
-use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::{Domains, Journal, NameAction, NameBase, NameChange, RecordedChange};
 use crate::remote::{self, CheckedUpload, StoredFacts};
-use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::Writeback;
-pub(in crate::vfs) use barrier::RefusedChange;
-use barrier::RefusedMeanwhile;
+use barrier::UrgentChanges;
 use failures::NameFailure;
 pub(in crate::vfs) use left::{ShownFile, ShownFiles};
 use log::{Effect, LogEntry, NamesLog, NewChange, Step};
+pub(in crate::vfs) use refused::RefusalWatch;
+use refused::RefusedMeanwhile;
 use retries::{ChangeRetry, Trouble};
 use rules::LogRules;
 use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
 
-/// Maximum number of changes that wait. Further ones wait for room.
-const MOST_CHANGES: usize = 65_536;
 /// Delay before a change is sent, because the next ones may go with it or undo it.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Maximum time for which a record may not be on the disk.
@@ -95,8 +100,8 @@ pub(in crate::vfs) struct Names {
 #[derive(Debug)]
 struct State {
     log: NamesLog<RecordedChange>,
-    /// Places of the changes that programs wait for and that may overtake others.
-    urgent: BTreeSet<u64>,
+    /// The changes that programs wait for and that may overtake others.
+    urgent: UrgentChanges,
     failures: Vec<NameFailure>,
     refused: RefusedMeanwhile,
     /// The files whose time programs have set.
@@ -190,7 +195,7 @@ impl Names {
             writeback,
             state: Mutex::new(State {
                 log: NamesLog::new(RemotePath::root(), LogRules::ALL),
-                urgent: BTreeSet::new(),
+                urgent: UrgentChanges::default(),
                 failures: Vec::new(),
                 refused: RefusedMeanwhile::default(),
                 retimed: BTreeMap::new(),
@@ -239,20 +244,6 @@ impl Names {
     /// Whether no change waits.
     pub(in crate::vfs) fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Waits until there is room for another change.
-    ///
-    /// # Errors
-    /// `INTR`, or the errno of what keeps the changes from being made.
-    pub(in crate::vfs) fn wait_for_room(&self, cancel: &Cancel) -> Result<(), Errno> {
-        if self.len() < MOST_CHANGES {
-            return Ok(());
-        }
-        let troubles = self.lock().troubles;
-        self.wait_until((None, troubles), cancel, |state| {
-            state.log.len() < MOST_CHANGES
-        })
     }
 
     /// Records `change`, and shows `views`. What it replaces was `inherited`.

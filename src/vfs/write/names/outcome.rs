@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::barrier::RefusedChange;
 use super::failures::{MOST_FAILURES, NameFailure};
 use super::log::{LogEntry, Step, TakenBack};
 use super::{Names, State};
@@ -17,7 +16,7 @@ use crate::vfs::table::ino::Ino;
 use crate::vfs::write::writeback::StoreFailure;
 
 /// What is given up with a change that the server refused.
-struct GivenUp<'a> {
+pub(super) struct GivenUp<'a> {
     /// The paths of the changes of names.
     paths: Vec<&'a RemotePath>,
     /// The contents whose stores wait until a program asks.
@@ -73,7 +72,7 @@ impl Names {
 
     /// Gives up the change at `place` and what depends on it. `first` is called before any program
     /// or store goes on that waits for them, with the lock held.
-    fn refuse<T>(
+    pub(super) fn refuse<T>(
         &self,
         place: u64,
         (errno, reason): (Errno, &str),
@@ -83,14 +82,20 @@ impl Names {
         let refused = state.log.get(place).map(|entry| entry.change.clone());
         let refusal = state.log.refuse(place);
         let is_add = refused.as_ref().is_some_and(NameChange::is_add);
-        let because = RefusedChange { errno, is_add };
-        state.refused.add(&refusal.places, because);
+        if state.refused.is_watched() {
+            let changes = refusal.changes.iter();
+            let changes: Vec<_> = changes
+                .map(|(place, it)| (*place, it.clone(), state.log.domains_of(it)))
+                .collect();
+            state.refused.add(changes.into_iter(), (errno, is_add));
+        }
         for entry in &refusal.dropped {
             RecordedChange::end(&entry.records);
         }
         let parked = refused.as_ref().filter(|refused| {
             let is_it = |entry: &LogEntry<RecordedChange>| entry.change == **refused;
-            !refusal.dropped.iter().any(is_it)
+            // One that is behind a refused change is reported with that.
+            !refusal.changes.is_empty() && !refusal.dropped.iter().any(is_it)
         });
         let changes = parked
             .into_iter()

@@ -5,8 +5,13 @@ use crate::journal::{Domains, NameAction, NameChange};
 
 /// Whether a path of one equals or lies above a path of the other.
 pub(super) fn related(one: &NameChange, other: &NameChange) -> bool {
-    let is_related = |a: &RemotePath, b: &RemotePath| a.below(b).is_some() || b.below(a).is_some();
-    one.paths().any(|a| other.paths().any(|b| is_related(a, b)))
+    other.paths().any(|path| concerns(one, path))
+}
+
+/// Whether a path of `change` equals `path`, or one of them lies above the other.
+pub(super) fn concerns(change: &NameChange, path: &RemotePath) -> bool {
+    let mut paths = change.paths();
+    paths.any(|it| it.below(path).is_some() || path.below(it).is_some())
 }
 
 /// Permission bits without which nothing can be made in a directory.

@@ -135,7 +135,7 @@ impl Names {
         self.block(behind, failure);
     }
 
-    fn note_trouble_at(&self, state: &mut State, place: u64, failure: &StoreFailure) {
+    pub(super) fn note_trouble_at(&self, state: &mut State, place: u64, failure: &StoreFailure) {
         state.troubles += 1;
         let number = state.troubles;
         let (log, troubles_at) = (&state.log, &mut state.troubles_at);

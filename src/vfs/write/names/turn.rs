@@ -153,8 +153,13 @@ impl Names {
             let entry = state.log.get(it).filter(|it| !it.change.is_store())?;
             Some((commands(remote, &entry.change)?, entry.clone()))
         };
-        let is_ready = |it: u64| state.ready.contains_key(&it) || attributes(it).is_some();
-        let places = state.log.stores_from(place, MOST_TOGETHER, &is_ready);
+        // One that has failed may fail again, and what is sent with it would overtake it.
+        let has_failed = |it: u64| state.troubles_at.contains_key(&it);
+        let is_ready = |it: u64| {
+            !has_failed(it) && (state.ready.contains_key(&it) || attributes(it).is_some())
+        };
+        let most = if has_failed(place) { 1 } else { MOST_TOGETHER };
+        let places = state.log.stores_from(place, most, &is_ready);
         let mut changed: BTreeMap<_, _> = places
             .iter()
             .filter_map(|place| Some((*place, attributes(*place)?)))
@@ -209,7 +214,7 @@ impl Names {
 
 impl State {
     fn may_store(&self, place: u64, is_urgent: bool) -> bool {
-        let overtakes = is_urgent || self.urgent.contains(&place);
+        let overtakes = is_urgent || self.urgent.contains(place);
         self.log.may_store(place, overtakes)
     }
 

@@ -118,7 +118,10 @@ impl Vfs {
         {
             return true;
         }
-        let waits = !self.names.is_empty() && !self.names.has_stopped() && !self.names.is_turn(ino);
+        // One that is behind a refused change fails if a program asks for it now.
+        let names = &self.names;
+        let has_turn = || names.has_stopped() || names.is_turn(ino) || names.is_behind(ino);
+        let waits = !names.is_empty() && !has_turn();
         let file = waits.then(|| self.inodes.open_file(ino)).flatten();
         file.is_some_and(|file| file.waits_for_turn())
     }
@@ -312,19 +315,28 @@ impl Vfs {
         }
     }
 
+    /// Returns why the next mount stores the contents of `ino`, behind the changes before them:
+    /// nothing is sent any more that makes it their turn.
+    fn left_to_next_mount(&self, ino: Ino) -> Option<StoreFailure> {
+        let (errno, reason) = if self.names.has_lost_server() {
+            (Errno::NETUNREACH, "the server cannot be reached")
+        } else if self.names.has_stopped() && !self.names.is_turn(ino) {
+            (Errno::IO, "changes before it were not made")
+        } else {
+            return None;
+        };
+        let reason = reason.to_owned();
+        Some(StoreFailure { errno, reason })
+    }
+
     fn store_in_background(&self, file: &Arc<OpenFile>) {
         let ino = file.ino();
         let panicked = OnDrop::new(|| {
             self.names.store_undone(ino);
             self.writeback.done(ino, StoreOutcome::panicked());
         });
-        if self.names.has_lost_server() {
-            // The next mount stores it, behind the changes before it.
+        if let Some(failure) = self.left_to_next_mount(ino) {
             panicked.disarm();
-            let failure = StoreFailure {
-                errno: Errno::NETUNREACH,
-                reason: "the server cannot be reached".to_owned(),
-            };
             self.writeback.done(ino, StoreOutcome::Failed(failure));
             return;
         }
@@ -458,6 +470,9 @@ impl Vfs {
             errno,
             reason: error.to_string(),
         };
+        if error.kind.is_unanswered() {
+            self.writeback.note_unanswered();
+        }
         let was_told = self.writeback.has_failed(file.ino());
         // Failures that only a person can resolve are not retried without a request, unless other
         // changes are in order behind this: they would be taken back, though the server said

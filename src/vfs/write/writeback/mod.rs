@@ -52,6 +52,9 @@ pub(in crate::vfs) struct Writeback {
     is_on: AtomicBool,
     /// Number of calls of [`Writeback::look_again`].
     looks: AtomicU64,
+    /// Maximum number of waiting files in tests; none if 0.
+    #[cfg(test)]
+    most: std::sync::atomic::AtomicUsize,
 }
 
 /// The next step of the dispatcher.
@@ -91,9 +94,20 @@ impl Writeback {
             (false, true) => descriptors().min(MAX_IN_ORDER),
             (false, false) => MAX_WAITING,
         };
+        #[cfg(test)]
+        let most = match self.most.load(Ordering::Relaxed) {
+            0 => most,
+            limit => most.min(limit),
+        };
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
         is_served && (queue.contains(file.ino()) || queue.len() < most)
+    }
+
+    /// Lets `most` files wait at most.
+    #[cfg(test)]
+    pub(in crate::vfs) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Adds `file`, which was closed. Returns whether it was not waiting before.
@@ -285,20 +299,26 @@ impl Writeback {
     pub(in crate::vfs) fn wait_for_room(self: &Arc<Self>, cancel: &Cancel) -> bool {
         let _listener = self.wake_when_cancelled(cancel);
         let mut queue = self.lock();
-        let (gone, transient_failures) = (queue.completed(), queue.transient_failures());
+        let (gone, failures) = (queue.completed(), queue.failures());
         queue.expedite_all(Instant::now());
         self.changed.notify_all();
         loop {
             if queue.completed() != gone {
                 return true;
             }
-            let has_problems = queue.transient_failures() != transient_failures;
+            let has_problems = queue.has_problems_since(failures);
             let waits_for_server = queue.is_parked() && queue.running() == 0;
             if has_problems || waits_for_server || !queue.has_runnable() || cancel.is_cancelled() {
                 return false;
             }
             queue = self.wait(queue, None);
         }
+    }
+
+    /// Records that the server did not answer, so that no room is waited for.
+    pub(in crate::vfs) fn note_unanswered(&self) {
+        self.lock().note_unanswered();
+        self.changed.notify_all();
     }
 
     /// Stores nothing until the server is back ([`Self::retry_now`]) or a program asks for it. For

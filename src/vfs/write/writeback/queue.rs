@@ -25,6 +25,8 @@ pub(super) struct Queue<F = OpenFile> {
     completed: u64,
     /// Number of failures that may be temporary, which are the server's, not the file's.
     transient_failures: u64,
+    /// Number of those to which the server did not answer.
+    unanswered: u64,
     /// Whether nothing is stored, because the server cannot be reached.
     is_parked: bool,
     end: QueuePhase,
@@ -106,6 +108,13 @@ pub(in crate::vfs) struct StoreAttempts {
     blocked: u32,
 }
 
+/// The failures so far that may be temporary.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueueFailures {
+    transient: u64,
+    unanswered: u64,
+}
+
 /// The status of a waiting file.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryStatus<F = OpenFile> {
@@ -128,6 +137,7 @@ impl<F> Default for Queue<F> {
             running: 0,
             completed: 0,
             transient_failures: 0,
+            unanswered: 0,
             is_parked: false,
             end: QueuePhase::Running,
         }
@@ -162,8 +172,23 @@ impl<F: Numbered> Queue<F> {
         self.completed
     }
 
-    pub(super) fn transient_failures(&self) -> u64 {
-        self.transient_failures
+    pub(super) fn failures(&self) -> QueueFailures {
+        QueueFailures {
+            transient: self.transient_failures,
+            unanswered: self.unanswered,
+        }
+    }
+
+    /// Whether no file is likely to be stored soon, because of what failed since there were these
+    /// failures: the server did not answer, or each file has failed.
+    pub(super) fn has_problems_since(&self, before: QueueFailures) -> bool {
+        self.unanswered != before.unanswered
+            || self.transient_failures != before.transient && !self.has_promising()
+    }
+
+    /// Records that the server did not answer.
+    pub(super) fn note_unanswered(&mut self) {
+        self.unanswered += 1;
     }
 
     /// Adds `file`, due at `due`. Returns whether it was not waiting before.
@@ -453,6 +478,13 @@ impl<F: Numbered> Queue<F> {
                 .entries
                 .values()
                 .any(|entry| entry.step != EntryState::Failed)
+    }
+
+    /// Whether a file is being stored or will be without a request, whose last attempt did not
+    /// fail.
+    fn has_promising(&self) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|entry| entry.step != EntryState::Failed && entry.failure.is_none())
     }
 
     /// Starts the end of the mount.

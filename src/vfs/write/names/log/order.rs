@@ -69,6 +69,30 @@ impl<R: Clone> NamesLog<R> {
         stores
     }
 
+    /// Whether a change waits that is not parked.
+    pub(in crate::vfs::write::names) fn has_open(&self) -> bool {
+        !self.by_domain.is_empty()
+    }
+
+    /// Whether a change may be made although those that `have_failed` are not, because it does not
+    /// stand behind one in the order.
+    pub(in crate::vfs::write::names) fn goes_on(&self, have_failed: impl Fn(u64) -> bool) -> bool {
+        let mut closed = Domains::new();
+        for (place, entry) in &self.entries {
+            if closed.len() >= self.by_domain.len() {
+                break;
+            }
+            if entry.step.is_parked() {
+                continue;
+            }
+            if entry.domains.is_disjoint(&closed) && !have_failed(*place) {
+                return true;
+            }
+            closed.extend(entry.domains.iter().cloned());
+        }
+        false
+    }
+
     /// Returns the places of the changes before `place` that are related to it, without those that
     /// are parked.
     pub(super) fn related_before(&self, place: u64) -> BTreeSet<u64> {

@@ -1,8 +1,8 @@
 //! Changes that the server refused, and what depends on them.
 
-use super::{LogEntry, NamesLog, Step, related};
+use super::{LogEntry, NamesLog, NewChange, Step, related};
 use crate::ftp::RemotePath;
-use crate::journal::NameAction;
+use crate::journal::{Domains, NameAction, NameChange};
 
 /// What becomes of the changes behind one that the server refused.
 #[derive(Debug)]
@@ -11,8 +11,8 @@ pub(in crate::vfs::write::names) struct TakenBack<R> {
     pub(in crate::vfs::write::names) dropped: Vec<LogEntry<R>>,
     /// The contents whose stores wait until a program asks.
     pub(in crate::vfs::write::names) behind: Vec<u64>,
-    /// The places of all these changes, and of the refused one.
-    pub(in crate::vfs::write::names) places: Vec<u64>,
+    /// All these changes and the refused one, with their places.
+    pub(in crate::vfs::write::names) changes: Vec<(u64, NameChange)>,
 }
 
 impl<R: Clone> NamesLog<R> {
@@ -32,25 +32,24 @@ impl<R: Clone> NamesLog<R> {
             return TakenBack {
                 dropped,
                 behind,
-                places: Vec::new(),
+                changes: Vec::new(),
             };
         };
-        let mut places = vec![place];
-        let mut gone = vec![refused.change.clone()];
+        let mut gone = vec![(place, refused.change.clone())];
         dropped.extend(self.park_or_remove(place, Step::Parked));
         let later: Vec<_> = self.entries.range(place + 1..).map(|it| *it.0).collect();
         for place in later {
             let Some(entry) = self.entries.get(&place).filter(|it| !it.step.is_parked()) else {
                 continue;
             };
-            let is_behind = self.rules.cascade && gone.iter().any(|it| related(it, &entry.change));
+            let is_behind =
+                self.rules.cascade && gone.iter().any(|it| related(&it.1, &entry.change));
             let is_tail = self.rules.tail
                 && refused.change.is_add()
                 && entry.change.destroys()
                 && !entry.domains.is_disjoint(&refused.domains);
             if is_behind || is_tail {
-                gone.push(entry.change.clone());
-                places.push(place);
+                gone.push((place, entry.change.clone()));
                 if let NameAction::Store { id } = entry.change.action {
                     behind.push(id);
                 }
@@ -60,7 +59,7 @@ impl<R: Clone> NamesLog<R> {
         TakenBack {
             dropped,
             behind,
-            places,
+            changes: gone,
         }
     }
 
@@ -97,14 +96,55 @@ impl<R: Clone> NamesLog<R> {
     }
 }
 
+impl<R: Clone> NamesLog<R> {
+    /// Lets the parked changes below `from`, a directory that was renamed to `to`, be about the
+    /// new paths, behind all changes so far; without the stores, whose contents have a path of
+    /// their own. `record` records each. Returns them as they were, and as they are.
+    pub(in crate::vfs::write::names) fn move_parked(
+        &mut self,
+        (from, to): (&RemotePath, &RemotePath),
+        mut record: impl FnMut(&NameChange, &Domains) -> Option<R>,
+    ) -> Vec<(LogEntry<R>, NameChange)> {
+        let is_parked = |entry: &LogEntry<R>| entry.step.is_parked() && !entry.change.is_store();
+        let below = self.entries.iter().filter(|(_, it)| is_parked(it));
+        let below: Vec<_> = below
+            .filter_map(|(place, it)| Some((*place, it.change.path.rebased(from, to)?)))
+            .collect();
+        let mut moved = Vec::with_capacity(below.len());
+        for (place, path) in below {
+            let Some(mut entry) = self.remove(place) else {
+                continue;
+            };
+            let change = NameChange {
+                path,
+                ..entry.change.clone()
+            };
+            let mut domains = entry.domains.clone();
+            domains.extend(self.domains_of(&change));
+            let records = match record(&change, &domains) {
+                Some(record) => vec![record],
+                None => std::mem::take(&mut entry.records),
+            };
+            let new = NewChange {
+                change: change.clone(),
+                records,
+                domains,
+                needs_look: true,
+            };
+            self.push(new, entry.step);
+            moved.push((entry, change));
+        }
+        moved
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::super::super::rules::LogRules;
-    use super::super::NewChange;
     use super::*;
-    use crate::journal::{NameBase, NameChange};
+    use crate::journal::NameBase;
 
     fn path(text: &str) -> RemotePath {
         RemotePath::new(text.as_bytes()).unwrap()
@@ -153,5 +193,31 @@ mod tests {
         assert_eq!(log.get(2).unwrap().step, Step::Behind);
         assert_eq!(log.unpark(&path("/a/log")), [(7, true)]);
         assert!(log.get(2).unwrap().needs_look && log.may_store(2, false));
+    }
+
+    #[test]
+    fn what_is_parked_follows_the_renames_of_the_directories_above_it() {
+        let make = NameAction::MakeDirectory { mode: None };
+        let mut log = log(&[
+            ("/a/x", make.clone()),
+            ("/a/x/y", make.clone()),
+            ("/a/x/y/f", NameAction::Store { id: 7 }),
+            ("/b/x", make),
+        ]);
+        log.refuse(1);
+        let moved = log.move_parked((&path("/a"), &path("/e")), |_, _| Some(9));
+        let paths = |of: &[(LogEntry<usize>, NameChange)]| -> Vec<_> {
+            of.iter().map(|it| it.1.path.clone()).collect()
+        };
+        assert_eq!(paths(&moved), [path("/e/x"), path("/e/x/y")]);
+        assert_eq!(moved.first().unwrap().0.records, [0]);
+        let waiting: Vec<_> = log.iter().map(|(place, it)| (place, it.step)).collect();
+        let steps = [Step::Behind, Step::Waiting, Step::Parked, Step::Behind];
+        let places = [3, 4, 5, 6];
+        assert_eq!(waiting, places.into_iter().zip(steps).collect::<Vec<_>>());
+        assert_eq!(log.get(5).unwrap().records, [9]);
+        assert!(log.get(5).unwrap().needs_look);
+        log.unpark(&path("/e/x/y"));
+        assert_eq!(log.next_flight(64, None), [4, 5, 6]);
     }
 }

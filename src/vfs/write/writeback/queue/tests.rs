@@ -234,13 +234,32 @@ fn who_waits_for_a_file_that_waits_in_vain_does_not_wait_on() {
     let mut queue = queue(&[7, 8], now);
     queue.start(Ino(7)).unwrap();
     let tried = queue.expedite(&[Ino(7), Ino(8)], now);
-    let failures = queue.transient_failures();
+    let failures = queue.failures();
     queue.block(&[Ino(7)], &failure());
     assert!(!queue.is_undecided(Ino(7), &tried));
     assert!(queue.is_undecided(Ino(8), &tried));
-    assert_ne!(queue.transient_failures(), failures);
+    assert!(!queue.has_problems_since(failures));
+    queue.block(&[Ino(8)], &failure());
+    assert!(queue.has_problems_since(failures));
     assert_eq!(queue.failure(Ino(7)), Some(failure().errno));
     // It may be stored later.
     let tried = queue.expedite(&[Ino(7)], now);
     assert!(queue.is_undecided(Ino(7), &tried));
+}
+
+#[test]
+fn files_promise_room_until_each_has_failed_or_the_server_does_not_answer() {
+    let now = Instant::now();
+    let mut queue = queue(&[7, 8], now);
+    let before = queue.failures();
+    let may_pass = || StoreOutcome::RetryLater(failure());
+    assert!(!try_once(&mut queue, 7, may_pass(), now));
+    assert!(!queue.has_problems_since(before));
+    assert!(!try_once(&mut queue, 8, may_pass(), now));
+    assert!(queue.has_problems_since(before));
+    assert!(!queue.has_problems_since(queue.failures()));
+    assert!(queue.add(&Arc::new(Fake(9)), now, now));
+    assert!(!queue.has_problems_since(before));
+    queue.note_unanswered();
+    assert!(queue.has_problems_since(before));
 }
