@@ -8,6 +8,7 @@ mod order;
 #[cfg(feature = "faults")]
 mod outage;
 mod proxy;
+mod recent;
 mod refusals;
 mod stored;
 #[cfg(feature = "faults")]

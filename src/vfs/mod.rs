@@ -67,6 +67,7 @@ pub(crate) use table::ino::Ino;
 pub(crate) use table::inode::CachedNode;
 pub(crate) use transfers::{Direction, Transfer};
 
+use file::recent::RecentUploads;
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool_dir::SpoolDir;
@@ -204,6 +205,8 @@ impl Vfs {
         let (shown, queue) = (Arc::clone(&cache), Arc::clone(&writeback));
         let names = Arc::new(Names::new(journal.clone(), shown, queue));
         let spools = SpoolDir::new(journal, options.spool_size);
+        let clock = BootClock::start();
+        let recent = RecentUploads::new(clock, options.open_ttl);
         let services = Arc::new(FileServices {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
@@ -213,10 +216,11 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
             names: Arc::clone(&names),
-            clock: BootClock::start(),
+            clock,
             locks_uploads: AtomicBool::new(false),
             disk,
             kept_uploads: Arc::default(),
+            recent: options.writeback.then(|| Arc::new(recent)),
         });
         if let Some(disk) = &services.disk {
             disk.set_server(remote.profile());

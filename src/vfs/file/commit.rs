@@ -150,6 +150,7 @@ impl OpenFile {
                 // What transfers of the old contents have added meanwhile.
                 self.forget_cached(&pending.target);
                 let is_as_sent = version.modified.map(|it| it.0) == stored.modified;
+                self.keep_recent(spooled, &version, stored.is_exact && is_as_sent);
                 if stored.is_exact && is_as_sent {
                     self.keep_uploaded(spooled, &pending.target, &version, began);
                 }

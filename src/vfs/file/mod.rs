@@ -21,6 +21,7 @@ mod kept;
 mod left;
 mod naming;
 mod partial;
+pub(super) mod recent;
 pub(super) mod remote_file;
 mod sealed;
 pub(super) mod server_copy;

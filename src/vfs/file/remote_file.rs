@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::OpenFile;
 use super::kept::KeptUploads;
+use super::recent::RecentUploads;
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
 use crate::disk_cache::{DiskCache, OnKept};
@@ -49,6 +50,8 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) names: Arc<Names>,
     /// What was uploaded and waits to be copied there.
     pub(in crate::vfs) kept_uploads: Arc<KeptUploads>,
+    /// What was uploaded a moment ago, with `-o writeback`.
+    pub(in crate::vfs) recent: Option<Arc<RecentUploads>>,
     /// Whether the server does not let a file be read while it is uploaded.
     pub(in crate::vfs) locks_uploads: AtomicBool,
 }
@@ -145,6 +148,7 @@ impl FileServices {
             transfers: self.transfers.clone(),
             sends_copies: self.spools.is_limited(),
             names: Arc::clone(&self.names),
+            recent: self.recent.clone(),
             ino,
         })
     }
@@ -172,6 +176,7 @@ struct RemoteFile {
     /// Whether the spools may run out of room, so that uploads should send copies of pages.
     sends_copies: bool,
     names: Arc<Names>,
+    recent: Option<Arc<RecentUploads>>,
     ino: Ino,
 }
 
@@ -260,6 +265,10 @@ impl RangeSource for RemoteFile {
     }
 
     fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
+        let recent = self.recent.as_ref();
+        if let Some(bytes) = recent.and_then(|recent| recent.find(self.ino, version)) {
+            return Some(bytes);
+        }
         let path = self.path_for("read").ok()?;
         self.prefetcher.begin_file(&path, version)
     }

@@ -14,6 +14,8 @@ pub(super) mod relist;
 mod run;
 mod slot;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -377,19 +379,30 @@ impl State {
         known.max(self.anticipated)
     }
 
-    /// What to do with this connection.
-    fn next(&mut self, spare: &BackgroundSession, now: Instant) -> Option<PrefetchJob> {
+    /// What to do with a connection that can list `batch` directories together.
+    fn next(&mut self, batch: usize, now: Instant) -> Option<PrefetchJob> {
         if self.stopped {
             return None;
+        }
+        self.batch = batch;
+        // A look into a directory that is not listed costs a round trip, and a file that is read
+        // much later costs none.
+        if self.run.is_well_ahead()
+            && let Some(listings) = self.listings(now)
+        {
+            return Some(listings);
         }
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
         }
-        self.batch = spare.most_to_list();
         let again = self.relist.take(self.batch, now);
         if !again.is_empty() {
             return Some(PrefetchJob::Relist(again));
         }
+        self.listings(now)
+    }
+
+    fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {
         let directories = self.walk.take(self.batch, now);
         (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }
@@ -407,7 +420,10 @@ impl PrefetchShared {
                 let mut state = self.lock();
                 state.coming -= 1;
                 state.anticipated = state.anticipated.saturating_sub(1);
-                spare.and_then(|spare| Some((state.next(&spare, self.cache.now())?, spare)))
+                spare.and_then(|spare| {
+                    let job = state.next(spare.most_to_list(), self.cache.now())?;
+                    Some((job, spare))
+                })
             };
             if let Some((job, mut spare)) = job {
                 self.run(job, &mut spare);

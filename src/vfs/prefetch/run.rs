@@ -306,6 +306,11 @@ impl FileRun {
         usize::from(!self.unsure(now).is_empty()) + self.missing().count()
     }
 
+    /// Whether so many files were fetched, or are being fetched, that the next ones can wait.
+    pub(super) fn is_well_ahead(&self) -> bool {
+        self.slots.len() >= FIRST_WINDOW
+    }
+
     /// What there is to do next.
     pub(super) fn task(&mut self, now: Instant) -> Option<RunTask> {
         self.end_if_old(now);

@@ -1,0 +1,70 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::cache::CacheOptions;
+use crate::ftp::Entry;
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::new(text.as_bytes()).unwrap()
+}
+
+fn state(now: Instant) -> State {
+    let rules = RunLimits {
+        most_bytes: 4 << 20,
+        open_ttl: Duration::from_secs(1),
+    };
+    State {
+        walk: TreeWalk::new(1 << 20, now),
+        run: FileRun::new(rules, now),
+        relist: RelistQueue::new(true),
+        threads: 0,
+        coming: 0,
+        anticipated: 0,
+        batch: 1,
+        stopped: false,
+    }
+}
+
+/// Reads two files in order in a directory of a hundred.
+fn begin_run(state: &mut State, now: Instant) {
+    let cache: Cache<()> = Cache::new(CacheOptions {
+        ttl: Duration::from_secs(600),
+        max_bytes: 1 << 20,
+    });
+    let entry = |number: usize| {
+        let mut entry = Entry::new(format!("{number:03}").as_bytes(), Kind::File);
+        entry.size = Some(100);
+        entry
+    };
+    let listing = cache.snapshot_or_fetch(&path("/d"), || Ok((0..100).map(entry).collect()));
+    let listing = listing.unwrap();
+    for number in 0..2 {
+        let read = path(&format!("/d/{number:03}"));
+        state
+            .run
+            .reads(&read, false, now, |_| Some((Arc::clone(&listing), now)));
+    }
+}
+
+#[test]
+fn files_are_not_fetched_far_ahead_while_directories_wait_to_be_listed() {
+    let now = Instant::now();
+    let mut state = state(now);
+    begin_run(&mut state, now);
+    let directories = ["1a", "2b", "3c"].map(|name| path(&format!("/objects/{name}")));
+    state.walk.add_scattered(directories.clone());
+    let mut read = 0;
+    let listed = loop {
+        match state.next(64, now) {
+            Some(PrefetchJob::Read(_)) => read += 1,
+            Some(PrefetchJob::List(listed)) => break listed,
+            other => panic!("{other:?} after {read} files"),
+        }
+    };
+    assert_eq!(listed, directories);
+    assert!((1..=8).contains(&read), "{read} files first");
+    assert!(matches!(
+        state.next(64, now),
+        None | Some(PrefetchJob::Read(_))
+    ));
+}
