@@ -103,6 +103,9 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool, rest: &mut Rest) -> bool {
         vfs.remote.save_profile();
         let has_work = !files.is_empty() || !vfs.remote.leftovers().is_empty();
         if rest.note(vfs.counts().requests(), has_work) {
+            if let Some(recent) = &vfs.services.recent {
+                recent.clear();
+            }
             crate::sys::trim();
         }
     }

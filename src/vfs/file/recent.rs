@@ -63,6 +63,13 @@ impl RecentUploads {
         self.lock().find(ino, version, self.clock.now())
     }
 
+    /// Forgets everything.
+    pub(in crate::vfs) fn clear(&self) {
+        let mut list = self.lock();
+        let open_ttl = list.open_ttl;
+        *list = RecentList::new(open_ttl);
+    }
+
     fn lock(&self) -> MutexGuard<'_, RecentList> {
         // At worst, a file has to be fetched.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
