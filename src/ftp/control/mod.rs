@@ -447,7 +447,9 @@ impl Control {
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
         let pace = Pace::new(timeout);
-        self.wait_for_passive_reply()?;
+        if let Some(end) = self.passive_reply_or_end()? {
+            return Ok(end);
+        }
         self.skip_unwanted(Phase::Reply, Instant::now() + timeout)?;
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());

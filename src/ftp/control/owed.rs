@@ -70,6 +70,17 @@ impl Control {
         Ok(())
     }
 
+    /// Like [`Self::wait_for_passive_reply`]. Returns the 421 with which the server has ended the
+    /// session instead.
+    pub(in crate::ftp) fn passive_reply_or_end(&mut self) -> Result<Option<Reply>, Error> {
+        let is_owed = self.awaits_passive_reply();
+        self.wait_for_passive_reply()?;
+        if !is_owed || self.usable {
+            return Ok(None);
+        }
+        Ok(self.take_passive_reply())
+    }
+
     /// Stores the reply to the passive command if it has arrived completely. Does not wait.
     pub(in crate::ftp) fn poll_passive_reply(&mut self) -> Result<(), Error> {
         if !self.awaits_passive_reply() {

@@ -36,6 +36,8 @@ const MIN_PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
 /// Number of logins sent in one write that end without a reply until they are given up.
 const MAX_LOST_LOGINS: u8 = 2;
+/// How long the features of a host are believed.
+const MAX_AGE_OF_FEATURES: Duration = Duration::from_secs(600);
 /// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
 /// command was answered while it was held.
 const CARRIED: u8 = 1;
@@ -119,6 +121,8 @@ struct ProfileInner {
 #[derive(Debug, Default)]
 struct LoginFacts {
     announced: Option<Features>,
+    /// What the last host that was asked for its features announced.
+    asked: Option<AskedHost>,
     /// Findings of an earlier mount, until it is known whether this is the same server.
     remembered: Option<ProfileRecord>,
     identity: Option<ServerIdentity>,
@@ -346,13 +350,23 @@ impl ServerProfile {
         self.known().is_usual_login = true;
     }
 
-    /// Features of the server if the next login can be sent in one write.
-    pub(super) fn pipelined_login(&self) -> Option<Features> {
+    /// Records that `host` has announced `features`.
+    pub(super) fn record_features(&self, host: HostIdentity, features: &Features) {
+        self.known().asked = Some(AskedHost {
+            host,
+            features: features.clone(),
+            at: Instant::now(),
+        });
+    }
+
+    /// What the last host that was asked for its features announced, if the next login can be sent
+    /// in one write.
+    pub(in crate::ftp) fn pipelined_login(&self) -> Option<AskedHost> {
         let is_supported =
             self.is_proven(Capability::Pipelining) && self.has(Capability::PipelinedLogin);
         let known = self.known();
-        let announced = known.announced.clone();
-        announced.filter(|_| is_supported && known.is_usual_login)
+        let asked = known.asked.clone();
+        asked.filter(|_| is_supported && known.is_usual_login)
     }
 
     /// Records that a login sent in one write failed because of `why`, which the network can have
@@ -480,6 +494,22 @@ impl ServerProfile {
 }
 
 /// What FEAT says about the capabilities that it covers.
+/// The features of a host.
+#[derive(Debug, Clone)]
+pub(in crate::ftp) struct AskedHost {
+    host: HostIdentity,
+    pub(in crate::ftp) features: Features,
+    /// When it was asked.
+    at: Instant,
+}
+
+impl AskedHost {
+    /// Whether `host` need not be asked again. It may be a different one, or have been updated.
+    pub(in crate::ftp) fn answers_for(&self, host: HostIdentity) -> bool {
+        self.host == host && self.at.elapsed() < MAX_AGE_OF_FEATURES
+    }
+}
+
 fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
     use Capability as C;
     let fact = |name: &str| {

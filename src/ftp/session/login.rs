@@ -133,7 +133,9 @@ pub(super) fn record(
     greeting: &Reply,
     features: &Features,
 ) {
-    profile.record_host(host_of(control, greeting));
+    let host = host_of(control, greeting);
+    profile.record_host(host);
+    profile.record_features(host, features);
     profile.record_login(greeting, features);
 }
 

@@ -18,7 +18,7 @@ use crate::ftp::data::is_v4;
 use crate::ftp::error::Error;
 use crate::ftp::features::Features;
 use crate::ftp::options::ConnectOptions;
-use crate::ftp::profile::Capability;
+use crate::ftp::profile::{AskedHost, Capability};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::text::escaped;
 use crate::ftp::tls::Tls;
@@ -33,7 +33,7 @@ pub(super) fn log_in_together(
     control: &mut Control,
     options: &ConnectOptions,
     greeting: &Reply,
-    known: &Features,
+    known: &AskedHost,
 ) -> Result<Features, Error> {
     let (user, password) = (options.user.as_str(), options.password.reveal());
     let is_unsendable = |it: &str| it.contains(['\r', '\n', '\0']);
@@ -41,7 +41,9 @@ pub(super) fn log_in_together(
         return Err(Error::Path(PathError::Unsendable));
     }
     let profile = &options.profile;
-    let is_same_host = profile.host() == Some(host_of(control, greeting));
+    let host = host_of(control, greeting);
+    let is_known = known.answers_for(host);
+    let known = &known.features;
     let is_protected = !matches!(options.tls, Tls::Off);
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
     let prepares = options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
@@ -51,7 +53,7 @@ pub(super) fn log_in_together(
         lines.extend(["PBSZ 0".to_owned(), "PROT P".to_owned()]);
     }
     lines.extend([format!("USER {user}"), format!("PASS {password}")]);
-    lines.extend((!is_same_host).then(|| "FEAT".to_owned()));
+    lines.extend((!is_known).then(|| "FEAT".to_owned()));
     lines.push("TYPE I".to_owned());
     lines.extend(set.iter().cloned());
     lines.extend(prepares.then(|| "EPSV".to_owned()));
@@ -65,7 +67,7 @@ pub(super) fn log_in_together(
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
     let asked = LoginQuestions {
         protection: is_protected,
-        features: !is_same_host,
+        features: !is_known,
         options: set.len(),
     };
     let outcome = control.send_batch(&lines);
@@ -79,9 +81,14 @@ pub(super) fn log_in_together(
             profile.pipelined_login_failed(error, is_doubtful);
         }
     })?;
-    let found = found.unwrap_or_else(|| known.clone());
     profile.pipelined_login_succeeded();
-    record(control, profile, greeting, &found);
+    let found = if let Some(found) = found {
+        record(control, profile, greeting, &found);
+        found
+    } else {
+        profile.record_host(host);
+        known.clone()
+    };
     if prepares {
         control.expect_passive_reply();
     }

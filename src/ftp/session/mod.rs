@@ -431,9 +431,9 @@ impl Session {
     /// Receives any reply.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         // The next data connection is made while the server thinks.
-        let passive = self.control.wait_for_passive_reply();
+        let end = self.control.passive_reply_or_end().transpose();
         self.act_on_passive_reply();
-        let reply = passive.and_then(|()| self.control.reply(Phase::Reply));
+        let reply = end.unwrap_or_else(|| self.control.reply(Phase::Reply));
         if matches!(reply, Err(Error::Timeout(_))) && self.prepared.has_unexpected_data() {
             // uftpd sends the reply to MLST over the prepared data connection.
             self.control.report_unexpected_data();

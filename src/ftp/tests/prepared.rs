@@ -180,6 +180,23 @@ fn a_goodbye_in_the_place_of_an_answer_to_epsv_ends_the_session() {
 }
 
 #[test]
+fn a_goodbye_instead_of_two_answers_is_the_answer() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.expect_command("EPSV");
+        stage.expect_command("NOOP");
+        stage.reply("421 closing down");
+        // The connection stays open.
+        stage.expect_disconnect();
+    });
+    let mut session = peer.preparing_session();
+    let refused = session.noop().unwrap_err();
+    assert_eq!(refused.reply().map(|reply| reply.code().0), Some(421));
+    drop(session);
+    peer.join();
+}
+
+#[test]
 fn in_active_mode_nothing_is_opened_ahead() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
