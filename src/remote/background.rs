@@ -38,11 +38,21 @@ impl Remote {
         Some(Exchange::only(self.pool(), lease))
     }
 
+    /// Whether files were moved aside from one of `directories`.
+    pub(super) fn has_asides_in(&self, directories: &[RemotePath]) -> bool {
+        let is_in_one = |original: &RemotePath| {
+            let parent = original.parent();
+            parent.is_some_and(|parent| directories.contains(&parent))
+        };
+        !self.names().orphans().asides(&is_in_one).is_empty()
+    }
+
     /// Whether the listings of all of `directories` can be requested in one write.
     pub(crate) fn can_list_together(&self, directories: &[RemotePath]) -> bool {
         self.profile().has(Capability::Pipelining)
             && lists_together(self)
             && directories.iter().all(is_literal)
+            && !self.has_asides_in(directories)
     }
 
     /// Lists `directories`, which [can be listed together](Self::can_list_together), as
@@ -117,7 +127,7 @@ impl BackgroundSession {
             let literal = rest.iter().take_while(|path| is_literal(path)).count();
             let some = rest.get(..literal).unwrap_or_default();
             let some = some.get(..together(some)).unwrap_or_default();
-            if some.len() > 1 && self.lists_together() {
+            if some.len() > 1 && self.lists_together() && !self.remote.has_asides_in(some) {
                 self.list_together(some, &mut |number, mut listing| {
                     listing.entries.retain(|entry| !is_temporary(&entry.name));
                     visit(done + number, listing);

@@ -302,7 +302,10 @@ impl Orphans {
 
     /// Returns those that were moved aside from a path that `is_it` accepts: where they are, and
     /// where they were.
-    fn asides(&self, is_it: &dyn Fn(&RemotePath) -> bool) -> Vec<(RemotePath, RemotePath)> {
+    pub(super) fn asides(
+        &self,
+        is_it: &dyn Fn(&RemotePath) -> bool,
+    ) -> Vec<(RemotePath, RemotePath)> {
         let lists = self.lock();
         let waiting = lists.waiting.iter().map(|attempt| &attempt.orphan);
         waiting

@@ -59,8 +59,17 @@ impl Remote {
         })
     }
 
-    /// Records whether the name that the server refused `is_listed`.
-    pub(crate) fn explain_refusal(&self, refusal: UnexplainedRefusal, is_listed: bool) {
+    /// Records whether the name in `directory` that the server refused `is_listed`.
+    pub(crate) fn explain_refusal(
+        &self,
+        directory: &RemotePath,
+        refusal: UnexplainedRefusal,
+        is_listed: bool,
+    ) {
+        if self.has_asides_in(std::slice::from_ref(directory)) {
+            // They are listed under the names that they had.
+            return;
+        }
         match refusal.words {
             Some(words) if is_listed => self.listing_checks().record_presence(words),
             Some(words) => self.listing_checks().record_absence(words),

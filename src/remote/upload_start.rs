@@ -122,8 +122,11 @@ fn begin(
         .ok_or_else(is_root)?;
     let names = RefCell::new(vec![first]);
     let (asked, is_lost) = (Cell::new(0), Cell::new(false));
+    // Those about the last name.
+    let commands = Cell::new(0);
     let begin = |session: Session| {
         asked.set(asked.get() + 1);
+        commands.set(1);
         let mut names = names.borrow_mut();
         // A server that was stopped may still carry out a STOR whose connection was lost, and would
         // cut the file that another attempt has stored under the same name.
@@ -131,7 +134,7 @@ fn begin(
             names.extend(remote.new_part(context.path, is_hidden));
         }
         let path = names.last().map_or(context.path, Temporary::path);
-        let started = create(remote, session, path, whole);
+        let started = create(remote, session, path, whole, &commands);
         // The fault below may be that of a session that could not be made after this one was lost.
         let transience = started.as_ref().err().map(|it| it.error.transience());
         is_lost.set(transience.is_some_and(Transience::leaves_result_unknown));
@@ -162,7 +165,7 @@ fn begin(
     };
     let next = name_after(remote, name, &fault, temporary.path());
     let may_pass = is_passing(&fault, temporary.path());
-    if has_made_nothing(&fault, asked.get().min(1)) {
+    if has_made_nothing(&fault, commands.get()) {
         temporary.mark_gone();
     } else {
         temporary.delete(exchange);
@@ -208,6 +211,7 @@ fn create(
     session: Session,
     path: &RemotePath,
     whole: Option<Whole<'_>>,
+    commands: &Cell<u32>,
 ) -> Result<ftp::Upload, Box<Failed>> {
     let profile = remote.profile();
     if whole.is_some() || !profile.has(Capability::StoreTruncates) {
@@ -221,8 +225,12 @@ fn create(
     let Some(session) = refused.session else {
         return Err(Box::new(refused));
     };
+    commands.set(commands.get() + 1);
     let stored = store(session, path, whole)?;
-    profile.fails(Capability::StoreTruncates, &refused.error);
+    let for_good = |reply: &ftp::Reply| reply.code().0 >= 500;
+    if refused.error.reply().is_some_and(for_good) {
+        profile.fails(Capability::StoreTruncates, &refused.error);
+    }
     Ok(stored)
 }
 

@@ -364,6 +364,14 @@ fn a_new_file_that_stor_would_truncate_is_created_by_appe() {
 }
 
 #[test]
+fn where_appe_is_refused_for_the_moment_it_is_used_again() {
+    let site = Site::new();
+    let busy = refusal(450, "Try again later.");
+    site.server.faults().add(Fault::on("APPE", busy));
+    assert_eq!(store_where_stor_truncates(&site), ["APPE", "STOR", "APPE"]);
+}
+
+#[test]
 fn where_appe_is_refused_stor_creates_files_from_then_on() {
     let verbs = store_where_stor_truncates(&Site::without(&["APPE"]));
     assert_eq!(verbs, ["APPE", "STOR", "STOR"]);
