@@ -19,7 +19,7 @@ impl OpenFile {
     /// error.
     ///
     /// `list` gets the attributes of the stored file, if something had to be stored, before anyone
-    /// else may enter the file: whoever compares it with the listings finds them equal.
+    /// else may enter the file, and compare it with the listings.
     pub(in crate::vfs) fn commit(
         &self,
         cancel: &Cancel,
@@ -110,6 +110,9 @@ impl OpenFile {
             && !self.services.names.try_begin_store(self.ino)
         {
             return Ok(None);
+        }
+        if let Some(recent) = &self.services.recent {
+            recent.remove(self.ino);
         }
         self.state().contents.upload_begins(spooled);
         if let Some(tail) = &spooled.tail {

@@ -77,9 +77,12 @@ struct SpoolPiece {
 }
 
 impl OpenFile {
-    /// Removes from the persistent cache what it has of `target`, whose contents are about to
-    /// change. The new contents may have the same size and time.
+    /// Removes what is cached of `target`, whose contents are about to change. The new contents may
+    /// have the same size and time.
     pub(super) fn forget_cached(&self, target: &RemotePath) {
+        if let Some(recent) = &self.services.recent {
+            recent.remove(self.ino);
+        }
         if let Some(disk) = &self.services.disk {
             disk.forget(target);
         }

@@ -16,7 +16,7 @@ const LARGEST: u64 = 256 << 10;
 const MOST_BYTES: u64 = 8 << 20;
 /// Number of bytes that a file takes beside its contents.
 const OVERHEAD: u64 = 256;
-/// How long files are available whose versions nobody else can have given to other contents.
+/// How long files are available whose versions no other client can have given to other contents.
 const LIVES: Duration = Duration::from_secs(60);
 
 /// The files that were uploaded last.
@@ -61,6 +61,11 @@ impl RecentUploads {
     /// `version`.
     pub(in crate::vfs) fn find(&self, ino: Ino, version: &Version) -> Option<Vec<u8>> {
         self.lock().find(ino, version, self.clock.now())
+    }
+
+    /// Forgets what was uploaded from `ino`, whose contents are about to change.
+    pub(super) fn remove(&self, ino: Ino) {
+        self.lock().remove(ino);
     }
 
     /// Forgets everything.
@@ -235,6 +240,17 @@ mod tests {
         let found = |ino, later| list.find(ino, &version(3, 7), now + later).is_some();
         assert!(found(Ino(1), TTL) && !found(Ino(2), TTL));
         assert!(!found(Ino(1), LIVES));
+    }
+
+    #[test]
+    fn what_is_about_to_change_is_forgotten() {
+        let now = Instant::now();
+        let recent = RecentUploads::new(BootClock::start(), TTL);
+        recent.lock().add(Ino(1), upload(3, now, true));
+        assert!(recent.find(Ino(1), &version(3, 7)).is_some());
+        recent.remove(Ino(1));
+        assert!(recent.find(Ino(1), &version(3, 7)).is_none());
+        assert_eq!(recent.lock().bytes, 0);
     }
 
     #[test]

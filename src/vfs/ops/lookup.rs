@@ -212,13 +212,25 @@ impl Vfs {
         max_age: Duration,
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
+        self.listing_seen(directory, max_age, cancel, |_| {})
+    }
+
+    /// Like [`Self::recent_listing`]. `see` gets the listing as the server sent it, if this call
+    /// has requested it.
+    fn listing_seen(
+        &self,
+        directory: &RemotePath,
+        max_age: Duration,
+        cancel: &Cancel,
+        mut see: impl FnMut(&DirectoryListing),
+    ) -> Result<Arc<Snapshot>, Errno> {
         loop {
             let fetch = || {
                 if self.names.is_unmade(directory) {
                     // All that is in it is known here.
                     return Ok(DirectoryListing::from(Vec::new()));
                 }
-                self.remote.with(cancel).list(directory)
+                self.remote.with(cancel).list(directory).inspect(&mut see)
             };
             match self.cache.recent_or_fetch(directory, max_age, fetch) {
                 // Another program's fetch ended with the wait of that program.
@@ -306,16 +318,21 @@ impl Vfs {
             self.prefetcher
                 .looks_again(directory, self.options.open_ttl);
         }
-        let listing = self.recent_listing(directory, interval, cancel)?;
+        // What the server lists, if it is asked after the refusal.
+        let mut is_listed = None;
+        let listing = self.listing_seen(directory, interval, cancel, |listing| {
+            let is_it = |entry: &Entry| entry.name == name;
+            is_listed = Some(listing.entries.iter().any(is_it));
+        })?;
         if is_listed_ahead {
             self.prefetcher.listed(directory, &listing);
         }
         let found = listing.find(name);
-        if let Some(refusal) = refusal
-            && (found.is_some() || listing.completeness().answers_for(name))
+        if let Some((refusal, is_listed)) = refusal.zip(is_listed)
+            && (is_listed || listing.completeness().answers_for(name))
         {
             let remote = self.remote.with(cancel);
-            remote.explain_refusal(refusal, found.is_some());
+            remote.explain_refusal(directory, refusal, is_listed);
         }
         if let Some(value) = found {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);

@@ -72,7 +72,7 @@ impl Prefetcher {
             }
         };
         match guarded::spawn("ftpfs-path", list) {
-            // It ends without a word if somebody else is listing them.
+            // The thread ends without listing anything if others list them.
             Ok(_) => drop(has_begun.recv()),
             Err(error) => log::debug!("not listed along a path: no thread: {error}"),
         }

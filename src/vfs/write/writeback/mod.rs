@@ -239,8 +239,10 @@ impl Writeback {
         }
         if chosen.1 == MayStart::NotYet && is_first_held {
             let some = self.lock().some_due(Instant::now());
-            if let Some(ino) = some.into_iter().find(|ino| !is_held(*ino)) {
-                chosen = (ino, may_start(ino));
+            let found = some.iter().position(|ino| !is_held(*ino));
+            self.lock().pass_over(found.unwrap_or(some.len()));
+            if let Some(ino) = found.and_then(|at| some.get(at)) {
+                chosen = (*ino, may_start(*ino));
             }
         }
         chosen

@@ -29,7 +29,7 @@ pub(super) struct Queue<F = OpenFile> {
     unanswered: u64,
     /// Whether nothing is stored, because the server cannot be reached.
     is_parked: bool,
-    /// Number of due files that [`Self::some_due`] has returned of all.
+    /// Number of due files that were passed over, of all.
     looked: usize,
     end: QueuePhase,
 }
@@ -312,8 +312,8 @@ impl<F: Numbered> Queue<F> {
         entry.is_some_and(|it| matches!(it.step, EntryState::Due(due) if due <= now))
     }
 
-    /// Returns files that are due, [a few](MOST_LOOKED) at a time: the longest waiting first, and
-    /// in the next calls those that follow.
+    /// Returns files that are due, [a few](MOST_LOOKED) at a time: the longest waiting first, or
+    /// those behind the ones that were [passed over](Self::pass_over).
     pub(super) fn some_due(&mut self, now: Instant) -> Vec<Ino> {
         let is_due = |entry: &QueueEntry<F>| match entry.step {
             EntryState::Due(due) => due <= now,
@@ -326,9 +326,12 @@ impl<F: Numbered> Queue<F> {
             self.looked = 0;
         }
         let some = due.into_iter().skip(self.looked).take(MOST_LOOKED);
-        let some: Vec<_> = some.map(|(_, ino)| ino).collect();
-        self.looked += some.len();
-        some
+        some.map(|(_, ino)| ino).collect()
+    }
+
+    /// Records that none of the first `count` files of [`Self::some_due`] can be stored now.
+    pub(super) fn pass_over(&mut self, count: usize) {
+        self.looked += count;
     }
 
     /// Marks `ino` as being stored, if it is still waiting.
