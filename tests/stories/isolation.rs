@@ -13,11 +13,14 @@ const DELAY: Duration = Duration::from_millis(300);
 /// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// A directory that is not listed ahead: the server has to be asked for those above it, too.
+const UNKNOWN: &str = "far/away/unknown";
+
 fn start() -> (TestServer, Mount) {
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = DELAY);
     server.write("known/file", "content");
-    server.write("unknown/file", "content");
-    let mount = Mount::with_options(&server, &["dir_ttl=600"]);
+    server.write(&format!("{UNKNOWN}/file"), "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600,open_ttl=600"]);
     fs::read_dir(mount.path()).unwrap().for_each(drop);
     fs::read_dir(mount.join("known")).unwrap().for_each(drop);
     assert_eq!(fs::read(mount.join("known/file")).unwrap(), b"content");
@@ -56,20 +59,23 @@ fn answers_while_waiting(slow: impl FnOnce(&Mount) + Send) {
 #[test]
 fn a_slow_listing() {
     answers_while_waiting(|mount| {
-        assert_eq!(fs::read_dir(mount.join("unknown")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(mount.join(UNKNOWN)).unwrap().count(), 1);
     });
 }
 
 #[test]
 fn a_slow_read() {
     answers_while_waiting(|mount| {
-        assert_eq!(fs::read(mount.join("unknown/file")).unwrap(), b"content");
+        assert_eq!(
+            fs::read(mount.join(UNKNOWN).join("file")).unwrap(),
+            b"content"
+        );
     });
 }
 
 #[test]
 fn a_slow_write() {
-    answers_while_waiting(|mount| fs::write(mount.join("unknown/new"), "new").unwrap());
+    answers_while_waiting(|mount| fs::write(mount.join(UNKNOWN).join("new"), "new").unwrap());
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn many_slow_programs() {
     answers_while_waiting(|mount| {
         thread::scope(|scope| {
             for number in 0..20 {
-                let absent = mount.join(format!("unknown/{number}"));
+                let absent = mount.join(UNKNOWN).join(number.to_string());
                 scope.spawn(move || assert!(!absent.exists()));
             }
         });
