@@ -19,7 +19,7 @@ const UNKNOWN: &str = "far/away/unknown";
 fn start() -> (TestServer, Mount) {
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = DELAY);
     server.write("known/file", "content");
-    server.write(&format!("{UNKNOWN}/file"), "content");
+    server.write(format!("{UNKNOWN}/file"), "content");
     let mount = Mount::with_options(&server, &["dir_ttl=600,open_ttl=600"]);
     fs::read_dir(mount.path()).unwrap().for_each(drop);
     fs::read_dir(mount.join("known")).unwrap().for_each(drop);
