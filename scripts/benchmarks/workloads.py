@@ -51,7 +51,8 @@ def large_files(place, server):
         ),
         Work(
             "large-write", "write one large file", "file", whole(1), mib=mib,
-            mounted=lambda mnt, part: ["dd", f"if={local}/{place.big}", f"of={mnt}/in/{place.big}", "bs=1M"],
+            # dd duplicates its output and closes the original, which stores the file while it is empty.
+            mounted=lambda mnt, part: ["cp", local / place.big, f"{mnt}/in/{place.big}"],
             wire={
                 "curl": lambda part: curl(server, "-T", local / place.big, f"{server.url}/in/{place.big}"),
                 "lftp": lambda part: lftp(server, f"put {local}/{place.big} -o in/{place.big}"),
