@@ -301,8 +301,14 @@ impl Vfs {
         {
             if self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
                 let remote = self.remote.with(cancel);
-                match self.told(directory, name, remote.stat_alone(&directory.join(name)?))? {
-                    StatAlone::Found(entry) => return Ok(self.as_told(directory, name, &entry)),
+                match self.note_absence(
+                    directory,
+                    name,
+                    remote.stat_alone(&directory.join(name)?),
+                )? {
+                    StatAlone::Found(entry) => {
+                        return Ok(self.record_entry(directory, name, &entry));
+                    }
                     // The listing answers for other names, too.
                     StatAlone::Unexplained(words) => refusal = Some(words),
                 }
@@ -415,19 +421,19 @@ impl Vfs {
         ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
         cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        let told = ask(&self.remote.with(cancel), &directory.join(name)?);
-        let entry = self.told(directory, name, told)?;
-        Ok(self.as_told(directory, name, &entry))
+        let answer = ask(&self.remote.with(cancel), &directory.join(name)?);
+        let entry = self.note_absence(directory, name, answer)?;
+        Ok(self.record_entry(directory, name, &entry))
     }
 
-    /// Returns what the server says of `name`. If nothing exists there, records that.
-    fn told<T>(
+    /// Returns the server's `answer` about `name`. If nothing exists there, records that.
+    fn note_absence<T>(
         &self,
         directory: &RemotePath,
         name: &[u8],
-        told: Result<T, remote::Error>,
+        answer: Result<T, remote::Error>,
     ) -> Result<T, Errno> {
-        told.map_err(|error| {
+        answer.map_err(|error| {
             if error.kind == ErrorKind::NotFound {
                 self.cache.remove(directory, name);
             }
@@ -436,7 +442,12 @@ impl Vfs {
     }
 
     /// Records the entry that the server has for `name`.
-    fn as_told(&self, directory: &RemotePath, name: &[u8], entry: &Entry) -> WithTtl<Attributes> {
+    fn record_entry(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        entry: &Entry,
+    ) -> WithTtl<Attributes> {
         let value = Attributes::from(entry);
         self.cache.insert(directory, name, value.clone());
         let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
