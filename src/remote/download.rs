@@ -117,18 +117,11 @@ impl RemoteDownload {
     /// [`ErrorKind::Truncated`] if the data ended and the server reports that it is incomplete;
     /// otherwise what failed. Later calls return the same error.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        match &mut self.state {
-            State::Receiving(transfer, _) => match transfer.read(buffer) {
-                Ok(0) if !buffer.is_empty() => self.end(),
-                Ok(count) => {
-                    self.received += count as u64;
-                    Ok(count)
-                }
-                Err(error) => Err(self.fail(error)),
-            },
-            State::Ended => Ok(0),
-            State::Failed(error) => Err(error.clone()),
+        let count = self.receive(buffer)?;
+        if count == 0 && !buffer.is_empty() && matches!(self.state, State::Receiving(..)) {
+            return self.end();
         }
+        Ok(count)
     }
 
     /// Like [`Self::read`], but returns 0 when the data has ended. The next `read` waits until the
