@@ -299,8 +299,8 @@ impl<E: Clone> Cache<E> {
         self.change(|state, now| state.invalidate(directory, name, now));
     }
 
-    /// Records what this mount will make of `name`: attributes, or nothing. That holds whatever the
-    /// server says, until [`Self::unpin`].
+    /// Records what this mount will make of `name`: attributes, or nothing. It hides what the
+    /// server says until [`Self::unpin`].
     pub(crate) fn pin(&self, directory: &RemotePath, name: &[u8], known: Option<Attributes>) {
         self.change(|state, now| state.pin(directory, name, known, now));
     }
@@ -325,7 +325,7 @@ impl<E: Clone> Cache<E> {
         self.state().pins.get(directory, name).is_some()
     }
 
-    /// Records that this mount has made `directory`, and nobody else can know it yet.
+    /// Records that this mount has made `directory`, and no other client can know it yet.
     pub(crate) fn set_private(&self, directory: &RemotePath) {
         self.state().pins.set_private(directory);
     }

@@ -1,5 +1,5 @@
 //! What only this mount knows: names whose changes the server has not made yet, and directories in
-//! which nobody else has made a name.
+//! which no other client has made a name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,7 +18,7 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// Makes `name` in `directory` known, whatever the server says.
+    /// Makes `name` in `directory` known, and hides what the server says.
     pub(super) fn pin(&mut self, directory: &RemotePath, name: &[u8], known: KnownName) {
         let names = self.names.entry(directory.clone()).or_default();
         names.insert(Box::from(name), known);
@@ -56,7 +56,7 @@ impl Pins {
         self.private.insert(directory.clone());
     }
 
-    /// Whether nobody else is known to have made a name in `directory`.
+    /// Whether no other client is known to have made a name in `directory`.
     pub(super) fn is_private(&self, directory: &RemotePath) -> bool {
         self.private.contains(directory)
     }

@@ -97,7 +97,7 @@ impl<T: Clone> State<T> {
         }
     }
 
-    /// Records what this mount will make of `name`, whatever the server says until then.
+    /// Records what this mount will make of `name`. Until then, it hides what the server says.
     pub(super) fn pin(
         &mut self,
         path: &RemotePath,

@@ -13,7 +13,7 @@ const DELAY: Duration = Duration::from_millis(300);
 /// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A directory that is not listed ahead: the server has to be asked for those above it, too.
+/// A directory that is not listed ahead: those above it are not listed yet.
 const UNKNOWN: &str = "far/away/unknown";
 
 fn start() -> (TestServer, Mount) {

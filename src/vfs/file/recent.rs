@@ -76,7 +76,7 @@ impl RecentUploads {
     }
 
     fn lock(&self) -> MutexGuard<'_, RecentList> {
-        // At worst, a file has to be fetched.
+        // At worst, a file is fetched again.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -322,7 +322,7 @@ impl Vfs {
     }
 
     /// Creates the directory `name` of `directory` later, if this mount made `directory`, so that
-    /// nobody else can have made the name. Returns its attributes.
+    /// no other client can have made the name. Returns its attributes.
     pub(super) fn make_directory_later(
         &self,
         name: &[u8],

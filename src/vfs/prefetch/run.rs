@@ -132,7 +132,7 @@ impl FileRun {
         }
     }
 
-    /// A program begins to read `path`, from its start. `is_walked` tells whether it goes through
+    /// A program begins to read `path`, from its start. `is_walked` says whether it goes through
     /// the directories beside that of `path`. `listing` returns the listing of a directory that is
     /// known, and when it was made.
     pub(super) fn reads(

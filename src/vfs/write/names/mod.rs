@@ -550,12 +550,12 @@ impl Names {
         self.writeback.look_again();
     }
 
-    /// Wakes all who wait.
+    /// Wakes everything that waits.
     pub(in crate::vfs) fn wake(&self) {
         self.changed.notify_all();
     }
 
-    /// Records a new number of changes, and wakes all who wait.
+    /// Records a new number of changes, and wakes everything that waits.
     fn note(&self, state: &State) {
         self.count.store(state.log.len(), Ordering::Relaxed);
         self.changed.notify_all();

@@ -108,7 +108,7 @@ impl Names {
         });
     }
 
-    /// Records that no change can be made at the moment, for those who wait.
+    /// Records that no change can be made at the moment, so that programs stop waiting.
     pub(in crate::vfs) fn note_outage(&self, failure: &StoreFailure) {
         let mut state = self.lock();
         state.troubles += 1;
@@ -145,7 +145,7 @@ impl Names {
         self.changed.notify_all();
     }
 
-    /// Lets who waits for these `stores` know that they wait for a change that could not be made.
+    /// Ends waits for these `stores`, which wait for a change that could not be made.
     fn block(&self, stores: impl IntoIterator<Item = u64>, failure: &StoreFailure) {
         let stores: Vec<_> = stores.into_iter().map(Ino).collect();
         let failure = StoreFailure {

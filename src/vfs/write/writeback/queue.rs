@@ -425,7 +425,7 @@ impl<F: Numbered> Queue<F> {
     }
 
     /// Records that these files, or their uploads, wait for something that could not be done
-    /// because of `failure`: who waits for them waits in vain.
+    /// because of `failure`, so that waits for them end.
     pub(super) fn block(&mut self, inos: &[Ino], failure: &StoreFailure) {
         let mut has_blocked = false;
         for ino in inos {
