@@ -1,10 +1,13 @@
 //! What the unit tests of this module share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::log::{NamesLog, NewChange};
+use super::rules::LogRules;
 use super::{Inherited, Names};
 use crate::cache::{Cache, CacheOptions};
 use crate::ftp::RemotePath;
@@ -53,4 +56,22 @@ pub(super) fn failure(errno: Errno) -> StoreFailure {
         errno,
         reason: "not now".to_owned(),
     }
+}
+
+/// Creates a log of these changes, where nothing was before. The record of each is its number.
+pub(super) fn log(changes: &[(&str, NameAction)]) -> NamesLog<usize> {
+    let mut log = NamesLog::new(RemotePath::root(), LogRules::ALL);
+    for (number, (at, action)) in changes.iter().enumerate() {
+        log.append(NewChange {
+            change: NameChange {
+                action: action.clone(),
+                path: path(at),
+                base: NameBase::Absent,
+            },
+            records: vec![number],
+            domains: BTreeSet::new(),
+            needs_look: false,
+        });
+    }
+    log
 }

@@ -74,7 +74,7 @@ impl<R: Clone> NamesLog<R> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::super::rules::LogRules;
+    use super::super::super::testing::log;
     use super::super::NewChange;
     use super::*;
     use crate::ftp::RemotePath;
@@ -82,23 +82,6 @@ mod tests {
 
     const STORE: fn(u64) -> NameAction = |id| NameAction::Store { id };
     const MAKE: NameAction = NameAction::MakeDirectory { mode: None };
-
-    fn log(changes: &[(&str, NameAction)]) -> NamesLog<usize> {
-        let mut log = NamesLog::new(RemotePath::root(), LogRules::ALL);
-        for (number, (at, action)) in changes.iter().enumerate() {
-            log.append(NewChange {
-                change: NameChange {
-                    action: action.clone(),
-                    path: RemotePath::new(at.as_bytes()).unwrap(),
-                    base: NameBase::Absent,
-                },
-                records: vec![number],
-                domains: BTreeSet::new(),
-                needs_look: false,
-            });
-        }
-        log
-    }
 
     fn mode(mode: u32) -> NameAction {
         NameAction::SetAttributes {

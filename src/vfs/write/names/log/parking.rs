@@ -140,31 +140,13 @@ impl<R: Clone> NamesLog<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
-    use super::super::super::rules::LogRules;
+    use super::super::super::testing::log;
     use super::*;
     use crate::journal::NameBase;
 
     fn path(text: &str) -> RemotePath {
         RemotePath::new(text.as_bytes()).unwrap()
-    }
-
-    fn log(changes: &[(&str, NameAction)]) -> NamesLog<usize> {
-        let mut log = NamesLog::new(RemotePath::root(), LogRules::ALL);
-        for (number, (at, action)) in changes.iter().enumerate() {
-            log.append(NewChange {
-                change: NameChange {
-                    action: action.clone(),
-                    path: path(at),
-                    base: NameBase::Absent,
-                },
-                records: vec![number],
-                domains: BTreeSet::new(),
-                needs_look: false,
-            });
-        }
-        log
     }
 
     #[test]
