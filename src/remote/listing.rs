@@ -168,6 +168,10 @@ fn receive(
 
 /// Removes all but the first entry of each name.
 fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
+    // Most servers list in the order of the names.
+    if entries.is_sorted_by(|one, next| one.name < next.name) {
+        return entries;
+    }
     let mut seen = HashSet::with_capacity(entries.len());
     let first: Vec<bool> = entries
         .iter()

@@ -91,7 +91,7 @@ impl Control {
                 return Err(error);
             }
             log::info!("skipping a line before the greeting: {text}");
-            self.unread.drain(..=end.unwrap_or_default());
+            self.unread.remove(end.unwrap_or_default() + 1);
             if banner.is_none() {
                 deadline = deadline.min(Instant::now() + BANNER_PATIENCE);
                 banner = Some(text);
@@ -106,11 +106,10 @@ impl Control {
         loop {
             let rest = self.unread.get(searched..).unwrap_or_default();
             if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.unread.drain(..=searched + end).collect();
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
+                let end = searched + end;
+                let line = self.unread.get(..end).unwrap_or_default();
+                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                self.unread.remove(end + 1);
                 return Ok(line);
             }
             searched = self.unread.len();

@@ -4,6 +4,7 @@
 mod ledger;
 mod lines;
 mod owed;
+mod unread;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -23,6 +24,7 @@ use super::tcp::acknowledge;
 use super::tls::{self, Connector, Security};
 use ledger::{Fit, Ledger};
 use owed::PassiveReply;
+use unread::Unread;
 
 /// Maximum length of a reply line in bytes.
 const MAX_LINE: usize = 8 * 1024;
@@ -41,7 +43,7 @@ pub(super) struct Control {
     stream: MaybeTlsStream,
     timeout: Duration,
     /// Bytes received and not yet split into lines.
-    unread: Vec<u8>,
+    unread: Unread,
     usable: bool,
     /// Logged in: replies answer commands. Before that, they are about the session.
     logged_in: bool,
@@ -81,7 +83,7 @@ impl Control {
         Ok(Self {
             stream: MaybeTlsStream::Clear(Arc::new(stream)),
             timeout,
-            unread: Vec::new(),
+            unread: Unread::default(),
             usable: true,
             logged_in: false,
             secrets: Secrets::default(),

@@ -44,7 +44,9 @@ pub(super) fn read_unusual(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
 
 fn dated(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     let (first, rest) = next_word(bytes)?;
-    if first.first()?.is_ascii_digit() {
+    if is_large(first) {
+        None
+    } else if first.first()?.is_ascii_digit() {
         iso(first, rest)
             .or_else(|| numeric(first, rest))
             .or_else(|| year_first(first, rest))
@@ -55,6 +57,12 @@ fn dated(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     } else {
         with_a_name(first, rest, now).or_else(|| in_one_word(first, rest))
     }
+}
+
+/// Whether the word is a number that can be no day or month: an owner, a group or a size, which
+/// most lines have before the date.
+fn is_large(word: &[u8]) -> bool {
+    word.len() > 2 && word.first() != Some(&b'0') && is_digits(word)
 }
 
 /// Parses `2024-05-06`, `2024/05/06` or `2024.05.06`, followed by a time or the name, or both in

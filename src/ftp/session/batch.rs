@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::Session;
 use super::facts::{SizeAndModified, parse_mlst_reply, parse_size};
-use super::list::{MAX_STAT, Parser};
+use super::list::{MAX_LISTING, Parser};
 use crate::ftp::error::Error;
 use crate::ftp::listing::{Entry, Format, ListingOutcome};
 use crate::ftp::path::RemotePath;
@@ -16,7 +16,7 @@ use crate::ftp::text::escaped;
 /// ([`names_itself`](ListingOutcome::names_itself)), the path may be a file or not exist.
 #[derive(Debug)]
 pub struct StatListing {
-    /// The entries.
+    /// The entries, without owners and groups.
     pub entries: Vec<Entry>,
     /// Whether the listing is complete.
     pub outcome: ListingOutcome,
@@ -83,13 +83,15 @@ impl Session {
 
     fn stat_listing(&mut self, path: &RemotePath) -> Result<StatListing, Error> {
         let mut entries = Vec::new();
-        let mut sink = |entry| {
+        let mut sink = |mut entry: Entry| {
+            // All entries are in memory together, and the server determines the length of these.
+            (entry.owner, entry.group) = (None, None);
             entries.push(entry);
             ControlFlow::Continue(())
         };
         let budget = self.listings.clone();
         let mut parser = Parser::new(self.charset(), path, Format::List, &budget, &mut sink);
-        let reply = self.control.long_reply(MAX_STAT, &mut |line| {
+        let reply = self.control.long_reply(MAX_LISTING as usize, &mut |line| {
             // ProFTPD indents each line by one blank. A line over the memory limit is still read,
             // because other replies follow.
             let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));

@@ -24,10 +24,8 @@ use crate::ftp::text::escaped;
 
 /// Maximum length of a listing line in bytes. Longer lines are skipped.
 const MAX_LINE: usize = 8 * 1024;
-/// Maximum size in bytes of a listing by MLSD or LIST: some ten million entries.
-const MAX_LISTING: u64 = 1 << 30;
-/// Maximum size in bytes of a listing by STAT.
-pub(in crate::ftp) const MAX_STAT: usize = 64 << 20;
+/// Maximum size in bytes of a listing: some ten million entries.
+pub(in crate::ftp) const MAX_LISTING: u64 = 1 << 30;
 /// Time to wait for the data of a listing whose end was announced without its beginning.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// Number of bytes per read.
@@ -300,7 +298,7 @@ impl Session {
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let mut flow = ControlFlow::Continue(());
-        let reply = self.control.long_reply(MAX_STAT, &mut |line| {
+        let reply = self.control.long_reply(MAX_LISTING as usize, &mut |line| {
             if flow.is_continue() {
                 // ProFTPD indents each line by one blank.
                 flow = parser.line(line.strip_prefix(b" ").unwrap_or(line));

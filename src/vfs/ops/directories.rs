@@ -15,7 +15,7 @@ use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::{DirectoryHandle, Handle, OpenListing};
 use crate::vfs::table::ino::Ino;
-use crate::vfs::table::inode::NodeKind;
+use crate::vfs::table::inode::{ListedInode, NodeKind};
 
 /// An entry of a directory that is being read.
 #[derive(Debug)]
@@ -105,13 +105,17 @@ impl Vfs {
         let path = path.filter(|_| !self.names.is_empty());
         while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
             position += 1;
-            let known = self.inodes.known(open.ino, name);
-            let contents = known.and_then(|ino| self.inodes.open_file(ino));
-            let local = contents.and_then(|file| {
-                // A newer listing must not resize a file that a program reads.
-                let followed = || file.polled().map(|following| following.attributes);
-                file.attributes().or_else(followed)
-            });
+            let looked = self
+                .inodes
+                .lookup_listed(open.ino, name, node_kind(attributes.kind))?;
+            let (counted, local) = match looked {
+                ListedInode::Counted(ino) => (Some(ino), None),
+                ListedInode::Open(file) => {
+                    // A newer listing must not resize a file that a program reads.
+                    let followed = || file.polled().map(|following| following.attributes);
+                    (None, file.attributes().or_else(followed))
+                }
+            };
             let is_momentary = local.is_some()
                 || self.lacks_size(&attributes)
                 || path
@@ -119,9 +123,12 @@ impl Vfs {
                     .is_some_and(|it| self.cache.is_pinned(it, name));
             let ttl = if is_momentary { Duration::ZERO } else { ttl };
             let attributes = local.unwrap_or(attributes);
-            let ino = self
-                .inodes
-                .lookup(open.ino, name, node_kind(attributes.kind))?;
+            let ino = match counted {
+                Some(ino) => ino,
+                None => self
+                    .inodes
+                    .lookup(open.ino, name, node_kind(attributes.kind))?,
+            };
             let attr = self.show(ino, &attributes);
             if !visit(DirEntry {
                 name,

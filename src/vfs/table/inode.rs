@@ -8,12 +8,12 @@
 mod by_path;
 mod children;
 mod exported;
+mod listed;
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::ino::Ino;
+use super::ino::{Ino, InoMap};
 use crate::ftp::{RemotePath, Version};
 
 use crate::vfs::errno::Errno;
@@ -21,6 +21,8 @@ use crate::vfs::file::OpenFile;
 use crate::vfs::read::ReadEnd;
 use children::Children;
 use exported::ExportedNumbers;
+
+pub(in crate::vfs) use listed::ListedInode;
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,7 @@ struct InodeTable {
     /// The path of the root on the server, once it is known.
     root: Option<RemotePath>,
     /// Boxed, so that a table of a million inodes grows without moving them.
-    nodes: HashMap<Ino, Box<Node>>,
+    nodes: InoMap<Box<Node>>,
     hasher: RandomState,
     next: u64,
 }
@@ -129,7 +131,8 @@ impl Node {
 impl Inodes {
     /// Creates the table with only the root, which is `root` on the server if that is known.
     pub(in crate::vfs) fn new(root: Option<RemotePath>) -> Self {
-        let nodes = HashMap::from([(Ino::ROOT, Box::new(Node::new(NodeKind::Directory, 0)))]);
+        let root_node = Box::new(Node::new(NodeKind::Directory, 0));
+        let nodes = [(Ino::ROOT, root_node)].into_iter().collect();
         Self {
             numbers: None,
             table: Mutex::new(InodeTable {
@@ -168,16 +171,8 @@ impl Inodes {
             return self.lookup_numbered(numbers, parent, name, shape);
         }
         let mut table = self.lock();
-        if let Some(ino) = table.lookup_known(parent, name, shape)? {
-            return Ok(ino);
-        }
-        if let Some(other) = table.child(parent, name)? {
-            table.detach(other);
-        }
-        let ino = Ino(table.next);
-        table.next += 1;
-        table.add((ino, 0), parent, name, shape)?.lookups += 1;
-        Ok(ino)
+        let known = table.child(parent, name)?;
+        table.count_lookup(known, parent, name, shape)
     }
 
     /// Removes `count` lookups of `ino` that the kernel has dropped.

@@ -1,0 +1,66 @@
+//! The inodes of the names in a listing, one after the other.
+
+use std::sync::Arc;
+
+use super::{InodeTable, Inodes, NodeKind};
+use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+use crate::vfs::table::ino::Ino;
+
+/// What the inode of a listed name is.
+#[derive(Debug)]
+pub(in crate::vfs) enum ListedInode {
+    /// It has this number, and one lookup was counted.
+    Counted(Ino),
+    /// A program has it open, so it can differ from the listing. No lookup was counted.
+    Open(Arc<OpenFile>),
+}
+
+impl Inodes {
+    /// Like [`Self::lookup`], for a name of a listing in which it is of this kind.
+    pub(in crate::vfs) fn lookup_listed(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        shape: NodeKind,
+    ) -> Result<ListedInode, Errno> {
+        let mut table = self.lock();
+        let known = table.child(parent, name)?;
+        let open = known.and_then(|ino| table.nodes.get(&ino)?.open_file());
+        if let Some(file) = open {
+            return Ok(ListedInode::Open(file));
+        }
+        let ino = if self.are_exported() {
+            drop(table);
+            self.lookup(parent, name, shape)?
+        } else {
+            table.count_lookup(known, parent, name, shape)?
+        };
+        Ok(ListedInode::Counted(ino))
+    }
+}
+
+impl InodeTable {
+    /// Counts one lookup of `name` in `parent`, where the inode `known` has the name, and returns
+    /// its number. Creates an inode with the next number if none of this kind has the name.
+    pub(super) fn count_lookup(
+        &mut self,
+        known: Option<Ino>,
+        parent: Ino,
+        name: &[u8],
+        shape: NodeKind,
+    ) -> Result<Ino, Errno> {
+        if let Some(ino) = known {
+            let node = self.node_mut(ino)?;
+            if node.shape == shape {
+                node.lookups += 1;
+                return Ok(ino);
+            }
+            self.detach(ino);
+        }
+        let ino = Ino(self.next);
+        self.next += 1;
+        self.add((ino, 0), parent, name, shape)?.lookups += 1;
+        Ok(ino)
+    }
+}
