@@ -1,6 +1,7 @@
 //! Compact listings: one buffer with all names, and one small record per entry in the order of the
 //! names.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::ftp::{Completeness, Kind, Perm, Precision};
@@ -47,13 +48,11 @@ impl Snapshot {
     /// Builds the listing of `entries`, fresh for `ttl` from `listed` on. Of duplicate names the
     /// first wins.
     pub(super) fn new(
-        mut entries: Vec<(Vec<u8>, Attributes)>,
+        entries: Vec<(Vec<u8>, Attributes)>,
         completeness: Completeness,
         listed: Instant,
         ttl: Duration,
     ) -> Self {
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        entries.dedup_by(|(a, _), (b, _)| a == b);
         let text =
             |(name, attributes): &(Vec<u8>, Attributes)| name.len() + target_length(attributes);
         let mut snapshot = Self {
@@ -69,7 +68,33 @@ impl Snapshot {
         for (name, attributes) in entries {
             snapshot.push(&name, &attributes);
         }
-        snapshot
+        if snapshot.is_sorted() {
+            snapshot
+        } else {
+            snapshot.sorted()
+        }
+    }
+
+    /// Returns the listing in the order of the names, each once. The records are smaller than the
+    /// entries, and their names are together.
+    fn sorted(mut self) -> Self {
+        let mut records = mem::take(&mut self.records);
+        records.sort_by(|one, next| self.name(one).cmp(self.name(next)));
+        records.dedup_by(|next, one| self.name(next) == self.name(one));
+        // Names are read in this order.
+        let mut sorted = Self {
+            text: Vec::with_capacity(self.text.len()),
+            records: Vec::new(),
+            ..self
+        };
+        for record in &mut records {
+            let start = sorted.text.len() as u64;
+            sorted.text.extend_from_slice(self.name(record));
+            sorted.text.extend_from_slice(self.target(record));
+            record.start = start;
+        }
+        sorted.records = records;
+        sorted
     }
 
     /// Sets how long the fetch took.
@@ -306,4 +331,46 @@ pub(crate) fn is_same_but_case(one: &[u8], other: &[u8]) -> bool {
 
 fn target_length(attributes: &Attributes) -> usize {
     attributes.target.as_ref().map_or(0, |target| target.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::Entry;
+
+    fn link(target: &str) -> Attributes {
+        Attributes::from(&Entry {
+            target: Some(target.into()),
+            ..Entry::new("", Kind::Symlink)
+        })
+    }
+
+    fn listing(entries: &[(&str, &str)]) -> Snapshot {
+        let entries = entries.iter();
+        let entries = entries.map(|(name, target)| (name.as_bytes().to_vec(), link(target)));
+        Snapshot::new(
+            entries.collect(),
+            Completeness::Complete,
+            Instant::now(),
+            Duration::ZERO,
+        )
+    }
+
+    #[test]
+    fn names_are_in_order_and_the_first_of_equal_ones_wins() {
+        let listing = listing(&[("b", "1"), ("aa", "22"), ("b", "3"), ("", "4"), ("aa", "5")]);
+        let shown = (0..listing.len()).filter_map(|at| listing.get(at));
+        let shown: Vec<_> = shown
+            .map(|(name, attributes)| (name.to_vec(), attributes.target.unwrap().to_vec()))
+            .collect();
+        let expected = [("", "4"), ("aa", "22"), ("b", "1")];
+        let expected = expected.map(|(name, target)| (name.into(), target.into()));
+        assert_eq!(shown, expected);
+        assert_eq!(
+            listing.text(),
+            b"4aa22b1",
+            "of what is not shown, nothing is kept"
+        );
+        assert!(listing.is_sorted() && listing.position(b"b") == Some(2));
+    }
 }

@@ -7,8 +7,6 @@
 //! a name that is not among the entries may still exist ([`Completeness`]); such a name is looked
 //! up separately (`stat.rs`).
 
-use std::collections::HashSet;
-
 use super::error::{ErrorContext, Operation, is_unsupported};
 use super::links::apply_policy_to_all;
 use super::listing_check;
@@ -96,7 +94,7 @@ fn judged(remote: &Remote, listing: DirectoryListing) -> DirectoryListing {
     }
     let shows_hidden = remote.profile().is_proven(Capability::ListsHidden);
     DirectoryListing {
-        entries: without_repeats(entries),
+        entries,
         completeness: as_shown(completeness, shows_hidden),
         perm,
     }
@@ -166,28 +164,9 @@ fn receive(
     }
 }
 
-/// Removes all but the first entry of each name.
-fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
-    // Most servers list in the order of the names.
-    if entries.is_sorted_by(|one, next| one.name < next.name) {
-        return entries;
-    }
-    let mut seen = HashSet::with_capacity(entries.len());
-    let first: Vec<bool> = entries
-        .iter()
-        .map(|entry| seen.insert(entry.name.as_slice()))
-        .collect();
-    if first.contains(&false) {
-        let mut first = first.into_iter();
-        entries.retain(|_| first.next().unwrap_or(true));
-    }
-    entries
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::Kind;
 
     #[test]
     fn a_listing_answers_for_dot_names_where_the_server_has_listed_one() {
@@ -196,17 +175,5 @@ mod tests {
         assert!(as_shown(Completeness::Complete, true).answers_for(b".a"));
         let unlistable = as_shown(Completeness::Unlistable, false);
         assert_eq!(unlistable, Completeness::Unlistable);
-    }
-
-    #[test]
-    fn a_name_listed_twice_is_shown_once() {
-        let names = |entries: Vec<Entry>| -> Vec<Vec<u8>> {
-            entries.into_iter().map(|entry| entry.name).collect()
-        };
-        let listed = ["a", "b", "a", "c", "b"].map(|name| Entry::new(name, Kind::File));
-        assert_eq!(
-            names(without_repeats(listed.to_vec())),
-            [b"a", b"b", b"c"].map(|name| name.to_vec())
-        );
     }
 }

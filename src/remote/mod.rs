@@ -391,9 +391,9 @@ impl Remote {
     }
 
     /// Returns the listing of a directory and how far it can be trusted. It contains no `.`, no
-    /// `..`, no duplicate names and no unfinished uploads of ftpfs, and times are in UTC. A
-    /// directory that cannot be listed but can be entered has an empty listing that rules out no
-    /// name.
+    /// `..` and no unfinished uploads of ftpfs, and times are in UTC. Of a name that the server
+    /// lists twice, the first entry counts. A directory that cannot be listed but can be entered
+    /// has an empty listing that rules out no name.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`], even on servers that send an empty

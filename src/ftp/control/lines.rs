@@ -35,7 +35,9 @@ impl Control {
         deadline: &mut dyn FnMut() -> Instant,
         keep: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<ReplyCode, Error> {
-        let line = self.line(phase, deadline())?;
+        // One buffer for all lines: a listing by STAT can have a million.
+        let mut line = Vec::new();
+        self.line(phase, deadline, &mut line)?;
         let Some(first) = first_line(&line) else {
             return Err(Error::Malformed {
                 expected: "a reply",
@@ -43,15 +45,15 @@ impl Control {
             });
         };
         keep(&self.secrets.conceal_in(first.text))?;
-        let mut more = first.more;
+        let (code, mut more) = (first.code, first.more);
         while more {
-            let line = self.line(phase, deadline())?;
-            let text = last_line(&line, first.code);
+            self.line(phase, deadline, &mut line)?;
+            let text = last_line(&line, code);
             more = text.is_none();
-            let text = text.unwrap_or_else(|| inner_line(&line, first.code));
+            let text = text.unwrap_or_else(|| inner_line(&line, code));
             keep(&self.secrets.conceal_in(text))?;
         }
-        Ok(first.code)
+        Ok(code)
     }
 
     /// Waits up to `patience` for the first byte of the greeting. Returns false if none arrived.
@@ -100,17 +102,24 @@ impl Control {
         Err(no_greeting(banner.unwrap_or_default()))
     }
 
-    /// Reads one line without its end. A bare LF also ends a line.
-    fn line(&mut self, phase: Phase, deadline: Instant) -> Result<Vec<u8>, Error> {
-        let mut searched = 0;
+    /// Reads one line into `line`, without its end. A bare LF also ends a line. `deadline` returns
+    /// the end of the wait, if there is one.
+    fn line(
+        &mut self,
+        phase: Phase,
+        deadline: &mut dyn FnMut() -> Instant,
+        line: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let (mut searched, mut until) = (0, None);
         loop {
             let rest = self.unread.get(searched..).unwrap_or_default();
             if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let end = searched + end;
-                let line = self.unread.get(..end).unwrap_or_default();
-                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                let received = self.unread.get(..end).unwrap_or_default();
+                line.clear();
+                line.extend_from_slice(received.strip_suffix(b"\r").unwrap_or(received));
                 self.unread.remove(end + 1);
-                return Ok(line);
+                return Ok(());
             }
             searched = self.unread.len();
             if searched > MAX_LINE {
@@ -119,7 +128,7 @@ impl Control {
                     limit: MAX_LINE,
                 });
             }
-            self.receive(phase, deadline)?;
+            self.receive(phase, *until.get_or_insert_with(&mut *deadline))?;
         }
     }
 

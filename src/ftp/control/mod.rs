@@ -471,7 +471,8 @@ impl Control {
             if count == 0 {
                 first = line.to_vec();
             }
-            last = line.to_vec();
+            last.clear();
+            last.extend_from_slice(line);
             count += 1;
             Ok(())
         };

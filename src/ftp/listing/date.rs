@@ -443,6 +443,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_beyond_all_days_begins_no_date() {
+        for (number, is_day) in [("31", true), ("012", true), ("100", false), ("4096", false)] {
+            let text = format!("{number} Jul 2021 x");
+            assert_eq!(split(text.as_bytes(), NOW).is_some(), is_day, "{text}");
+        }
+    }
+
+    #[test]
     fn a_day_with_a_year_is_exact_to_the_day() {
         let expected = (at("20210704000000"), Precision::Day, false);
         for text in [

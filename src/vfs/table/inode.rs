@@ -13,7 +13,7 @@ mod listed;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::ino::{Ino, InoMap};
+use super::ino::{Ino, InoMap, InoSet};
 use crate::ftp::{RemotePath, Version};
 
 use crate::vfs::errno::Errno;
@@ -65,6 +65,8 @@ struct InodeTable {
     root: Option<RemotePath>,
     /// Boxed, so that a table of a million inodes grows without moving them.
     nodes: InoMap<Box<Node>>,
+    /// The inodes that a program may have open: few of those in a large directory.
+    opened: InoSet,
     hasher: RandomState,
     next: u64,
 }
@@ -138,6 +140,7 @@ impl Inodes {
             table: Mutex::new(InodeTable {
                 root,
                 nodes,
+                opened: InoSet::default(),
                 hasher: RandomState::new(),
                 next: Ino::ROOT.0 + 1,
             }),
@@ -249,15 +252,13 @@ impl Inodes {
     /// Returns every open inode in `parent`, with its name.
     pub(in crate::vfs) fn open_files_in(&self, parent: Ino) -> Vec<(Arc<[u8]>, Arc<OpenFile>)> {
         let table = self.lock();
-        let Ok(directory) = table.node(parent) else {
-            return Vec::new();
+        let open = |ino: &Ino| {
+            let node = table.nodes.get(ino)?;
+            let (directory, name) = node.place.as_ref()?;
+            let file = node.open_file().filter(|_| *directory == parent)?;
+            Some((Arc::clone(name), file))
         };
-        let open = |ino: Ino| {
-            let node = table.nodes.get(&ino)?;
-            let (_, name) = node.place.as_ref()?;
-            Some((Arc::clone(name), node.open_file()?))
-        };
-        directory.children().filter_map(open).collect()
+        table.opened.iter().filter_map(open).collect()
     }
 
     /// Returns the open contents of `ino` if `serves` accepts them, otherwise those that `open`
@@ -275,14 +276,17 @@ impl Inodes {
         }
         let file = Arc::new(open());
         node.contents.get_or_insert_default().open = Arc::downgrade(&file);
+        table.opened.insert(ino);
         Ok(file)
     }
 
     /// Separates `ino` from its open contents, which have lost it. Handles keep them.
     pub(in crate::vfs) fn close_file(&self, ino: Ino) {
-        if let Some(node) = self.lock().nodes.get_mut(&ino) {
+        let mut table = self.lock();
+        if let Some(node) = table.nodes.get_mut(&ino) {
             node.contents = None;
         }
+        table.opened.remove(&ino);
     }
 
     /// Frees the memory of the contents of `ino` after its last close, unless something still uses
@@ -299,6 +303,7 @@ impl Inodes {
             if contents.cached.is_none() && contents.read_end.is_none() {
                 node.contents = None;
             }
+            table.opened.remove(&ino);
         }
     }
 
@@ -424,29 +429,6 @@ impl InodeTable {
         Some(name)
     }
 
-    /// Changes the inodes below `directory` with `change`, which also gets the hash of each of
-    /// their names.
-    fn change_children(
-        &mut self,
-        directory: Ino,
-        change: impl FnOnce(&mut Children, &dyn Fn(Ino) -> u64),
-    ) {
-        let Some(node) = self.nodes.get_mut(&directory) else {
-            return;
-        };
-        let mut children = node.children.take().unwrap_or_default();
-        let hash = |ino| {
-            let name = self.name(ino).map(|name| &**name);
-            self.hasher.hash_one(name.unwrap_or_default())
-        };
-        change(&mut children, &hash);
-        if let Some(node) = self.nodes.get_mut(&directory)
-            && !children.is_empty()
-        {
-            node.children = Some(children);
-        }
-    }
-
     fn at(&self, path: &RemotePath) -> Option<Ino> {
         let names = path.below(self.root.as_ref()?)?.split(|byte| *byte == b'/');
         let names = names.filter(|name| !name.is_empty());
@@ -509,14 +491,24 @@ impl InodeTable {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.place = Some((parent, Arc::from(name)));
         }
-        self.change_children(parent, |children, hash| children.insert(ino, hash));
+        if let Some(directory) = self.nodes.get_mut(&parent) {
+            let hash = self.hasher.hash_one(name);
+            directory.children.get_or_insert_default().insert(ino, hash);
+        }
     }
 
     /// Removes `ino` from its directory, which is returned.
     fn unlink_from_parent(&mut self, ino: Ino) -> Option<Ino> {
-        let parent = self.nodes.get(&ino)?.place.as_ref()?.0;
-        self.change_children(parent, |children, hash| children.remove(ino, hash));
-        self.nodes.get_mut(&ino)?.place = None;
+        let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
+        let directory = self.nodes.get_mut(&parent);
+        if let Some(directory) = directory
+            && let Some(children) = &mut directory.children
+        {
+            children.remove(ino, self.hasher.hash_one(&*name));
+            if children.is_empty() {
+                directory.children = None;
+            }
+        }
         Some(parent)
     }
 
@@ -543,6 +535,7 @@ impl InodeTable {
             }
             at = self.unlink_from_parent(ino);
             self.nodes.remove(&ino);
+            self.opened.remove(&ino);
             let needed = least_capacity(self.nodes.len());
             if self.nodes.capacity() > needed * 2 {
                 self.nodes.shrink_to(needed);

@@ -64,3 +64,36 @@ impl InodeTable {
         Ok(ino)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(inodes: &Inodes, name: &[u8], shape: NodeKind) -> Ino {
+        match inodes.lookup_listed(Ino::ROOT, name, shape).unwrap() {
+            ListedInode::Counted(ino) => ino,
+            ListedInode::Open(_) => panic!("{} is open", name.escape_ascii()),
+        }
+    }
+
+    #[test]
+    fn a_listed_name_is_the_inode_that_a_lookup_finds() {
+        let inodes = Inodes::new(None);
+        let file = counted(&inodes, b"f", NodeKind::Leaf);
+        assert_eq!(inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf), Ok(file));
+        assert_eq!(counted(&inodes, b"f", NodeKind::Leaf), file);
+        inodes.forget(file, 2);
+        assert_eq!(inodes.known(Ino::ROOT, b"f"), Some(file));
+        inodes.forget(file, 1);
+        assert_eq!(inodes.known(Ino::ROOT, b"f"), None);
+    }
+
+    #[test]
+    fn a_listed_name_of_another_kind_is_another_inode() {
+        let inodes = Inodes::new(None);
+        let file = counted(&inodes, b"x", NodeKind::Leaf);
+        let directory = counted(&inodes, b"x", NodeKind::Directory);
+        assert_ne!(file, directory);
+        assert_eq!(inodes.parent_and_name(file), Err(Errno::STALE));
+    }
+}
