@@ -68,6 +68,16 @@ pub struct CacheStats {
     pub bytes: usize,
 }
 
+impl Attributes {
+    /// Whether this is a file whose time is only known to the minute or the day.
+    pub fn has_coarse_time(&self) -> bool {
+        self.kind == Kind::File
+            && self
+                .modified
+                .is_some_and(|(_, precision)| precision > Precision::Second)
+    }
+}
+
 impl From<&Entry> for Attributes {
     fn from(entry: &Entry) -> Self {
         Self {
@@ -286,6 +296,17 @@ impl<E: Clone> Cache<E> {
     /// through the mount.
     pub fn insert(&self, directory: &RemotePath, name: &[u8], attributes: Attributes) {
         self.change(|state, now| state.insert(directory, name, attributes, now));
+    }
+
+    /// Records the exact time of `name`, of which `before` is known, if `exact` is the same version.
+    pub fn refine(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        before: &Attributes,
+        exact: &Version,
+    ) {
+        self.change(|state, now| state.refine(directory, name, before, exact, now));
     }
 
     /// Records that `name` does not exist, according to the server or a change made through the

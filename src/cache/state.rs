@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Completeness, Kind, RemotePath};
+use crate::ftp::{Completeness, Kind, RemotePath, Version};
 
 use super::changes::KnownName;
 use super::directory::{Current, Directory, Layers, keep_exact_time};
@@ -184,6 +184,25 @@ impl<T: Clone> State<T> {
             self.forget(&listed_before);
         }
         self.record(path, name, KnownName::Present(attributes), now);
+    }
+
+    pub(super) fn refine(
+        &mut self,
+        path: &RemotePath,
+        name: &[u8],
+        before: &Attributes,
+        exact: &Version,
+        now: Instant,
+    ) {
+        // The mount may have changed it since.
+        if self.last_known(path, name).as_ref() == Some(before)
+            && exact.is_proven_by(&Version::from(before))
+            && exact.refines(&Version::from(before))
+        {
+            let mut attributes = before.clone();
+            attributes.modified = exact.modified;
+            self.record(path, name, KnownName::Present(attributes), now);
+        }
     }
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {

@@ -6,14 +6,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{ErrorContext, Operation, meaning, unless_refused};
+use super::error::{ErrorContext, Operation, meaning};
+use super::exact_times::exact_version;
 use super::links::Links;
 use super::listing::{complete, list_as_shown};
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
-use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath, Version};
+use crate::ftp::{self, Capability, DirectoryListing, Entry, RemotePath, Version};
 use crate::pool::{Lease, Purpose};
 
 /// Maximum number of commands in one write.
@@ -89,8 +90,8 @@ impl Remote {
 /// pool.
 #[derive(Debug)]
 pub struct BackgroundSession {
-    remote: Remote,
-    lease: Option<Lease>,
+    pub(super) remote: Remote,
+    pub(super) lease: Option<Lease>,
 }
 
 /// See [`Remote::spare`].
@@ -304,15 +305,7 @@ impl BackgroundSession {
             return None;
         }
         let answers = lease.sizes_and_times(paths).ok()?;
-        let version = |(size, time)| {
-            let size = unless_refused(size, profile, Capability::Size).ok()??;
-            let time = unless_refused(time, profile, Capability::Mdtm).ok()??;
-            Some(Version {
-                size: Some(size),
-                modified: Some((time, Precision::Second)),
-                unique: 0,
-            })
-        };
+        let version = |answer| exact_version(profile, answer);
         Some(answers.into_iter().map(version).collect())
     }
 
@@ -335,12 +328,17 @@ fn lists_together(remote: &Remote) -> bool {
     stat_listing::is_believed(remote) && remote.zone().is_known() && remote.links() == Links::Show
 }
 
-/// Returns how many of the first `paths` fit in one write.
+/// Returns how many of the first `paths` fit in one write of listings.
 fn together(paths: &[RemotePath]) -> usize {
+    fit_in_write(paths.iter().take(MAX_TOGETHER))
+}
+
+/// Returns how many of the first commands with these paths fit in one write.
+pub(super) fn fit_in_write<'path>(paths: impl Iterator<Item = &'path RemotePath>) -> usize {
     let mut bytes = 0;
     let fits = |path: &&RemotePath| {
         bytes += path.as_bytes().len() + VERB_BYTES;
         bytes <= MAX_BYTES
     };
-    paths.iter().take(MAX_TOGETHER).take_while(fits).count()
+    paths.take_while(fits).count()
 }

@@ -17,6 +17,7 @@ mod discard;
 mod download;
 pub(crate) mod error;
 mod error_kind;
+pub(crate) mod exact_times;
 mod fallbacks;
 mod finalize;
 mod handle;

@@ -449,3 +449,40 @@ fn names_looked_up_below_a_directory_of_many_list_none_of_them() {
     let is_below = |line: &&String| line.starts_with("MLSD /") && line.len() > "MLSD /".len();
     assert_eq!(commands.iter().find(is_below), None, "{commands:?}");
 }
+
+/// `rsync -a` on a new mount sends nothing of an unchanged tree again, although the listings show
+/// no seconds: at most the first file, at which it is not known that times are compared.
+fn rsync_takes_an_unchanged_tree_for_one(server: &TestServer) {
+    const DIRECTORIES: usize = 6;
+    const FILES: usize = 7;
+    let local = tempfile::tempdir().unwrap();
+    // A recent time, which listings show to the minute, and an old one, which they show to the day.
+    let now = SystemTime::now();
+    let times = [86_400 + 13, 800 * 86_400 + 13].map(|ago| now - Duration::from_secs(ago));
+    for root in [local.path(), server.root()] {
+        for number in 0..DIRECTORIES * FILES {
+            let directory = root.join(format!("t/{}", number / FILES));
+            fs::create_dir_all(&directory).unwrap();
+            let path = directory.join(format!("file {number}"));
+            fs::write(&path, format!("content {number}")).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(times[number % 2]).unwrap();
+        }
+    }
+    server.hand_over();
+    let mount = Mount::new(server);
+    let sync = format!("rsync -a --itemize-changes {}/t .", local.path().display());
+    let sent = lines(&shell(mount.path(), &sync));
+    let sent: Vec<_> = sent.iter().filter(|line| line.starts_with(">f")).collect();
+    assert!(sent.len() <= 1, "{sent:?}");
+}
+
+#[test]
+fn rsync_takes_an_unchanged_tree_for_one_without_mlsd() {
+    rsync_takes_an_unchanged_tree_for_one(&start(0, &["MLSD", "MLST"]));
+}
+
+#[test]
+fn rsync_takes_an_unchanged_tree_for_one_on_vsftpd() {
+    rsync_takes_an_unchanged_tree_for_one(&TestServer::start(Kind::Vsftpd));
+}

@@ -67,6 +67,16 @@ impl Session {
         paths.iter().map(|_| self.size_and_time_answer()).collect()
     }
 
+    /// Returns the modification time of each of `paths` (MDTM) in UTC seconds since the epoch,
+    /// requested in one write. Each can be refused separately.
+    ///
+    /// # Errors
+    /// The session failed, or a path cannot be sent.
+    pub fn times(&mut self, paths: &[RemotePath]) -> Result<Vec<Result<i64, Error>>, Error> {
+        self.send_each(b"MDTM ", paths)?;
+        paths.iter().map(|_| self.modified_answer()).collect()
+    }
+
     fn send_each(&mut self, verb: &[u8], paths: &[RemotePath]) -> Result<(), Error> {
         let line = |path| self.line(verb, path, b"");
         let lines = paths.iter().map(line).collect::<Result<Vec<_>, _>>()?;

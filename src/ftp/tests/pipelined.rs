@@ -23,12 +23,12 @@ fn spool(bytes: &[u8]) -> File {
 /// write, with `end` as the completion reply.
 fn small_upload(
     stage: &mut Stage,
-    data: TcpStream,
+    data: &TcpStream,
     behind: &[&str],
     end: &str,
 ) -> (Vec<u8>, TcpListener) {
     stage.expect_command("STOR /a");
-    let stored = received(&data);
+    let stored = received(data);
     (stored, answer_small_upload(stage, behind, end))
 }
 
@@ -163,7 +163,7 @@ fn a_small_upload_goes_with_its_command() {
         stage.log_in_as(PATIENT, "502 no FEAT");
         let mut data = stage.extended_passive();
         for content in [b"content".as_slice(), b""] {
-            let (stored, listener) = small_upload(stage, data, &[], "150 go on\n226 stored");
+            let (stored, listener) = small_upload(stage, &data, &[], "150 go on\n226 stored");
             assert_eq!(stored, content, "before a word was said");
             data = taken(&listener);
         }
@@ -200,7 +200,7 @@ fn what_arrived_is_asked_for_behind_a_small_upload() {
         let peer = Peer::plays(move |stage| {
             stage.log_in_as(PATIENT, &format!("211-Features:\n {features}\n211 End"));
             let data = stage.extended_passive();
-            let (_, listener) = small_upload(stage, data, lines, "150 go on\n226 stored");
+            let (_, listener) = small_upload(stage, &data, lines, "150 go on\n226 stored");
             stage.reply(replies);
             let _next = taken(&listener);
             stage.noop();
@@ -229,7 +229,7 @@ fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
         let peer = Peer::plays(move |stage| {
             stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
             let data = stage.extended_passive();
-            let (_, listener) = small_upload(stage, data, &["MLST /a"], "150 go on\n226 stored");
+            let (_, listener) = small_upload(stage, &data, &["MLST /a"], "150 go on\n226 stored");
             stage.reply("250-Listing\n type=file;size=7; /a\n250 End");
             stage.noop();
             let _next = taken(&listener);
@@ -255,7 +255,7 @@ fn a_refused_small_upload_says_why_and_leaves_the_session() {
     let peer = Peer::plays(|stage| {
         stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
         let data = stage.extended_passive();
-        let (_, listener) = small_upload(stage, data, &["MLST /a"], "553 no such name");
+        let (_, listener) = small_upload(stage, &data, &["MLST /a"], "553 no such name");
         stage.reply("550 nothing there");
         stage.noop();
         let _next = taken(&listener);
@@ -275,7 +275,7 @@ fn the_next_answer_is_not_taken_for_a_missing_end_of_a_transfer() {
     let peer = Peer::plays(|stage| {
         stage.log_in_as(PATIENT, "502 no FEAT");
         let data = stage.extended_passive();
-        small_upload(stage, data, &[], "150 go on");
+        small_upload(stage, &data, &[], "150 go on");
         stage.expect_disconnect();
     });
     let mut session = peer.preparing_session();

@@ -9,6 +9,7 @@
 //! Only the lock of the cache is taken under its lock, which is not held across the network.
 
 mod again;
+mod exact;
 mod path;
 pub(super) mod relist;
 mod run;
@@ -16,6 +17,7 @@ mod slot;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod time_looks;
 mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -32,6 +34,7 @@ use super::VfsOptions;
 use relist::{OldAbsence, PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
+use time_looks::TimeLooks;
 use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
@@ -80,6 +83,7 @@ struct State {
     walk: TreeWalk,
     run: FileRun,
     relist: RelistQueue,
+    time_looks: TimeLooks,
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
@@ -114,6 +118,7 @@ impl Prefetcher {
             walk: TreeWalk::new(options.cache_bytes / PART_OF_CACHE, now),
             run: FileRun::new(rules, now),
             relist: RelistQueue::new(options.writeback),
+            time_looks: TimeLooks::default(),
             threads: 0,
             coming: 0,
             anticipated: 0,
@@ -141,7 +146,10 @@ impl Prefetcher {
         if shared.dir_ttl.is_zero() {
             return;
         }
-        let step = shared.lock().walk.opened(directory, shared.cache.now());
+        let mut state = shared.lock();
+        state.time_looks.opened(directory);
+        let step = state.walk.opened(directory, shared.cache.now());
+        drop(state);
         self.go_on(step, directory, Some(listing));
     }
 
@@ -282,7 +290,10 @@ impl Prefetcher {
         let mut state = shared.lock();
         let slot = state.run.take(path, version, now);
         let directory = path.parent();
-        let is_walked = directory.is_some_and(|it| state.walk.leads_on_from(&it));
+        let is_walked = directory.is_some_and(|it| {
+            state.time_looks.reads(&it, now);
+            state.walk.leads_on_from(&it)
+        });
         state.run.reads(path, is_walked, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
@@ -523,7 +534,9 @@ impl PrefetchShared {
             self.lock().walk.listed(directory, listing.bytes(), next);
             self.work.notify_all();
         };
-        guarded::catch("a listing ahead", || spare.list(&paths, &mut listed));
+        guarded::catch("a listing ahead", || {
+            self.list_with_times(&paths, spare, &mut listed);
+        });
         drop(begun);
         let mut state = self.lock();
         for directory in directories {

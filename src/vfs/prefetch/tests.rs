@@ -16,6 +16,7 @@ fn state(now: Instant) -> State {
     State {
         walk: TreeWalk::new(1 << 20, now),
         run: FileRun::new(rules, now),
+        time_looks: TimeLooks::default(),
         relist: RelistQueue::new(true),
         threads: 0,
         coming: 0,

@@ -278,6 +278,11 @@ impl TreeWalk {
         WalkStep::Unexpected
     }
 
+    /// Whether the walk looks names up and opens no directories.
+    pub(super) fn is_by_names(&self) -> bool {
+        self.is_by_names
+    }
+
     /// Whether nothing is listed ahead, and nothing is to be.
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.ahead.is_empty() && self.under_way.is_empty()
