@@ -215,6 +215,54 @@ fn the_window_bounds_what_is_ahead_and_grows_with_what_is_used() {
 }
 
 #[test]
+fn what_lies_on_a_way_that_was_left_does_not_stop_the_new_one() {
+    let now = Instant::now();
+    let below = |directory: &str, count: usize| -> Vec<_> {
+        let names = (0..count).map(|number| path(&format!("{directory}/{number:02}")));
+        names.collect()
+    };
+    let mut walk = walk(now);
+    walk.looked_up(&path("/a"), true, now);
+    walk.add(below("/a", FIRST_WINDOW + 1));
+    let first = walk.take(100, now);
+    for directory in &first[..FIRST_WINDOW - 1] {
+        walk.listed(directory.clone(), 100, Vec::new());
+    }
+    // One is still being listed.
+    assert_eq!(walk.wanted(now), 0);
+
+    assert_eq!(walk.looked_up(&path("/b"), true, now), WalkStep::Unexpected);
+    walk.add(below("/b", FIRST_WINDOW * 2));
+    assert_eq!(walk.take(100, now), &below("/b", FIRST_WINDOW)[..]);
+    assert_eq!(walk.wanted(now), 0, "the new way has a window, too");
+    walk.listed(first[FIRST_WINDOW - 1].clone(), 100, Vec::new());
+    for directory in below("/b", FIRST_WINDOW) {
+        walk.listed(directory, 100, Vec::new());
+    }
+    assert_eq!(walk.wanted(now), 0);
+
+    // The program may come back.
+    assert!(walk.reaches(&path("/a/00"), now) && !walk.is_idle());
+    for directory in below("/b", FIRST_WINDOW).iter().chain(&first[1..]) {
+        assert!(walk.reaches(directory, now));
+    }
+    assert_eq!(walk.ahead_bytes, 0);
+}
+
+#[test]
+fn listings_beyond_their_bytes_stop_a_new_way_too() {
+    let now = Instant::now();
+    let mut walk = walk(now);
+    walk.looked_up(&path("/a"), true, now);
+    walk.add(paths(&["/a/1"]));
+    assert_eq!(walk.take(1, now), paths(&["/a/1"]));
+    walk.listed(path("/a/1"), 1 << 20, Vec::new());
+    walk.looked_up(&path("/b"), true, now);
+    walk.add(paths(&["/b/1"]));
+    assert_eq!(walk.wanted(now), 0);
+}
+
+#[test]
 fn listings_beyond_their_bytes_wait_for_those_before_to_be_opened() {
     let now = Instant::now();
     let mut walk = walk(now);
