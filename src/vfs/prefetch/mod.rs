@@ -38,6 +38,9 @@ use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 const MOST_THREADS: usize = 16;
 /// A thread with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
+/// Connections to have when a program comes along a path: where that ends, it asks for names and
+/// reads files.
+const PATH_CONNECTIONS: usize = 2;
 /// Connections to have when a program looks up one name after the other: it may do the same in the
 /// directories below, and a connection takes several round trips.
 const COMBING_CONNECTIONS: usize = 4;
@@ -83,8 +86,6 @@ struct State {
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
-    /// Number of connections to open before it is known what for.
-    anticipated: usize,
     /// Number of directories that the last job could list in one batch.
     batch: usize,
     stopped: bool,
@@ -116,7 +117,6 @@ impl Prefetcher {
             relist: RelistQueue::new(options.writeback),
             threads: 0,
             coming: 0,
-            anticipated: 0,
             batch: 1,
             stopped: false,
         };
@@ -161,6 +161,10 @@ impl Prefetcher {
                 && shared.has_few_beside(directory, FEW_BESIDE);
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
+        if step == WalkStep::Unexpected && shared.lock().run.is_under_way(now) {
+            // It compares what it finds with a list that it has read, and reads what differs.
+            shared.remote.expect_all();
+        }
         !matches!(step, WalkStep::Stray | WalkStep::Scattered)
     }
 
@@ -176,13 +180,7 @@ impl Prefetcher {
 
     /// Opens connections until there are as many, because they will be needed in a moment.
     pub(super) fn anticipate(&self, connections: usize) {
-        let mut state = self.shared.lock();
-        if state.anticipated > 0 {
-            return;
-        }
-        let open = self.shared.remote.pool_stats().open;
-        state.anticipated = connections.saturating_sub(open + state.coming);
-        self.call_threads(state);
+        self.shared.remote.expect(connections);
     }
 
     /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
@@ -282,10 +280,13 @@ impl Prefetcher {
         let mut state = shared.lock();
         let slot = state.run.take(path, version, now);
         let directory = path.parent();
-        let is_walked = directory.is_some_and(|it| state.walk.leads_on_from(&it));
+        let is_walked = directory.is_some_and(|it| state.walk.leads_on_from(&it, now));
         state.run.reads(path, is_walked, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
+        if is_walked {
+            shared.remote.expect_all();
+        }
         slot
     }
 
@@ -375,8 +376,7 @@ impl State {
     fn jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
         let again = self.relist.jobs(now).div_ceil(self.batch);
-        let known = listings + self.run.jobs(now) + again;
-        known.max(self.anticipated)
+        listings + self.run.jobs(now) + again
     }
 
     /// What to do with a connection that can list `batch` directories together.
@@ -419,7 +419,6 @@ impl PrefetchShared {
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
-                state.anticipated = state.anticipated.saturating_sub(1);
                 spare.and_then(|spare| {
                     let job = state.next(spare.most_to_list(), self.cache.now())?;
                     Some((job, spare))

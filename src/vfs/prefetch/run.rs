@@ -300,6 +300,12 @@ impl FileRun {
         behind.cloned().collect()
     }
 
+    /// Whether a program began to read a file a moment ago.
+    pub(super) fn is_under_way(&mut self, now: Instant) -> bool {
+        self.end_if_old(now);
+        self.last.is_some()
+    }
+
     /// How many tasks there are.
     pub(super) fn jobs(&mut self, now: Instant) -> usize {
         self.end_if_old(now);

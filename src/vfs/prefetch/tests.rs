@@ -19,7 +19,6 @@ fn state(now: Instant) -> State {
         relist: RelistQueue::new(true),
         threads: 0,
         coming: 0,
-        anticipated: 0,
         batch: 1,
         stopped: false,
     }

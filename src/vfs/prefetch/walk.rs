@@ -319,13 +319,19 @@ impl TreeWalk {
         true
     }
 
-    /// Whether a directory that comes after `directory` in their parent was listed ahead: the
-    /// program goes through them one after the other.
-    pub(super) fn leads_on_from(&self, directory: &RemotePath) -> bool {
-        let parent = directory.parent();
+    /// Whether the program goes through the directories beside `directory` one after the other: one
+    /// that comes after it was listed ahead, or the walk has come to one a moment ago (git looks at
+    /// the attributes of all files before it reads the changed ones).
+    pub(super) fn leads_on_from(&self, directory: &RemotePath, now: Instant) -> bool {
+        let Some(parent) = directory.parent() else {
+            return false;
+        };
         let here = InOrder(directory.clone());
-        let mut beside = self.ahead.keys().filter(|path| path.parent() == parent);
-        parent.is_some() && beside.any(|path| InOrder(path.clone()) > here)
+        let is_behind = |path: &RemotePath| {
+            path.parent().as_ref() == Some(&parent) && InOrder(path.clone()) > here
+        };
+        let is_lately = now.saturating_duration_since(self.moved) < LIVES;
+        is_lately && is_behind(&self.position.0) || self.ahead.keys().any(is_behind)
     }
 
     /// A program is at work in a tree: a walk is not over because it opens no directories.
@@ -380,8 +386,19 @@ impl TreeWalk {
     /// [listed](Self::listed) or [given up](Self::given_up).
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<RemotePath> {
         let most = most.min(self.wanted(now));
-        let after = self.pending.range(&self.position..).take(most).cloned();
-        let mut next: Vec<InOrder> = after.collect();
+        let after = self.pending.range(&self.position..);
+        let mut next: Vec<InOrder> = if self.is_by_names {
+            // Among many with digests for names, the others are the first that are needed.
+            let (spread, other): (Vec<_>, Vec<_>) = after.partition(|place| is_spread(&place.0));
+            other
+                .into_iter()
+                .chain(spread)
+                .take(most)
+                .cloned()
+                .collect()
+        } else {
+            after.take(most).cloned().collect()
+        };
         let missing = most - next.len();
         // A walk in another order leaves some behind.
         next.extend(self.pending.iter().take(missing).cloned());

@@ -39,12 +39,15 @@ fn names_looked_up_in_one_directory_after_the_other_begin_a_walk() {
     walk.add(paths(&["/a", "/b", "/c", "/d"]));
     assert_eq!(walk.take(10, now), paths(&["/c", "/d"]));
     assert_eq!(walk.looked_up(&path("/c"), false, now), WalkStep::Expected);
-    assert!(!walk.leads_on_from(&path("/c")));
+    assert!(!walk.leads_on_from(&path("/c"), now));
     walk.listed(path("/d"), 100, Vec::new());
-    assert!(walk.leads_on_from(&path("/c")));
-    assert!(!walk.leads_on_from(&path("/d")) && !walk.leads_on_from(&path("/c/1")));
+    assert!(walk.leads_on_from(&path("/c"), now));
+    assert!(!walk.leads_on_from(&path("/d"), now));
+    assert!(!walk.leads_on_from(&path("/c/1"), now));
     walk.given_up(&path("/c"));
     assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
+    assert!(walk.leads_on_from(&path("/c"), now), "it came to /d");
+    assert!(!walk.leads_on_from(&path("/c"), now + LIVES));
     assert!(!walk.reaches(&path("/d"), now));
 }
 
