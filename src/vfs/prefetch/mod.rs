@@ -385,6 +385,11 @@ impl State {
             return None;
         }
         self.batch = batch;
+        if self.relist.is_awaited()
+            && let Some(again) = self.again(now)
+        {
+            return Some(again);
+        }
         // A look into a directory that is not listed costs a round trip, and a file that is read
         // much later costs none.
         if self.run.is_well_ahead()
@@ -395,11 +400,12 @@ impl State {
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
         }
+        self.again(now).or_else(|| self.listings(now))
+    }
+
+    fn again(&mut self, now: Instant) -> Option<PrefetchJob> {
         let again = self.relist.take(self.batch, now);
-        if !again.is_empty() {
-            return Some(PrefetchJob::Relist(again));
-        }
-        self.listings(now)
+        (!again.is_empty()).then_some(PrefetchJob::Relist(again))
     }
 
     fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {

@@ -67,3 +67,18 @@ fn files_are_not_fetched_far_ahead_while_directories_wait_to_be_listed() {
         None | Some(PrefetchJob::Read(_))
     ));
 }
+
+#[test]
+fn directories_that_a_program_is_about_to_look_into_come_before_files() {
+    let now = Instant::now();
+    let mut state = state(now);
+    begin_run(&mut state, now);
+    let soon = Duration::from_millis(500);
+    state.relist.again(vec![path("/a"), path("/b")], soon, now);
+    let first = state.next(64, now);
+    assert!(matches!(&first, Some(PrefetchJob::Relist(again)) if again.len() == 2));
+    // Those that this mount writes to wait.
+    state.relist.absent(&path("/c"), None, soon, now);
+    let second = state.next(64, now);
+    assert!(matches!(second, Some(PrefetchJob::Read(_))));
+}
