@@ -195,9 +195,11 @@ impl TreeWalk {
         from.is_some_and(|from| self.has_looked(&from, now) || comes_along(&from))
     }
 
-    /// Records that `directory` is listed together with the one above it.
+    /// Records that `directory` is listed together with the one above it, for a program that looks
+    /// up a name there next.
     pub(super) fn goes_along(&mut self, directory: &RemotePath, now: Instant) {
         self.along = Some((directory.clone(), now));
+        self.remember_looked(directory, now);
     }
 
     /// Whether a program looked up a name in a directory beside `directory` a moment ago.
@@ -261,11 +263,7 @@ impl TreeWalk {
         follows: bool,
         now: Instant,
     ) -> WalkStep {
-        self.looked.retain(|(path, _)| path != directory);
-        self.looked.push_back((directory.clone(), now));
-        if self.looked.len() > MOST_LOOKED {
-            self.looked.pop_front();
-        }
+        self.remember_looked(directory, now);
         if self.reaches(directory, now) {
             return WalkStep::Expected;
         }
@@ -454,6 +452,14 @@ impl TreeWalk {
         self.ahead_bytes -= listing.bytes;
         self.left -= usize::from(listing.turns != self.turns);
         true
+    }
+
+    fn remember_looked(&mut self, directory: &RemotePath, now: Instant) {
+        self.looked.retain(|(path, _)| path != directory);
+        self.looked.push_back((directory.clone(), now));
+        if self.looked.len() > MOST_LOOKED {
+            self.looked.pop_front();
+        }
     }
 
     fn remember(&mut self, directory: &RemotePath, now: Instant) {

@@ -107,6 +107,7 @@ fn a_path_is_gone_along_from_a_directory_looked_into_or_listed_with_its_parent()
     assert!(walk.is_along_path(&path("/a"), now));
     assert!(!walk.is_along_path(&path("/a/b/c"), now));
     walk.goes_along(&path("/a/b"), now);
+    assert!(walk.has_looked(&path("/a/b"), now));
     assert!(walk.is_along_path(&path("/a/b/c"), now));
     assert!(!walk.is_along_path(&path("/a/b/c"), now + LIVES));
 }
