@@ -27,8 +27,8 @@ struct LeaseWait<'a, S: PooledConnection> {
 /// What a request has waited for.
 enum Granted<S: PooledConnection> {
     Grant(Grant<S>),
-    /// The session that was made for it, unless that failed.
-    Made(Option<Lease<S>>),
+    /// The session that is made for it, which is there or could not be made.
+    Made,
 }
 
 impl<S: PooledConnection> PoolShared<S> {
@@ -87,7 +87,7 @@ impl<S: PooledConnection> PoolShared<S> {
             let granted = self.wait_for_grant(&wait).ok()?;
             self.end_monitor_rest();
             match granted {
-                Granted::Made(lease) => return lease,
+                Granted::Made => return wait.coming.and_then(|coming| coming.take()),
                 Granted::Grant(Grant::Idle(idle)) => {
                     if let Some(lease) = self.lease_idle(idle) {
                         return Some(lease);
@@ -108,11 +108,8 @@ impl<S: PooledConnection> PoolShared<S> {
             let granted = self.wait_for_grant(wait)?;
             self.end_monitor_rest();
             match granted {
-                Granted::Made(lease) => {
-                    if let Some(lease) = lease {
-                        return Ok(lease);
-                    }
-                }
+                // No session is made for this request alone.
+                Granted::Made => {}
                 Granted::Grant(Grant::Idle(idle)) => {
                     if let Some(lease) = self.lease_idle(idle) {
                         return Ok(lease);
@@ -149,8 +146,8 @@ impl<S: PooledConnection> PoolShared<S> {
             if wait.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if let Some(lease) = wait.coming.as_ref().and_then(ComingLease::take) {
-                return Ok(Granted::Made(lease));
+            if wait.coming.as_ref().is_some_and(ComingLease::has_ended) {
+                return Ok(Granted::Made);
             }
             let now = Instant::now();
             let retry_at = match slots.grant(wait.request, now) {

@@ -148,12 +148,15 @@ enum ComingState<S: PooledConnection> {
 }
 
 impl<S: PooledConnection> ComingLease<S> {
-    /// Returns how the making of the session has ended; `None` before that. The caller holds the
-    /// lock of the slots.
-    pub(super) fn take(&self) -> Option<Option<Lease<S>>> {
-        let mut state = lock(&self.state);
-        match &mut *state {
-            ComingState::Ended(lease) => Some(lease.take()),
+    /// Whether the session was made, or could not be. The caller holds the lock of the slots.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(*lock(&self.state), ComingState::Ended(_))
+    }
+
+    /// Returns the session, if it was made.
+    pub(super) fn take(&self) -> Option<Lease<S>> {
+        match &mut *lock(&self.state) {
+            ComingState::Ended(lease) => lease.take(),
             ComingState::UnderWay | ComingState::Unclaimed => None,
         }
     }
