@@ -75,9 +75,14 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// See [`super::Pool::background_lease`]. Where it makes a session, it takes another one that
     /// is there first: a login takes several round trips.
-    pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
+    pub(super) fn background_lease(
+        self: &Arc<Self>,
+        is_brief: bool,
+        patience: Duration,
+    ) -> Option<Lease<S>> {
+        let request = |may_dial| LeaseRequest::Background { may_dial, is_brief };
         let mut wait = LeaseWait {
-            request: LeaseRequest::Background { may_dial: true },
+            request: request(true),
             coming: None,
             began: Instant::now(),
             patience: Some(patience),
@@ -97,7 +102,7 @@ impl<S: PooledConnection> PoolShared<S> {
                     let slot = Slot::new(self, reservation);
                     self.changed.notify_all();
                     wait.coming = Some(slot.dial_beside());
-                    wait.request = LeaseRequest::Background { may_dial: false };
+                    wait.request = request(false);
                 }
             }
         }

@@ -35,6 +35,8 @@ pub(super) enum LeaseRequest {
     Background {
         /// Whether it may make a session.
         may_dial: bool,
+        /// Whether it also gets the last idle session where no other can be made.
+        is_brief: bool,
     },
 }
 
@@ -174,8 +176,11 @@ impl<S: PooledConnection> Slots<S> {
                 purpose,
                 failures,
             } => self.foreground(ticket, purpose, failures, now),
-            LeaseRequest::Background { may_dial } => {
-                let granted = self.background(may_dial, now);
+            LeaseRequest::Background { may_dial, is_brief } => {
+                let mut granted = self.background(may_dial, now);
+                if granted.is_none() && is_brief {
+                    granted = self.last_idle(now);
+                }
                 granted.ok_or(Denial::Wait(None))
             }
         }
@@ -230,6 +235,17 @@ impl<S: PooledConnection> Slots<S> {
         }
         let may_dial = may_dial && self.may_grow_to(limit, now);
         may_dial.then(|| Grant::Dial(self.reserve(false, now)))
+    }
+
+    /// Leases the last idle session where all others are in use and no other can be made.
+    fn last_idle(&mut self, now: Instant) -> Option<Grant<S>> {
+        let is_last = self.idle.len() == 1 && self.occupied() >= self.limit.at(now);
+        if !is_last || self.leased == 0 || !self.queue.is_empty() {
+            return None;
+        }
+        let idle = self.idle.take_best(Purpose::Transfer)?;
+        self.leased += 1;
+        Some(Grant::Idle(idle))
     }
 
     /// Reserves a slot for growth, if fewer than `sessions` slots are occupied.

@@ -94,8 +94,17 @@ pub struct BackgroundSession {
 }
 
 /// See [`Remote::spare`].
-pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSession> {
-    let mut lease = remote.pool().background_lease(patience)?;
+pub(super) fn spare(
+    remote: &Remote,
+    is_brief: bool,
+    patience: Duration,
+) -> Option<BackgroundSession> {
+    let pool = remote.pool();
+    let mut lease = if is_brief {
+        pool.brief_background_lease(patience)?
+    } else {
+        pool.background_lease(patience)?
+    };
     lease.expect_more(true);
     Some(BackgroundSession {
         remote: remote.uncancelled(),

@@ -354,7 +354,8 @@ impl Prefetcher {
             return;
         }
         let limit = self.shared.remote.pool_stats().limit;
-        let most = limit.saturating_sub(1).min(MOST_THREADS);
+        let reserve = usize::from(limit == 1 || !state.is_brief());
+        let most = limit.saturating_sub(reserve).min(MOST_THREADS);
         let missing = jobs.min(most).saturating_sub(state.threads);
         for _ in 0..missing {
             let shared = Arc::clone(&self.shared);
@@ -377,6 +378,11 @@ impl State {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
         let again = self.relist.jobs(now).div_ceil(self.batch);
         listings + self.run.jobs(now) + again
+    }
+
+    /// Whether what is next takes a connection for a few round trips.
+    fn is_brief(&self) -> bool {
+        !self.relist.is_awaited() && self.run.is_next_brief()
     }
 
     /// What to do with a connection that can list `batch` directories together.
@@ -417,14 +423,21 @@ impl State {
 impl PrefetchShared {
     fn work(&self) {
         while self.wait_for_work() {
+            let is_brief = self.lock().is_brief();
             let spare = guarded::catch("a wait for a spare connection", || {
-                self.remote.uncancelled().spare(PATIENCE)
+                let remote = self.remote.uncancelled();
+                if is_brief {
+                    remote.spare_briefly(PATIENCE)
+                } else {
+                    remote.spare(PATIENCE)
+                }
             });
             let spare = spare.flatten();
             let is_away = spare.is_none() && self.remote.is_offline();
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
+                let spare = spare.filter(|_| !is_brief || state.is_brief());
                 spare.and_then(|spare| {
                     let job = state.next(spare.most_to_list(), self.cache.now())?;
                     Some((job, spare))

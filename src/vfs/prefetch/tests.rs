@@ -73,8 +73,10 @@ fn directories_that_a_program_is_about_to_look_into_come_before_files() {
     let now = Instant::now();
     let mut state = state(now);
     begin_run(&mut state, now);
+    assert!(state.is_brief(), "a small file is next");
     let soon = Duration::from_millis(500);
     state.relist.again(vec![path("/a"), path("/b")], soon, now);
+    assert!(!state.is_brief());
     let first = state.next(64, now);
     assert!(matches!(&first, Some(PrefetchJob::Relist(again)) if again.len() == 2));
     // Those that this mount writes to wait.
