@@ -6,6 +6,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use rustix::net::connect_unspec;
+
 use super::tls::TlsStream;
 
 /// Number of file bytes to encrypt at a time.
@@ -71,6 +73,17 @@ impl MaybeTlsStream {
             stream.close_notify()?;
         }
         self.socket().shutdown(Shutdown::Write)
+    }
+
+    /// Resets the connection right behind its [end](Self::end), so that a peer with SO_LINGER does
+    /// not wait for the acknowledgement of its own end. Returns whether it did: not with TLS, where
+    /// the peer still sends close_notify, and not if the network has not taken everything, which
+    /// would be lost.
+    pub(super) fn reset_behind_end(&self) -> bool {
+        let Self::Clear(socket) = self else {
+            return false;
+        };
+        matches!(crate::sys::unsent(socket), Ok(0)) && connect_unspec(socket).is_ok()
     }
 }
 

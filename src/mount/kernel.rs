@@ -1,11 +1,13 @@
 //! Mount options for the kernel, and unmounting.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fuser::{Config, MountOption, SessionACL};
 use log::{debug, warn};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use super::fusermount;
 use super::privileged::Privileged;
@@ -13,6 +15,9 @@ use crate::sys;
 
 /// Target of the log records about replies that the kernel did not accept.
 pub(crate) const REPLY_LOG: &str = "fuser::reply";
+
+/// More than the number of descriptors that are open when a mount begins.
+const ABOVE_SOCKETS: i32 = 256;
 
 /// Maximum read-ahead of the kernel in KiB: its largest request, 1 MiB.
 const KERNEL_READ_AHEAD: &str = "1024";
@@ -93,6 +98,20 @@ pub(super) fn config(kernel: &KernelOptions) -> Config {
         Sharing::Everyone => SessionACL::All,
     };
     config
+}
+
+/// Gives the FUSE device another number, above those of all that is open. The kernel ends the
+/// descriptors of a killed process from the highest number down. With auto_unmount, fusermount3
+/// opens the mount after the end of its socket, and unmounts it only if the device ended before
+/// (ENOTCONN, not ECONNABORTED). Returns `None` if there is no such number, which is logged.
+pub(super) fn number_above_sockets(device: impl AsFd) -> Option<OwnedFd> {
+    match fcntl_dupfd_cloexec(device, ABOVE_SOCKETS) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            debug!("auto_unmount may fail after a kill: {error}");
+            None
+        }
+    }
 }
 
 /// Escapes the name for fusermount3, which reads a list of options; mount(2) takes the name as it

@@ -17,7 +17,7 @@ pub(crate) mod status;
 mod supervisor;
 
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -500,6 +500,10 @@ fn serve(
     let (path, config) = (mountpoint.path().to_owned(), kernel::config(options));
     let mounted = privileged.run(move || fuser::Session::new(filesystem, path, &config));
     let session = mounted.and_then(|mounted| mounted).map_err(Error::Mount)?;
+    if options.auto_unmount {
+        // Like the session, it ends with the process.
+        mem::forget(kernel::number_above_sockets(&session));
+    }
     memory.attach(session.notifier());
     let session = session.spawn().map_err(|error| {
         kernel::unmount_by(privileged, mountpoint.path());
@@ -510,7 +514,7 @@ fn serve(
     // `unmount`.
     let mut session = ManuallyDrop::new(session);
     let placeholder = thread::spawn(|| Ok(()));
-    let serving = std::mem::replace(&mut session.guard, placeholder);
+    let serving = mem::replace(&mut session.guard, placeholder);
     spawn("ended", move || {
         let outcome = serving.join().unwrap_or_else(|_| Err(panicked()));
         let _ = ended.send(MountEvent::Ended(outcome));

@@ -287,6 +287,10 @@ impl RemoteUpload {
             && size != commit.size
         {
             let reason = format!("the server has {size} of {} bytes", commit.size);
+            if self.remote.profile().has(Capability::LingersAfterUpload) {
+                let profile = self.remote.profile();
+                profile.fails(Capability::LingersAfterUpload, &reason);
+            }
             return Err(context.error(ErrorKind::Truncated, &reason));
         }
         self.confirm_place(exchange, &context)?;

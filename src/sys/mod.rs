@@ -38,6 +38,8 @@ pub(crate) use xdg::BaseDirectory;
 
 /// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;
+/// The request for the number of bytes that were not sent yet, which libc lacks.
+const SIOCOUTQNSD: libc::Ioctl = 0x894b;
 
 /// Returns the effective user id.
 pub(crate) fn effective_uid() -> u32 {
@@ -199,10 +201,23 @@ pub(crate) fn send_file(
 /// # Errors
 /// The socket is not connected.
 pub(crate) fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
+    output_queue(connection, libc::TIOCOUTQ)
+}
+
+/// Returns the number of bytes written to `connection` that were not sent yet, with its end
+/// (SIOCOUTQNSD, linux/sockios.h).
+///
+/// # Errors
+/// The socket is not connected.
+pub(crate) fn unsent(connection: &TcpStream) -> io::Result<usize> {
+    output_queue(connection, SIOCOUTQNSD)
+}
+
+fn output_queue(connection: &TcpStream, request: libc::Ioctl) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to
-    // `bytes`.
-    let outcome = unsafe { libc::ioctl(connection.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    // SAFETY: the descriptor is open as long as it is borrowed, and for both requests the kernel
+    // writes one int to `bytes`.
+    let outcome = unsafe { libc::ioctl(connection.as_raw_fd(), request, &raw mut bytes) };
     if outcome < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
+use ftpfs::ftp::Capability;
 use ftpfs::server::{Fault, Misdeed};
+use ftpfs::testing::remote::ErrorKind;
 
 use crate::support::{Site, path, pattern, wait_for};
 
@@ -156,4 +158,28 @@ fn no_data_connection_serves_another_session() {
     for asker in 0..8 {
         assert!(site.content(&format!("file{asker}")) == content(asker));
     }
+}
+
+/// Something between client and server may drop data in front of a reset.
+#[test]
+fn where_a_reset_loses_data_the_upload_fails_and_the_next_has_none() {
+    let site = Site::with(|_, pool| pool.connections = 1);
+    let profile = site.remote.profile();
+    profile.works(Capability::LingersAfterUpload);
+    site.await_arm();
+    site.store("/file", b"old").unwrap();
+    assert!(profile.has(Capability::LingersAfterUpload));
+    for verb in ["MLST", "SIZE"] {
+        site.server
+            .faults()
+            .add(Fault::on(verb, Misdeed::WrongSize(-2)));
+    }
+    site.await_arm();
+    let error = site.store("/file", b"content").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Truncated);
+    assert_eq!(site.content("file"), b"old");
+    assert!(!profile.has(Capability::LingersAfterUpload));
+    site.await_arm();
+    site.store("/file", b"content").unwrap();
+    assert_eq!(site.content("file"), b"content");
 }

@@ -17,6 +17,9 @@ pub enum Capability {
     EarlyUpload,
     /// Queues a command that arrives during an upload until its end.
     QueuesDuringUpload,
+    /// Waits after an upload until the client has acknowledged the end of the data connection
+    /// (SO_LINGER), unless the client resets it.
+    LingersAfterUpload,
     /// Sends the completion reply of a download before the client closes the data connection.
     CompletesUnasked,
     /// Accepts a handshake immediately after the reply to AUTH TLS (RFC 4217 §4).
@@ -227,6 +230,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "behind",
             false,
             "is not known to queue commands during an upload",
+        ),
+        row(
+            C::LingersAfterUpload,
+            "lingers",
+            false,
+            "does not receive all data of a connection that is reset behind its end",
         ),
         row(
             C::CompletesUnasked,

@@ -118,6 +118,7 @@ impl Family {
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),
                 (C::QueuesDuringUpload, true),
+                (C::LingersAfterUpload, true),
                 (C::StatListing, true),
                 (C::MdtmUtc, false),
                 (C::SiteUtime, false),

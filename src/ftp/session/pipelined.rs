@@ -143,7 +143,7 @@ impl Session {
             && self.control.take_facts()
     }
 
-    fn facts_command(&self) -> Option<FactsCommand> {
+    pub(in crate::ftp) fn facts_command(&self) -> Option<FactsCommand> {
         let features = self.features();
         if features.has("MLST") {
             Some(FactsCommand::Mlst)

@@ -315,7 +315,7 @@ impl Session {
         file: &File,
         length: u64,
         ask_facts: bool,
-    ) -> Result<Option<MaybeTlsStream>, Error> {
+    ) -> Result<Option<SentEarly>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
         if self.reset_of_marker().is_some() {
             return Ok(None);
@@ -332,7 +332,10 @@ impl Session {
         let sent = send_file(&mut data, file, 0, length, piece, traffic, &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
+        let mut is_reset = false;
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
+            // The size of the file shows whether everything has arrived in spite of the reset.
+            is_reset = ask_facts && self.may_reset() && data.reset_behind_end();
             self.send_pipelined(ask_facts.then_some(path))?;
         }
         let reply = self.answer("STOR");
@@ -343,7 +346,8 @@ impl Session {
         {
             self.transfer_ended();
         }
-        let reply = self.check_prepared(reply)?;
+        let reply = self.check_prepared(reply);
+        let reply = reply.inspect_err(|error| self.check_reset(is_reset, error))?;
         if is_over(&reply) {
             let command = "STOR";
             return Err(Error::Refused { command, reply });
@@ -354,8 +358,32 @@ impl Session {
             // The uploaded file is incomplete, and its completion reply is outstanding.
             self.control.give_up();
         }
-        sent.map(|()| Some(data))
+        sent.map(|()| Some(SentEarly { data, is_reset }))
     }
+
+    /// Whether the data connection of a small upload may be reset behind its end. Some proxies do
+    /// not forward what precedes a reset.
+    fn may_reset(&self) -> bool {
+        self.profile.has(Capability::LingersAfterUpload)
+            && self.data.route.is_direct()
+            && self.facts_command().is_some()
+    }
+
+    /// Takes note of the failure of an upload whose data connection may have been reset behind the
+    /// data. After a packet was lost or overtaken, the server ends such an upload.
+    pub(super) fn check_reset(&self, is_reset: bool, error: &Error) {
+        if is_reset && has_no_data_connection(error) {
+            self.profile.fails(Capability::LingersAfterUpload, error);
+        }
+    }
+}
+
+/// The data connection of an upload that was sent with its command.
+#[derive(Debug)]
+pub(in crate::ftp) struct SentEarly {
+    pub(in crate::ftp) data: MaybeTlsStream,
+    /// Whether it was reset behind the data.
+    pub(in crate::ftp) is_reset: bool,
 }
 
 /// Sends `length` bytes of `file` from `offset` on. The outer error is that of the file, the inner

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::restart_marker::RestartMarker;
-use super::start::send_file;
+use super::start::{SentEarly, send_file};
 use super::{Failed, Session};
 use crate::ftp::error::{Error, Phase, socket_error};
 use crate::ftp::path::RemotePath;
@@ -56,6 +56,8 @@ pub struct Upload {
     verb: &'static str,
     /// Number of bytes sent together with the command.
     sent_early: u64,
+    /// Whether the data connection was reset behind the data.
+    is_reset: bool,
     /// The file whose facts to ask for behind the data.
     asked: Option<RemotePath>,
     /// Reply of a server that ended the transfer early.
@@ -134,7 +136,11 @@ impl Session {
             return self.store_asking(path, asked);
         }
         match self.begin_early(path, file, length, ask_facts) {
-            Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
+            Ok(Some(SentEarly { data, is_reset })) => {
+                let mut upload = Upload::new(self, data, "STOR", length);
+                upload.is_reset = is_reset;
+                Ok(upload)
+            }
             Ok(None) => self.store_asking(path, asked),
             Err(error) => Err(Failed::new(error, self)),
         }
@@ -426,6 +432,7 @@ impl Upload {
             data,
             verb,
             sent_early,
+            is_reset: false,
             asked: None,
             piece: Vec::new(),
             ended: None,
@@ -487,6 +494,7 @@ impl Upload {
             mut session,
             mut data,
             verb,
+            is_reset,
             asked,
             ended,
             ..
@@ -500,17 +508,24 @@ impl Upload {
                 session,
             ));
         }
-        // End of the data. An error only means that the server has closed the connection; it
-        // reports why in the reply.
-        let _ = data.end();
+        if !is_reset {
+            // End of the data. An error only means that the server has closed the connection; it
+            // reports why in the reply.
+            let _ = data.end();
+        }
         if session.profile.has(Capability::QueuesDuringUpload)
             && let Err(error) = session.send_pipelined(asked.as_ref())
         {
             return Err(Failed::new(error, session));
         }
-        let early = match session.drain(&data) {
-            Ok(None) => session.drain_data_connection(&mut data).transpose(),
-            early => early,
+        let early = if is_reset {
+            Ok(None)
+        } else {
+            let drained = session.drain(&data);
+            match drained {
+                Ok(None) => session.drain_data_connection(&mut data).transpose(),
+                early => early,
+            }
         };
         if early.is_ok() {
             // The server has everything, and reads the end of the data.
@@ -532,7 +547,10 @@ impl Upload {
                 session.prepare_data();
                 Ok((session, reply))
             }
-            Err(error) => Err(Failed::new(error, session)),
+            Err(error) => {
+                session.check_reset(is_reset, &error);
+                Err(Failed::new(error, session))
+            }
         }
     }
 

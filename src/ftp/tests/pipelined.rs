@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
-use crate::ftp::{Error, Readiness};
+use crate::ftp::{Capability, Error, Readiness, Upload};
 
 /// Greeting of a server that tolerates data before its command and commands during an upload.
 const PATIENT: &str = "ftpfs server";
@@ -21,13 +23,22 @@ fn spool(bytes: &[u8]) -> File {
 /// write, with `end` as the completion reply.
 fn small_upload(
     stage: &mut Stage,
-    mut data: TcpStream,
+    data: TcpStream,
     behind: &[&str],
     end: &str,
 ) -> (Vec<u8>, TcpListener) {
-    let mut stored = Vec::new();
     stage.expect_command("STOR /a");
+    let stored = received(&data);
+    (stored, answer_small_upload(stage, behind, end))
+}
+
+fn received(mut data: &TcpStream) -> Vec<u8> {
+    let mut stored = Vec::new();
     data.read_to_end(&mut stored).unwrap();
+    stored
+}
+
+fn answer_small_upload(stage: &mut Stage, behind: &[&str], end: &str) -> TcpListener {
     stage.expect_command("EPSV");
     for line in behind {
         stage.expect_command(line);
@@ -36,7 +47,114 @@ fn small_upload(
     let port = listener.local_addr().unwrap().port();
     stage.reply(end);
     stage.reply(&format!("229 Entering (|||{port}|)"));
-    (stored, listener)
+    listener
+}
+
+/// Greeting of a server that is known to wait for the acknowledgement of the end of an upload.
+const LINGERING: &str = "(vsFTPd 3.0.3)";
+
+/// Waits until the client has reset the connection, whose end has been received.
+fn wait_for_reset(data: &TcpStream) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while data.take_error().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no reset");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_server_does_not_wait_for_the_end_of_the_connection_of_a_small_upload() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(LINGERING, "211-Features:\n SIZE\n MDTM\n211 End");
+        let mut data = stage.extended_passive();
+        for content in [b"content".as_slice(), b""] {
+            stage.expect_command("STOR /a");
+            assert_eq!(received(&data), content);
+            wait_for_reset(&data);
+            let lines = ["SIZE /a", "MDTM /a"];
+            let listener = answer_small_upload(stage, &lines, "150 go on\n226 stored");
+            stage.reply(&format!("213 {}\n213 20240229120000", content.len()));
+            data = taken(&listener);
+        }
+        stage.noop();
+    });
+    let mut session = peer.preparing_session();
+    for content in [b"content".as_slice(), b""] {
+        become_ready(&mut session, Readiness::Armed);
+        let (file, length) = (spool(content), content.len() as u64);
+        let upload = session.store_whole(&path("/a"), &file, length, true);
+        session = upload.unwrap().finish().unwrap().0;
+        let (size, _) = session.size_and_modified(&path("/a")).unwrap();
+        assert_eq!(size.unwrap(), length);
+    }
+    become_ready(&mut session, Readiness::Armed);
+    session.noop().unwrap();
+    assert!(session.profile().has(Capability::LingersAfterUpload));
+    peer.join();
+}
+
+#[test]
+fn a_connection_whose_data_is_not_asked_about_is_not_reset() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(LINGERING, "502 no FEAT");
+        let data = stage.extended_passive();
+        stage.expect_command("STOR /a");
+        assert_eq!(received(&data), b"content");
+        // What is sent behind the data arrives after a reset of it.
+        let listener = answer_small_upload(stage, &[], "150 go on\n226 stored");
+        assert!(data.take_error().unwrap().is_none());
+        let _next = taken(&listener);
+    });
+    let mut session = peer.preparing_session();
+    become_ready(&mut session, Readiness::Armed);
+    let upload = session.store_whole(&path("/a"), &spool(b"content"), 7, true);
+    let (mut session, _) = upload.unwrap().finish().unwrap();
+    become_ready(&mut session, Readiness::Armed);
+    peer.join();
+}
+
+/// A lost packet, or one that overtakes another, makes the reset end the connection too early.
+#[test]
+fn after_a_reset_that_failed_an_upload_there_are_no_more() {
+    for replies in [
+        ["426 Failure reading.", ""],
+        ["150 go on", "426 Failure reading."],
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in_as(LINGERING, "211-Features:\n SIZE\n MDTM\n211 End");
+            let data = stage.extended_passive();
+            stage.expect_command("STOR /a");
+            wait_for_reset(&data);
+            let end = replies.join("\n");
+            let listener = answer_small_upload(stage, &["SIZE /a", "MDTM /a"], end.trim());
+            stage.reply("550 none\n550 none");
+            let data = taken(&listener);
+            stage.noop();
+            stage.expect_command("STOR /a");
+            assert_eq!(received(&data), b"content");
+            let listener =
+                answer_small_upload(stage, &["SIZE /a", "MDTM /a"], "150 go on\n226 stored");
+            assert!(data.take_error().unwrap().is_none());
+            stage.reply("213 7\n213 20240229120000");
+            let _next = taken(&listener);
+        });
+        let mut session = peer.preparing_session();
+        become_ready(&mut session, Readiness::Armed);
+        let file = spool(b"content");
+        let failed = session
+            .store_whole(&path("/a"), &file, 7, true)
+            .and_then(Upload::finish)
+            .unwrap_err();
+        assert_eq!(failed.error.to_string(), "STOR: 426 Failure reading.");
+        let mut session = failed.session.unwrap();
+        assert!(!session.profile().has(Capability::LingersAfterUpload));
+        become_ready(&mut session, Readiness::Armed);
+        session.noop().unwrap();
+        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
+        let (mut session, _) = upload.finish().unwrap();
+        become_ready(&mut session, Readiness::Armed);
+        peer.join();
+    }
 }
 
 #[test]

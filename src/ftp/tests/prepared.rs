@@ -25,12 +25,13 @@ pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.readiness() != wanted {
         assert!(Instant::now() < deadline, "{:?}", session.readiness());
+        // What it waits for may have arrived with an earlier reply.
+        session.advance();
         let (_quiet, bell) = UnixStream::pair().unwrap();
         let watches: Vec<_> = session.watch().into_iter().collect();
-        if !watches.is_empty() {
+        if session.readiness() != wanted && !watches.is_empty() {
             Watch::wait_for_any(&watches, &bell, Duration::from_secs(10));
         }
-        session.advance();
     }
 }
 

@@ -72,7 +72,7 @@ use times::RetimedFile;
 pub(in crate::vfs) use turn::StoreTurn;
 
 /// Delay before a change is sent, because the next ones may go with it or undo it.
-const DEBOUNCE: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(25);
 /// Maximum time for which a record may not be on the disk.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 /// How often a store that waits for its turn checks whether it is still wanted.
