@@ -38,9 +38,6 @@ use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
 const MOST_THREADS: usize = 16;
 /// A thread with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// Connections to have when a program comes along a path: where that ends, it asks for names and
-/// reads files.
-const PATH_CONNECTIONS: usize = 2;
 /// Connections to have when a program looks up one name after the other: it may do the same in the
 /// directories below, and a connection takes several round trips.
 const COMBING_CONNECTIONS: usize = 4;

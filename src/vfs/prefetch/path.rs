@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use super::{PATH_CONNECTIONS, Prefetcher};
+use super::Prefetcher;
 use crate::cancel::Cancel;
 use crate::ftp::{Entry, Kind, RemotePath};
 use crate::guarded;
@@ -31,7 +31,6 @@ impl Prefetcher {
         if !remote.can_list_together(&paths) {
             return;
         }
-        self.anticipate(PATH_CONNECTIONS);
         let [_, child] = &paths;
         shared.lock().walk.goes_along(child, now);
         let shared = Arc::clone(shared);
