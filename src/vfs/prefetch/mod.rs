@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, ListingAge, Snapshot};
+use crate::cache::{Cache, Snapshot};
 use crate::disk_cache::{CachedShare, DiskCache};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
 use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
-use relist::{OldAbsence, PendingListing, RelistQueue};
+use relist::{PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
 use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
@@ -319,23 +319,6 @@ impl Prefetcher {
     /// Whether the server did not answer such a question a short while ago.
     pub(super) fn is_away(&self) -> bool {
         self.shared.lock().relist.is_away(self.shared.cache.now())
-    }
-
-    /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
-    /// the directory is listed again in the background, at most once per `interval`.
-    pub(super) fn old_absence(
-        &self,
-        directory: &RemotePath,
-        listed: Option<ListingAge>,
-        interval: Duration,
-    ) -> OldAbsence {
-        let mut state = self.shared.lock();
-        let now = self.shared.cache.now();
-        let answer = state.relist.absent(directory, listed, interval, now);
-        if state.relist.jobs(now) > 0 {
-            self.call_threads(state);
-        }
-        answer
     }
 
     /// Nothing is begun from now on.
