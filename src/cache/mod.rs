@@ -286,6 +286,15 @@ impl<E: Clone> Cache<E> {
         }
     }
 
+    /// Waits for a fetch of `directory` that is under way. Returns whether one was.
+    pub fn wait_for_fetch(&self, directory: &RemotePath) -> bool {
+        let flight = self.state().flight(directory);
+        flight.is_some_and(|flight| {
+            let _ended = flight.wait();
+            true
+        })
+    }
+
     /// Counts a lookup in `directory` that goes to the server. Returns the number since the last
     /// listing: after a few, listing the directory is the cheaper way to answer the next one.
     pub fn count_miss(&self, directory: &RemotePath) -> u32 {

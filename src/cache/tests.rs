@@ -556,7 +556,12 @@ fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_fail
     let cache = cache();
     let begun = cache.begin(&path("/d")).unwrap();
     assert!(cache.begin(&path("/d")).is_none(), "it is under way");
+    assert!(!cache.wait_for_fetch(&path("/e")));
     thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let waited = cache.wait_for_fetch(&path("/d"));
+            (waited, cache.snapshot(&path("/d")).is_some())
+        });
         let asker = scope.spawn(|| {
             cache
                 .snapshot_or_fetch(&path("/d"), || panic!("it is there, or under way"))
@@ -564,6 +569,8 @@ fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_fail
         });
         begun.complete(vec![file("a", 1)].into());
         assert_eq!(asker.join().unwrap().len(), 1);
+        // It may have come too late to wait.
+        assert!(waiter.join().unwrap().1);
     });
     assert!(cache.begin(&path("/d")).is_none(), "it is known");
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::PooledConnection;
-use super::dial::Slot;
+use super::dial::{ComingLease, Slot};
 use super::idle::IdleSession;
 use super::lease::{Lease, Permit};
 use super::shared::PoolShared;
@@ -14,12 +14,21 @@ use crate::cancel::{Cancel, CancelListener};
 use crate::guarded::OnDrop;
 
 /// A request and how long it may wait.
-struct LeaseWait<'a> {
+struct LeaseWait<'a, S: PooledConnection> {
     request: LeaseRequest,
+    /// The session that is being made for this request.
+    coming: Option<ComingLease<S>>,
     began: Instant,
     /// Longest wait; `None` for ever.
     patience: Option<Duration>,
     cancel: &'a Cancel,
+}
+
+/// What a request has waited for.
+enum Granted<S: PooledConnection> {
+    Grant(Grant<S>),
+    /// The session that is made for it, which is there or could not be made.
+    Made,
 }
 
 impl<S: PooledConnection> PoolShared<S> {
@@ -54,6 +63,7 @@ impl<S: PooledConnection> PoolShared<S> {
                 purpose,
                 failures,
             },
+            coming: None,
             began,
             patience,
             cancel,
@@ -63,35 +73,58 @@ impl<S: PooledConnection> PoolShared<S> {
         Ok(lease)
     }
 
-    /// See [`super::Pool::background_lease`].
-    pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
-        let wait = LeaseWait {
-            request: LeaseRequest::Background,
+    /// See [`super::Pool::background_lease`]. Where it makes a session, it takes another one that
+    /// is there first: a login takes several round trips.
+    pub(super) fn background_lease(
+        self: &Arc<Self>,
+        is_brief: bool,
+        patience: Duration,
+    ) -> Option<Lease<S>> {
+        let request = |may_dial| LeaseRequest::Background { may_dial, is_brief };
+        let mut wait = LeaseWait {
+            request: request(true),
+            coming: None,
             began: Instant::now(),
             patience: Some(patience),
             cancel: &Cancel::never(),
         };
-        self.serve(&wait).ok()
+        loop {
+            let granted = self.wait_for_grant(&wait).ok()?;
+            self.end_monitor_rest();
+            match granted {
+                Granted::Made => return wait.coming.and_then(|coming| coming.take()),
+                Granted::Grant(Grant::Idle(idle)) => {
+                    if let Some(lease) = self.lease_idle(idle) {
+                        return Some(lease);
+                    }
+                }
+                Granted::Grant(Grant::Dial(reservation)) => {
+                    let slot = Slot::new(self, reservation);
+                    self.changed.notify_all();
+                    wait.coming = Some(slot.dial_beside());
+                    wait.request = request(false);
+                }
+            }
+        }
     }
 
-    fn serve(self: &Arc<Self>, wait: &LeaseWait<'_>) -> Result<Lease<S>, Error> {
+    fn serve(self: &Arc<Self>, wait: &LeaseWait<'_, S>) -> Result<Lease<S>, Error> {
         loop {
             let granted = self.wait_for_grant(wait)?;
             self.end_monitor_rest();
             match granted {
-                Grant::Idle(idle) => {
+                // No session is made for this request alone.
+                Granted::Made => {}
+                Granted::Grant(Grant::Idle(idle)) => {
                     if let Some(lease) = self.lease_idle(idle) {
                         return Ok(lease);
                     }
                 }
-                Grant::Dial(reservation) => {
+                Granted::Grant(Grant::Dial(reservation)) => {
                     let slot = Slot::new(self, reservation);
                     // The next request in the queue may be served, too.
                     self.changed.notify_all();
-                    match wait.request {
-                        LeaseRequest::Foreground { .. } => slot.dial_for_queue(),
-                        LeaseRequest::Background => return slot.dial(),
-                    }
+                    slot.dial_for_queue();
                 }
             }
         }
@@ -111,16 +144,19 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// # Errors
     /// The request cannot succeed or is cancelled, or its time has passed.
-    fn wait_for_grant(self: &Arc<Self>, wait: &LeaseWait<'_>) -> Result<Grant<S>, Error> {
+    fn wait_for_grant(self: &Arc<Self>, wait: &LeaseWait<'_, S>) -> Result<Granted<S>, Error> {
         let mut listener = None;
         let mut slots = self.lock();
         loop {
             if wait.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            if wait.coming.as_ref().is_some_and(ComingLease::has_ended) {
+                return Ok(Granted::Made);
+            }
             let now = Instant::now();
             let retry_at = match slots.grant(wait.request, now) {
-                Ok(grant) => return Ok(grant),
+                Ok(grant) => return Ok(Granted::Grant(grant)),
                 Err(Denial::Fail(error)) => return Err(error),
                 Err(Denial::Wait(retry_at)) => retry_at,
             };
@@ -162,8 +198,9 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// When `wait` ends without a session. For a server that says nothing, that is when it has been
     /// silent for too long, but not before one attempt to connect could have succeeded.
-    fn deadline(&self, wait: &LeaseWait<'_>, slots: &Slots<S>) -> Option<Instant> {
-        let deadline = wait.patience.map(|patience| wait.began + patience);
+    fn deadline(&self, wait: &LeaseWait<'_, S>, slots: &Slots<S>) -> Option<Instant> {
+        let patience = wait.patience.filter(|_| wait.coming.is_none());
+        let deadline = patience.map(|patience| wait.began + patience);
         let is_foreground = matches!(wait.request, LeaseRequest::Foreground { .. });
         let silence = self.rules.longest_silence().filter(|_| is_foreground);
         let silent = slots.silent_since(self.profile.last_heard()).zip(silence);
@@ -184,7 +221,11 @@ impl<S: PooledConnection> PoolShared<S> {
     }
 }
 
-fn out_of_time<S: PooledConnection>(wait: &LeaseWait<'_>, slots: &Slots<S>, now: Instant) -> Error {
+fn out_of_time<S: PooledConnection>(
+    wait: &LeaseWait<'_, S>,
+    slots: &Slots<S>,
+    now: Instant,
+) -> Error {
     // A failed attempt to make one more session says nothing about the others.
     let away = slots.last_error().filter(|_| slots.stats().open == 0);
     match away {

@@ -1,6 +1,6 @@
 //! Making sessions: for a lease, or in the background so that later leases find them idle.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use scopeguard::{ScopeGuard, guard};
@@ -79,6 +79,21 @@ impl<S: PooledConnection> Slot<S> {
         }
     }
 
+    /// Makes the session on a new thread, for a request that may get another one first.
+    pub(super) fn dial_beside(self) -> ComingLease<S> {
+        let coming = ComingLease {
+            pool: Arc::clone(&self.reserved.pool),
+            state: Arc::new(Mutex::new(ComingState::UnderWay)),
+        };
+        let (pool, state) = (Arc::clone(&coming.pool), Arc::clone(&coming.state));
+        let mut made = guard(None, move |lease| ComingLease::end(&pool, &state, lease));
+        let thread = guarded::spawn(THREAD, move || *made = self.dial().ok());
+        if let Err(error) = thread {
+            log::debug!("cannot start a thread to open another connection: {error}");
+        }
+        coming
+    }
+
     /// Makes the session on a new thread, and then it is idle. Returns whether the thread started.
     fn dial_in_background(self) -> bool {
         let thread = guarded::spawn(THREAD, move || self.dial_to_idle());
@@ -114,6 +129,70 @@ impl<S: PooledConnection> Slot<S> {
             }
         }
     }
+}
+
+/// A session that is being made for a request. If the request has got another one when this one is
+/// made, it becomes idle.
+pub(super) struct ComingLease<S: PooledConnection> {
+    pool: Arc<PoolShared<S>>,
+    /// Locked under the lock of the slots.
+    state: Arc<Mutex<ComingState<S>>>,
+}
+
+enum ComingState<S: PooledConnection> {
+    UnderWay,
+    /// The session, unless it could not be made.
+    Ended(Option<Lease<S>>),
+    /// The request has got another session.
+    Unclaimed,
+}
+
+impl<S: PooledConnection> ComingLease<S> {
+    /// Whether the session was made, or could not be. The caller holds the lock of the slots.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(*lock(&self.state), ComingState::Ended(_))
+    }
+
+    /// Returns the session, if it was made.
+    pub(super) fn take(&self) -> Option<Lease<S>> {
+        match &mut *lock(&self.state) {
+            ComingState::Ended(lease) => lease.take(),
+            ComingState::UnderWay | ComingState::Unclaimed => None,
+        }
+    }
+
+    fn end(pool: &PoolShared<S>, state: &Mutex<ComingState<S>>, lease: Option<Lease<S>>) {
+        let mut slots = pool.lock();
+        let mut state = lock(state);
+        let unclaimed = if matches!(*state, ComingState::Unclaimed) {
+            slots.unclaimed_ended();
+            lease
+        } else {
+            *state = ComingState::Ended(lease);
+            None
+        };
+        drop(state);
+        drop(slots);
+        drop(unclaimed);
+        pool.changed.notify_all();
+    }
+}
+
+impl<S: PooledConnection> Drop for ComingLease<S> {
+    fn drop(&mut self) {
+        let mut slots = self.pool.lock();
+        let before = std::mem::replace(&mut *lock(&self.state), ComingState::Unclaimed);
+        if matches!(before, ComingState::UnderWay) {
+            slots.leave_unclaimed();
+        }
+        drop(slots);
+        drop(before);
+    }
+}
+
+fn lock<S: PooledConnection>(state: &Mutex<ComingState<S>>) -> MutexGuard<'_, ComingState<S>> {
+    // Only assignments happen under this lock.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: PooledConnection> PoolShared<S> {

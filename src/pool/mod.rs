@@ -342,7 +342,13 @@ impl<S: PooledConnection> Pool<S> {
     /// another one, or a new session. One slot is left to [`Pool::lease`], and while that waits,
     /// there is no background lease.
     pub(crate) fn background_lease(&self, patience: Duration) -> Option<Lease<S>> {
-        self.shared.background_lease(patience)
+        self.shared.background_lease(false, patience)
+    }
+
+    /// Like [`Pool::background_lease`], for work of a few round trips. Where all sessions that the
+    /// limit allows are in use but one, it is that one: [`Pool::lease`] gets the next that is free.
+    pub(crate) fn brief_background_lease(&self, patience: Duration) -> Option<Lease<S>> {
+        self.shared.background_lease(true, patience)
     }
 
     /// Makes sessions in the background until there are `sessions`, or as many as the limit allows.

@@ -32,7 +32,12 @@ pub(super) enum LeaseRequest {
         failures: u64,
     },
     /// Background work, which transfers. It gets what the foreground does not need.
-    Background,
+    Background {
+        /// Whether it may make a session.
+        may_dial: bool,
+        /// Whether it also gets the last idle session where no other can be made.
+        is_brief: bool,
+    },
 }
 
 /// The way to a session.
@@ -78,6 +83,8 @@ pub(super) struct Slots<S> {
     dialling: usize,
     /// Those of them that become idle.
     coming: usize,
+    /// Those made for background requests that got another session meanwhile. They become idle.
+    unclaimed: usize,
     queue: BTreeSet<QueueTicket>,
     /// Since when there were requests or leases, without an interruption of [`INTERRUPTION`].
     busy_since: Instant,
@@ -108,6 +115,7 @@ impl<S: PooledConnection> Slots<S> {
             leased: 0,
             dialling: 0,
             coming: 0,
+            unclaimed: 0,
             queue: BTreeSet::new(),
             busy_since: now,
             busy_until: now,
@@ -168,7 +176,13 @@ impl<S: PooledConnection> Slots<S> {
                 purpose,
                 failures,
             } => self.foreground(ticket, purpose, failures, now),
-            LeaseRequest::Background => self.background(now).ok_or(Denial::Wait(None)),
+            LeaseRequest::Background { may_dial, is_brief } => {
+                let mut granted = self.background(may_dial, now);
+                if granted.is_none() && is_brief {
+                    granted = self.last_idle(now);
+                }
+                granted.ok_or(Denial::Wait(None))
+            }
         }
     }
 
@@ -187,7 +201,8 @@ impl<S: PooledConnection> Slots<S> {
             return Ok(Grant::Idle(idle));
         }
         // Each request ahead gets one of these sessions, and this one the next.
-        if self.idle.len() + self.checked_out + self.coming > ahead {
+        let soon_idle = self.checked_out + self.coming + self.unclaimed;
+        if self.idle.len() + soon_idle > ahead {
             return Err(Denial::Wait(None));
         }
         if self.occupied() >= self.limit.at(now) {
@@ -203,9 +218,11 @@ impl<S: PooledConnection> Slots<S> {
 
     /// Leaves one slot and the best idle session to the foreground: a login would delay the next
     /// operation. Grants nothing while an operation is in the queue.
-    fn background(&mut self, now: Instant) -> Option<Grant<S>> {
+    fn background(&mut self, may_dial: bool, now: Instant) -> Option<Grant<S>> {
         let limit = self.limit.known();
-        if !self.queue.is_empty() || self.leased + self.dialling + 1 >= limit {
+        // The session that is made for this request comes in place of the idle one.
+        let dialling = self.dialling - usize::from(!may_dial).min(self.dialling);
+        if !self.queue.is_empty() || self.leased + dialling + 1 >= limit {
             return None;
         }
         if self.idle.len() > 1 {
@@ -213,11 +230,22 @@ impl<S: PooledConnection> Slots<S> {
             self.leased += 1;
             return Some(Grant::Idle(idle));
         }
-        if self.checked_out > 0 {
+        if self.checked_out + self.unclaimed > 0 {
             return None;
         }
-        let may_dial = self.may_grow_to(limit, now);
+        let may_dial = may_dial && self.may_grow_to(limit, now);
         may_dial.then(|| Grant::Dial(self.reserve(false, now)))
+    }
+
+    /// Leases the last idle session where all others are in use and no other can be made.
+    fn last_idle(&mut self, now: Instant) -> Option<Grant<S>> {
+        let is_last = self.idle.len() == 1 && self.occupied() >= self.limit.at(now);
+        if !is_last || self.leased == 0 || !self.queue.is_empty() {
+            return None;
+        }
+        let idle = self.idle.take_best(Purpose::Transfer)?;
+        self.leased += 1;
+        Some(Grant::Idle(idle))
     }
 
     /// Reserves a slot for growth, if fewer than `sessions` slots are occupied.
@@ -260,6 +288,16 @@ impl<S: PooledConnection> Slots<S> {
             began: now,
             becomes_idle,
         }
+    }
+
+    /// The request for which a session is being made has got another one.
+    pub(super) fn leave_unclaimed(&mut self) {
+        self.unclaimed += 1;
+    }
+
+    /// A session that was [left](Self::leave_unclaimed) was made, or could not be.
+    pub(super) fn unclaimed_ended(&mut self) {
+        self.unclaimed = self.unclaimed.saturating_sub(1);
     }
 
     /// Ends a reservation: its session exists, and is leased.

@@ -6,15 +6,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{ErrorContext, Operation, meaning};
-use super::exact_times::exact_version;
+use super::error::{ErrorContext, Operation, meaning, unless_refused};
 use super::links::Links;
 use super::listing::{complete, list_as_shown};
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
-use crate::ftp::{self, Capability, DirectoryListing, Entry, RemotePath, Version};
+use crate::ftp::{
+    self, Capability, DirectoryListing, Entry, Precision, RemotePath, ServerProfile,
+    SizeAndModified, Version,
+};
 use crate::pool::{Lease, Purpose};
 
 /// Maximum number of commands in one write.
@@ -95,8 +97,17 @@ pub struct BackgroundSession {
 }
 
 /// See [`Remote::spare`].
-pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSession> {
-    let mut lease = remote.pool().background_lease(patience)?;
+pub(super) fn spare(
+    remote: &Remote,
+    is_brief: bool,
+    patience: Duration,
+) -> Option<BackgroundSession> {
+    let pool = remote.pool();
+    let mut lease = if is_brief {
+        pool.brief_background_lease(patience)?
+    } else {
+        pool.background_lease(patience)?
+    };
     lease.expect_more(true);
     Some(BackgroundSession {
         remote: remote.uncancelled(),
@@ -341,4 +352,18 @@ pub(super) fn fit_in_write<'path>(paths: impl Iterator<Item = &'path RemotePath>
         bytes <= MAX_BYTES
     };
     paths.take_while(fits).count()
+}
+
+/// The version in the answers to SIZE and MDTM, unless one was refused.
+pub(super) fn exact_version(
+    profile: &ServerProfile,
+    (size, time): SizeAndModified,
+) -> Option<Version> {
+    let size = unless_refused(size, profile, Capability::Size).ok()??;
+    let time = unless_refused(time, profile, Capability::Mdtm).ok()??;
+    Some(Version {
+        size: Some(size),
+        modified: Some((time, Precision::Second)),
+        unique: 0,
+    })
 }

@@ -3,11 +3,11 @@
 //! a file with another time for a changed one.
 
 use super::Remote;
-use super::background::{BackgroundSession, fit_in_write};
+use super::background::{BackgroundSession, exact_version, fit_in_write};
 use super::error::unless_refused;
 use crate::ftp::{
     self, Capability, DirectoryListing, Kind, Modified, Precision, RemotePath, ServerProfile,
-    Session, SizeAndModified, Version,
+    Session, Version,
 };
 
 /// Maximum number of files of a directory whose exact times are requested.
@@ -103,20 +103,6 @@ impl BackgroundSession {
             }
         }
     }
-}
-
-/// The version in the answers to SIZE and MDTM, unless one was refused.
-pub(super) fn exact_version(
-    profile: &ServerProfile,
-    (size, time): SizeAndModified,
-) -> Option<Version> {
-    let size = unless_refused(size, profile, Capability::Size).ok()??;
-    let time = unless_refused(time, profile, Capability::Mdtm).ok()??;
-    Some(Version {
-        size: Some(size),
-        modified: Some((time, Precision::Second)),
-        unique: 0,
-    })
 }
 
 /// Returns the files of a listing with a coarse time, or none if there are too many.

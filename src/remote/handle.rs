@@ -100,6 +100,11 @@ impl RemoteHandle {
         self.pool().grow_to(self.pool().stats().limit);
     }
 
+    /// Opens connections in the background until there are as many, or as many as the limit allows.
+    pub fn expect(&self, connections: usize) {
+        self.pool().grow_to(connections);
+    }
+
     /// Waits up to `patience` until an operation waits for a connection while all are in use.
     /// Returns whether that happened. Background transfers can then be stopped.
     pub fn wait_until_contended(&self, patience: Duration) -> bool {

@@ -535,7 +535,13 @@ impl Remote {
     /// Returns a connection for background work, if one becomes free within `patience`. Never takes
     /// the last connection, and none while another operation waits for one.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
-        background::spare(self, patience)
+        background::spare(self, false, patience)
+    }
+
+    /// Like [`Self::spare`], for work of a few round trips. It may take the last connection while
+    /// all others are in use.
+    pub fn spare_briefly(&self, patience: Duration) -> Option<BackgroundSession> {
+        background::spare(self, true, patience)
     }
 
     /// Returns the time after which a transfer that does not move has failed.

@@ -433,6 +433,33 @@ fn old_listings_are_replaced_together() {
     );
 }
 
+/// A program looks into two of the directories in one, and then into those in another, as git does
+/// with its objects and the working tree. What was listed ahead on the first way does not stop the
+/// second.
+#[test]
+fn a_way_that_was_left_does_not_stop_the_next_one() {
+    let server = with_modules(&["MLSD", "MLST"]);
+    // As many as are listed ahead when a way begins, and two.
+    for number in 0..18 {
+        server.write(format!("objects/{number:02}/file"), "content");
+    }
+    let mount = Mount::new(&server);
+    let is_listed = |directory: &str| {
+        let line = format!("STAT {directory}");
+        wait_for(Duration::from_secs(10), || {
+            server.commands().contains(&line)
+        })
+    };
+    for number in 0..2 {
+        fs::metadata(mount.join(format!("objects/{number:02}/file"))).unwrap();
+    }
+    assert!(is_listed("/objects/17"), "{:?}", server.commands());
+    for module in 0..2 {
+        fs::metadata(mount.join(module_file(module * FILES_IN_MODULE))).unwrap();
+    }
+    assert!(is_listed("/tree/10"), "{:?}", server.commands());
+}
+
 /// A program that looks at one name in some of many directories, such as those of users, lists none
 /// of them.
 #[test]

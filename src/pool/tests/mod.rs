@@ -412,6 +412,71 @@ fn a_background_lease_waits_for_an_idle_session() {
 }
 
 #[test]
+fn a_brief_background_lease_takes_the_last_session_of_a_full_pool() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(3));
+    let held = [(); 2].map(|()| pool.lease(Purpose::Command, &NEVER).unwrap());
+    pool.grow_to(3);
+    wait_for("the third session", || pool.stats().open == 3);
+    assert!(pool.background_lease(Duration::ZERO).is_none());
+    let brief = pool.brief_background_lease(Duration::ZERO).unwrap();
+    assert_eq!(server.dials.load(SeqCst), 3);
+    assert!(pool.brief_background_lease(Duration::ZERO).is_none());
+    thread::scope(|scope| {
+        let request = scope.spawn(|| drop(pool.lease(Purpose::Command, &NEVER).unwrap()));
+        wait_for("the request to queue", || pool.shared.waiting() == 1);
+        assert!(pool.brief_background_lease(Duration::ZERO).is_none());
+        drop(brief);
+        request.join().unwrap();
+    });
+    drop(held);
+
+    let single = self::pool(&server, rules(1));
+    assert!(single.brief_background_lease(Duration::ZERO).is_none());
+}
+
+#[test]
+fn a_background_lease_takes_an_idle_session_before_the_one_that_is_made_for_it() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(8));
+    let [first, second] = [(); 2].map(|()| pool.lease(Purpose::Transfer, &NEVER).unwrap());
+    drop(first);
+    server.silent.store(true, SeqCst);
+    let background = thread::scope(|scope| {
+        let waiting = scope.spawn(|| pool.background_lease(Duration::ZERO));
+        wait_for("the dial", || server.dials.load(SeqCst) == 3);
+        drop(second);
+        waiting.join().unwrap().unwrap()
+    });
+    assert!(
+        pool.background_lease(Duration::ZERO).is_none(),
+        "one is being made"
+    );
+    assert_eq!(server.dials.load(SeqCst), 3);
+    server.silent.store(false, SeqCst);
+    wait_for("the session to become idle", || {
+        let stats = pool.stats();
+        (stats.open, stats.leased) == (3, 1)
+    });
+    drop(background);
+    assert!(pool.background_lease(Duration::ZERO).is_some());
+
+    // The one that is made for it is there first.
+    let held: Vec<_> = (0..2)
+        .map(|_| pool.lease(Purpose::Transfer, &NEVER).unwrap())
+        .collect();
+    let lease = pool.background_lease(Duration::ZERO);
+    assert!(!lease.unwrap().is_reused());
+    assert_eq!(server.dials.load(SeqCst), 4);
+    server.down.store(true, SeqCst);
+    let lease = pool.background_lease(Duration::ZERO);
+    assert!(lease.is_some(), "it is idle again");
+    assert!(pool.background_lease(Duration::ZERO).is_none());
+    assert_eq!(server.dials.load(SeqCst), 5);
+    drop((held, lease));
+}
+
+#[test]
 fn a_cancelled_request_leaves_the_queue() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(1));

@@ -114,12 +114,21 @@ impl Vfs {
         known: &Attributes,
         cancel: &Cancel,
     ) -> Result<(Attributes, bool), Errno> {
+        let is_changed = |now: &Attributes| !Version::from(now).agrees(&Version::from(known));
+        // What is under way is recent enough. It would not answer for a name that is invalidated
+        // meanwhile.
+        if self.cache.wait_for_fetch(directory)
+            && let Some(recent) = self.fresh_attributes(directory, name)
+        {
+            let changed = is_changed(&recent);
+            return Ok((recent, changed));
+        }
         // The new listing may be precise only to the minute. The cache has the exact times, so it
         // must not be discarded.
         self.cache.invalidate(directory, name);
         match self.attributes_of(directory, name, Blocking::Yes(cancel)) {
             Ok(fresh) => {
-                let changed = !Version::from(&fresh.value).agrees(&Version::from(known));
+                let changed = is_changed(&fresh.value);
                 Ok((fresh.value, changed))
             }
             Err(Errno::NOENT) => Err(Errno::STALE),

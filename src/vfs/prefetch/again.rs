@@ -2,13 +2,31 @@
 
 use std::time::Duration;
 
-use super::relist::{PendingListing, relist_interval};
+use super::relist::{OldAbsence, PendingListing, relist_interval};
 use super::{PrefetchShared, Prefetcher};
+use crate::cache::ListingAge;
 use crate::ftp::RemotePath;
 use crate::guarded;
 use crate::remote::BackgroundSession;
 
 impl Prefetcher {
+    /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
+    /// the directory is listed again in the background, at most once per `interval`.
+    pub(in crate::vfs) fn old_absence(
+        &self,
+        directory: &RemotePath,
+        listed: Option<ListingAge>,
+        interval: Duration,
+    ) -> OldAbsence {
+        let mut state = self.shared.lock();
+        let now = self.shared.cache.now();
+        let answer = state.relist.absent(directory, listed, interval, now);
+        if state.relist.jobs(now) > 0 {
+            self.call_threads(state);
+        }
+        answer
+    }
+
     /// A program waits for a new listing of `directory`, because the known one has got old. Those
     /// of the directories below that it looked into before, and will again, and those that it reads
     /// next are replaced at the same time, if they will soon be old, too.

@@ -24,14 +24,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, ListingAge, Snapshot};
+use crate::cache::{Cache, Snapshot};
 use crate::disk_cache::{CachedShare, DiskCache};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
 use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
-use relist::{OldAbsence, PendingListing, RelistQueue};
+use relist::{PendingListing, RelistQueue};
 use run::{FileRun, RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
 use time_looks::TimeLooks;
@@ -87,8 +87,6 @@ struct State {
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
-    /// Number of connections to open before it is known what for.
-    anticipated: usize,
     /// Number of directories that the last job could list in one batch.
     batch: usize,
     stopped: bool,
@@ -121,7 +119,6 @@ impl Prefetcher {
             time_looks: TimeLooks::default(),
             threads: 0,
             coming: 0,
-            anticipated: 0,
             batch: 1,
             stopped: false,
         };
@@ -169,6 +166,10 @@ impl Prefetcher {
                 && shared.has_few_beside(directory, FEW_BESIDE);
         let step = shared.lock().walk.looked_up(directory, follows, now);
         self.go_on(step, directory, None);
+        if step == WalkStep::Unexpected && shared.lock().run.is_under_way(now) {
+            // It compares what it finds with a list that it has read, and reads what differs.
+            shared.remote.expect_all();
+        }
         !matches!(step, WalkStep::Stray | WalkStep::Scattered)
     }
 
@@ -184,13 +185,7 @@ impl Prefetcher {
 
     /// Opens connections until there are as many, because they will be needed in a moment.
     pub(super) fn anticipate(&self, connections: usize) {
-        let mut state = self.shared.lock();
-        if state.anticipated > 0 {
-            return;
-        }
-        let open = self.shared.remote.pool_stats().open;
-        state.anticipated = connections.saturating_sub(open + state.coming);
-        self.call_threads(state);
+        self.shared.remote.expect(connections);
     }
 
     /// A directory that a walk [leads to](Self::looks_up) was listed for the program.
@@ -289,14 +284,16 @@ impl Prefetcher {
         };
         let mut state = shared.lock();
         let slot = state.run.take(path, version, now);
-        let directory = path.parent();
-        let is_walked = directory.is_some_and(|it| {
+        let is_walked = path.parent().is_some_and(|it| {
             state.time_looks.reads(&it, now);
-            state.walk.leads_on_from(&it)
+            state.walk.leads_on_from(&it, now)
         });
         state.run.reads(path, is_walked, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
+        if is_walked {
+            shared.remote.expect_all();
+        }
         slot
     }
 
@@ -334,23 +331,6 @@ impl Prefetcher {
         self.shared.lock().relist.is_away(self.shared.cache.now())
     }
 
-    /// Decides about a name that an old listing of `directory` lacks. If this mount writes there,
-    /// the directory is listed again in the background, at most once per `interval`.
-    pub(super) fn old_absence(
-        &self,
-        directory: &RemotePath,
-        listed: Option<ListingAge>,
-        interval: Duration,
-    ) -> OldAbsence {
-        let mut state = self.shared.lock();
-        let now = self.shared.cache.now();
-        let answer = state.relist.absent(directory, listed, interval, now);
-        if state.relist.jobs(now) > 0 {
-            self.call_threads(state);
-        }
-        answer
-    }
-
     /// Nothing is begun from now on.
     pub(super) fn stop(&self) {
         self.shared.lock().stopped = true;
@@ -364,7 +344,8 @@ impl Prefetcher {
             return;
         }
         let limit = self.shared.remote.pool_stats().limit;
-        let most = limit.saturating_sub(1).min(MOST_THREADS);
+        let reserve = usize::from(limit == 1 || !state.is_brief());
+        let most = limit.saturating_sub(reserve).min(MOST_THREADS);
         let missing = jobs.min(most).saturating_sub(state.threads);
         for _ in 0..missing {
             let shared = Arc::clone(&self.shared);
@@ -386,8 +367,12 @@ impl State {
     fn jobs(&mut self, now: Instant) -> usize {
         let listings = self.walk.wanted(now).div_ceil(self.batch);
         let again = self.relist.jobs(now).div_ceil(self.batch);
-        let known = listings + self.run.jobs(now) + again;
-        known.max(self.anticipated)
+        listings + self.run.jobs(now) + again
+    }
+
+    /// Whether what is next takes a connection for a few round trips.
+    fn is_brief(&self) -> bool {
+        !self.relist.is_awaited() && self.run.is_next_brief()
     }
 
     /// What to do with a connection that can list `batch` directories together.
@@ -396,6 +381,11 @@ impl State {
             return None;
         }
         self.batch = batch;
+        if self.relist.is_awaited()
+            && let Some(again) = self.again(now)
+        {
+            return Some(again);
+        }
         // A look into a directory that is not listed costs a round trip, and a file that is read
         // much later costs none.
         if self.run.is_well_ahead()
@@ -406,11 +396,12 @@ impl State {
         if let Some(task) = self.run.task(now) {
             return Some(PrefetchJob::Read(task));
         }
+        self.again(now).or_else(|| self.listings(now))
+    }
+
+    fn again(&mut self, now: Instant) -> Option<PrefetchJob> {
         let again = self.relist.take(self.batch, now);
-        if !again.is_empty() {
-            return Some(PrefetchJob::Relist(again));
-        }
-        self.listings(now)
+        (!again.is_empty()).then_some(PrefetchJob::Relist(again))
     }
 
     fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {
@@ -422,15 +413,21 @@ impl State {
 impl PrefetchShared {
     fn work(&self) {
         while self.wait_for_work() {
+            let is_brief = self.lock().is_brief();
             let spare = guarded::catch("a wait for a spare connection", || {
-                self.remote.uncancelled().spare(PATIENCE)
+                let remote = self.remote.uncancelled();
+                if is_brief {
+                    remote.spare_briefly(PATIENCE)
+                } else {
+                    remote.spare(PATIENCE)
+                }
             });
             let spare = spare.flatten();
             let is_away = spare.is_none() && self.remote.is_offline();
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
-                state.anticipated = state.anticipated.saturating_sub(1);
+                let spare = spare.filter(|_| !is_brief || state.is_brief());
                 spare.and_then(|spare| {
                     let job = state.next(spare.most_to_list(), self.cache.now())?;
                     Some((job, spare))

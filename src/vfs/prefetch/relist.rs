@@ -47,6 +47,8 @@ pub(super) struct RelistQueue {
     /// When the server last did not answer.
     unanswered: Option<Instant>,
     directories: HashMap<RemotePath, WrittenDirectory>,
+    /// Those of directories that a program is about to look into.
+    awaited: VecDeque<PendingListing>,
     pending: VecDeque<PendingListing>,
 }
 
@@ -159,8 +161,9 @@ impl RelistQueue {
         requested: Instant,
     ) {
         for directory in directories {
-            if !self.pending.iter().any(|it| it.directory == directory) {
-                self.pending.push_back(PendingListing {
+            if !self.awaited.iter().any(|it| it.directory == directory) {
+                self.pending.retain(|it| it.directory != directory);
+                self.awaited.push_back(PendingListing {
                     directory,
                     max_age,
                     requested,
@@ -171,15 +174,23 @@ impl RelistQueue {
 
     /// Number of listings to fetch.
     pub(super) fn jobs(&mut self, now: Instant) -> usize {
-        self.pending
-            .retain(|it| now.saturating_duration_since(it.requested) < WAITING);
-        self.pending.len()
+        let is_wanted = |it: &PendingListing| now.saturating_duration_since(it.requested) < WAITING;
+        self.awaited.retain(is_wanted);
+        self.pending.retain(is_wanted);
+        self.awaited.len() + self.pending.len()
+    }
+
+    /// Whether a program is about to need one of them.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.awaited.is_empty()
     }
 
     /// Takes the next `most` listings to fetch.
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<PendingListing> {
         let most = most.min(self.jobs(now));
-        self.pending.drain(..most).collect()
+        let awaited = most.min(self.awaited.len());
+        let first = self.awaited.drain(..awaited);
+        first.chain(self.pending.drain(..most - awaited)).collect()
     }
 }
 
@@ -244,8 +255,25 @@ mod tests {
             queue.again(vec![path("/a"), path("/b")], INTERVAL, now);
         }
         assert_eq!(queue.jobs(now), 2);
+        assert!(queue.is_awaited());
         assert_eq!(queue.take(1, now).len(), 1);
         assert_eq!(queue.take(9, now)[0].directory, path("/b"));
+        assert!(!queue.is_awaited());
+    }
+
+    #[test]
+    fn directories_looked_into_next_are_listed_before_those_written_to() {
+        let now = Instant::now();
+        let mut queue = RelistQueue::default();
+        for directory in ["/d", "/e"].map(path) {
+            queue.changed(&directory, now);
+            queue.absent(&directory, None, INTERVAL, now);
+        }
+        assert!(!queue.is_awaited());
+        queue.again(vec![path("/a"), path("/e")], INTERVAL, now);
+        let taken: Vec<_> = queue.take(9, now).into_iter().collect();
+        let taken: Vec<_> = taken.iter().map(|it| it.directory.as_bytes()).collect();
+        assert_eq!(taken, [b"/a", b"/e", b"/d"]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ const FIRST_WINDOW: usize = 8;
 const LARGEST_WINDOW: usize = 64;
 /// A larger file is read as it is asked for.
 const LARGEST_FILE: u64 = 256 << 10;
+/// A file of so many bytes comes in a round trip or two, over most lines.
+const BRIEF_FILE: u64 = 16 << 10;
 /// Most directories of a run, with the one that is read.
 const MOST_DIRECTORIES: usize = 8;
 /// Most names of a directory that are looked at for the next directory.
@@ -300,6 +302,12 @@ impl FileRun {
         behind.cloned().collect()
     }
 
+    /// Whether a program began to read a file a moment ago.
+    pub(super) fn is_under_way(&mut self, now: Instant) -> bool {
+        self.end_if_old(now);
+        self.last.is_some()
+    }
+
     /// How many tasks there are.
     pub(super) fn jobs(&mut self, now: Instant) -> usize {
         self.end_if_old(now);
@@ -309,6 +317,12 @@ impl FileRun {
     /// Whether so many files were fetched, or are being fetched, that the next ones can wait.
     pub(super) fn is_well_ahead(&self) -> bool {
         self.slots.len() >= FIRST_WINDOW
+    }
+
+    /// Whether what there is to do next is to fetch a file that comes in a round trip or two.
+    pub(super) fn is_next_brief(&self) -> bool {
+        let next = self.missing().next();
+        next.is_some_and(|(_, size, _)| size <= BRIEF_FILE)
     }
 
     /// What there is to do next.

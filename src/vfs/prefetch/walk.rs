@@ -16,7 +16,7 @@
 //! are listed ahead.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
@@ -81,11 +81,15 @@ impl PartialOrd for InOrder {
 pub(super) struct TreeWalk {
     /// To be listed.
     pending: BTreeSet<InOrder>,
-    /// Being listed.
-    under_way: HashSet<RemotePath>,
-    /// Listed and not opened yet, with the bytes they take.
-    ahead: HashMap<RemotePath, usize>,
+    /// Being listed, with the number of turns before that.
+    under_way: HashMap<RemotePath, u64>,
+    /// Listed and not opened yet.
+    ahead: HashMap<RemotePath, AheadListing>,
     ahead_bytes: usize,
+    /// Number of those that were listed for a way that the walk has left.
+    left: usize,
+    /// Number of times that the walk took another way.
+    turns: u64,
     most_bytes: usize,
     /// Opened lately, the last one at the back.
     opened: VecDeque<(RemotePath, Instant)>,
@@ -103,6 +107,14 @@ pub(super) struct TreeWalk {
     window: usize,
     /// When a step was last made.
     moved: Instant,
+}
+
+/// A listing that no program has opened yet.
+#[derive(Debug, Clone, Copy)]
+struct AheadListing {
+    bytes: usize,
+    /// Number of turns of the walk before it was requested.
+    turns: u64,
 }
 
 /// What an opened directory means.
@@ -124,9 +136,11 @@ impl TreeWalk {
     pub(super) fn new(most_bytes: usize, now: Instant) -> Self {
         Self {
             pending: BTreeSet::new(),
-            under_way: HashSet::new(),
+            under_way: HashMap::new(),
             ahead: HashMap::new(),
             ahead_bytes: 0,
+            left: 0,
+            turns: 0,
             most_bytes,
             opened: VecDeque::new(),
             looked: VecDeque::new(),
@@ -158,8 +172,7 @@ impl TreeWalk {
         if !comes_from {
             return WalkStep::Stray;
         }
-        self.position = InOrder(directory.clone());
-        self.moved = now;
+        self.turn_to(directory, now);
         WalkStep::Unexpected
     }
 
@@ -182,9 +195,11 @@ impl TreeWalk {
         from.is_some_and(|from| self.has_looked(&from, now) || comes_along(&from))
     }
 
-    /// Records that `directory` is listed together with the one above it.
+    /// Records that `directory` is listed together with the one above it, for a program that looks
+    /// up a name there next.
     pub(super) fn goes_along(&mut self, directory: &RemotePath, now: Instant) {
         self.along = Some((directory.clone(), now));
+        self.remember_looked(directory, now);
     }
 
     /// Whether a program looked up a name in a directory beside `directory` a moment ago.
@@ -248,11 +263,7 @@ impl TreeWalk {
         follows: bool,
         now: Instant,
     ) -> WalkStep {
-        self.looked.retain(|(path, _)| path != directory);
-        self.looked.push_back((directory.clone(), now));
-        if self.looked.len() > MOST_LOOKED {
-            self.looked.pop_front();
-        }
+        self.remember_looked(directory, now);
         if self.reaches(directory, now) {
             return WalkStep::Expected;
         }
@@ -273,9 +284,16 @@ impl TreeWalk {
             return WalkStep::Scattered;
         }
         self.is_by_names = true;
+        self.turn_to(directory, now);
+        WalkStep::Unexpected
+    }
+
+    /// Takes another way, from `directory` on.
+    fn turn_to(&mut self, directory: &RemotePath, now: Instant) {
         self.position = InOrder(directory.clone());
         self.moved = now;
-        WalkStep::Unexpected
+        self.turns += 1;
+        self.left = self.ahead.len();
     }
 
     /// Whether the walk looks names up and opens no directories.
@@ -291,13 +309,12 @@ impl TreeWalk {
     /// Moves the walk to `directory` if it leads there. Returns whether it does.
     pub(super) fn reaches(&mut self, directory: &RemotePath, now: Instant) -> bool {
         self.end_if_old(now);
-        let was_ahead = self.ahead.remove(directory);
-        self.ahead_bytes -= was_ahead.unwrap_or(0);
+        let was_ahead = self.remove_ahead(directory);
         let place = InOrder(directory.clone());
         let was_pending = self.pending.remove(&place);
-        if was_ahead.is_some() {
+        if was_ahead {
             self.window = (self.window * 2).min(LARGEST_WINDOW);
-        } else if !was_pending && !self.under_way.contains(directory) {
+        } else if !was_pending && !self.under_way.contains_key(directory) {
             return false;
         }
         self.position = place;
@@ -305,13 +322,19 @@ impl TreeWalk {
         true
     }
 
-    /// Whether a directory that comes after `directory` in their parent was listed ahead: the
-    /// program goes through them one after the other.
-    pub(super) fn leads_on_from(&self, directory: &RemotePath) -> bool {
-        let parent = directory.parent();
+    /// Whether the program goes through the directories beside `directory` one after the other: one
+    /// that comes after it was listed ahead, or the walk has come to one a moment ago (git looks at
+    /// the attributes of all files before it reads the changed ones).
+    pub(super) fn leads_on_from(&self, directory: &RemotePath, now: Instant) -> bool {
+        let Some(parent) = directory.parent() else {
+            return false;
+        };
         let here = InOrder(directory.clone());
-        let mut beside = self.ahead.keys().filter(|path| path.parent() == parent);
-        parent.is_some() && beside.any(|path| InOrder(path.clone()) > here)
+        let is_behind = |path: &RemotePath| {
+            path.parent().as_ref() == Some(&parent) && InOrder(path.clone()) > here
+        };
+        let is_lately = now.saturating_duration_since(self.moved) < LIVES;
+        is_lately && is_behind(&self.position.0) || self.ahead.keys().any(is_behind)
     }
 
     /// A program is at work in a tree: a walk is not over because it opens no directories.
@@ -324,7 +347,8 @@ impl TreeWalk {
     pub(super) fn add(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
         for directory in directories {
             let place = InOrder(directory);
-            let is_known = self.ahead.contains_key(&place.0) || self.under_way.contains(&place.0);
+            let is_known =
+                self.ahead.contains_key(&place.0) || self.under_way.contains_key(&place.0);
             if place > self.position && !is_known {
                 self.pending.insert(place);
                 if self.pending.len() > MOST_PENDING {
@@ -339,7 +363,7 @@ impl TreeWalk {
         self.window = self.window.max(SCATTERED_WINDOW);
         for directory in directories.into_iter().take(SCATTERED_WINDOW) {
             let place = InOrder(directory);
-            if !self.ahead.contains_key(&place.0) && !self.under_way.contains(&place.0) {
+            if !self.ahead.contains_key(&place.0) && !self.under_way.contains_key(&place.0) {
                 self.pending.insert(place);
             }
         }
@@ -351,18 +375,33 @@ impl TreeWalk {
         if self.ahead_bytes >= self.most_bytes {
             return 0;
         }
-        let room = self
-            .window
-            .saturating_sub(self.ahead.len() + self.under_way.len());
-        room.min(self.pending.len())
+        let used = self.ahead.len() + self.under_way.len();
+        // What lies on a way that was left does not stop the first steps on the new one.
+        let is_on_way = |turns: &&u64| **turns == self.turns;
+        let used_here =
+            self.ahead.len() - self.left + self.under_way.values().filter(is_on_way).count();
+        let room = self.window.saturating_sub(used);
+        let room_here = FIRST_WINDOW.saturating_sub(used_here);
+        room.max(room_here).min(self.pending.len())
     }
 
     /// Takes the next `most` directories to list. The caller reports each as
     /// [listed](Self::listed) or [given up](Self::given_up).
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<RemotePath> {
         let most = most.min(self.wanted(now));
-        let after = self.pending.range(&self.position..).take(most).cloned();
-        let mut next: Vec<InOrder> = after.collect();
+        let after = self.pending.range(&self.position..);
+        let mut next: Vec<InOrder> = if self.is_by_names {
+            // Among many with digests for names, the others are the first that are needed.
+            let (spread, other): (Vec<_>, Vec<_>) = after.partition(|place| is_spread(&place.0));
+            other
+                .into_iter()
+                .chain(spread)
+                .take(most)
+                .cloned()
+                .collect()
+        } else {
+            after.take(most).cloned().collect()
+        };
         let missing = most - next.len();
         // A walk in another order leaves some behind.
         next.extend(self.pending.iter().take(missing).cloned());
@@ -370,7 +409,9 @@ impl TreeWalk {
             self.pending.remove(place);
         }
         let next: Vec<_> = next.into_iter().map(|place| place.0).collect();
-        self.under_way.extend(next.iter().cloned());
+        let turns = self.turns;
+        self.under_way
+            .extend(next.iter().map(|path| (path.clone(), turns)));
         next
     }
 
@@ -381,12 +422,13 @@ impl TreeWalk {
         bytes: usize,
         directories: Vec<RemotePath>,
     ) {
-        self.under_way.remove(&directory);
+        let turns = self.under_way.remove(&directory).unwrap_or(self.turns);
         let is_opened = self.opened.iter().any(|(path, _)| *path == directory);
         if !is_opened {
-            let before = self.ahead.insert(directory, bytes);
+            self.remove_ahead(&directory);
             self.ahead_bytes += bytes;
-            self.ahead_bytes -= before.unwrap_or(0);
+            self.left += usize::from(turns != self.turns);
+            self.ahead.insert(directory, AheadListing { bytes, turns });
         }
         self.add_below(directories);
     }
@@ -407,6 +449,24 @@ impl TreeWalk {
         self.under_way.remove(directory);
     }
 
+    /// Returns whether it was there.
+    fn remove_ahead(&mut self, directory: &RemotePath) -> bool {
+        let Some(listing) = self.ahead.remove(directory) else {
+            return false;
+        };
+        self.ahead_bytes -= listing.bytes;
+        self.left -= usize::from(listing.turns != self.turns);
+        true
+    }
+
+    fn remember_looked(&mut self, directory: &RemotePath, now: Instant) {
+        self.looked.retain(|(path, _)| path != directory);
+        self.looked.push_back((directory.clone(), now));
+        if self.looked.len() > MOST_LOOKED {
+            self.looked.pop_front();
+        }
+    }
+
     fn remember(&mut self, directory: &RemotePath, now: Instant) {
         self.opened.retain(|(path, _)| path != directory);
         self.opened.push_back((directory.clone(), now));
@@ -422,6 +482,7 @@ impl TreeWalk {
         self.pending.clear();
         self.ahead.clear();
         self.ahead_bytes = 0;
+        self.left = 0;
         self.window = FIRST_WINDOW;
     }
 }

@@ -39,12 +39,15 @@ fn names_looked_up_in_one_directory_after_the_other_begin_a_walk() {
     walk.add(paths(&["/a", "/b", "/c", "/d"]));
     assert_eq!(walk.take(10, now), paths(&["/c", "/d"]));
     assert_eq!(walk.looked_up(&path("/c"), false, now), WalkStep::Expected);
-    assert!(!walk.leads_on_from(&path("/c")));
+    assert!(!walk.leads_on_from(&path("/c"), now));
     walk.listed(path("/d"), 100, Vec::new());
-    assert!(walk.leads_on_from(&path("/c")));
-    assert!(!walk.leads_on_from(&path("/d")) && !walk.leads_on_from(&path("/c/1")));
+    assert!(walk.leads_on_from(&path("/c"), now));
+    assert!(!walk.leads_on_from(&path("/d"), now));
+    assert!(!walk.leads_on_from(&path("/c/1"), now));
     walk.given_up(&path("/c"));
     assert!(walk.reaches(&path("/d"), now) && walk.is_idle());
+    assert!(walk.leads_on_from(&path("/c"), now), "it came to /d");
+    assert!(!walk.leads_on_from(&path("/c"), now + LIVES));
     assert!(!walk.reaches(&path("/d"), now));
 }
 
@@ -104,6 +107,7 @@ fn a_path_is_gone_along_from_a_directory_looked_into_or_listed_with_its_parent()
     assert!(walk.is_along_path(&path("/a"), now));
     assert!(!walk.is_along_path(&path("/a/b/c"), now));
     walk.goes_along(&path("/a/b"), now);
+    assert!(walk.has_looked(&path("/a/b"), now));
     assert!(walk.is_along_path(&path("/a/b/c"), now));
     assert!(!walk.is_along_path(&path("/a/b/c"), now + LIVES));
 }
@@ -212,6 +216,54 @@ fn the_window_bounds_what_is_ahead_and_grows_with_what_is_used() {
         walk.opened(directory, now);
     }
     assert_eq!(walk.wanted(now), LARGEST_WINDOW);
+}
+
+#[test]
+fn what_lies_on_a_way_that_was_left_does_not_stop_the_new_one() {
+    let now = Instant::now();
+    let below = |directory: &str, count: usize| -> Vec<_> {
+        let names = (0..count).map(|number| path(&format!("{directory}/{number:02}")));
+        names.collect()
+    };
+    let mut walk = walk(now);
+    walk.looked_up(&path("/a"), true, now);
+    walk.add(below("/a", FIRST_WINDOW + 1));
+    let first = walk.take(100, now);
+    for directory in &first[..FIRST_WINDOW - 1] {
+        walk.listed(directory.clone(), 100, Vec::new());
+    }
+    // One is still being listed.
+    assert_eq!(walk.wanted(now), 0);
+
+    assert_eq!(walk.looked_up(&path("/b"), true, now), WalkStep::Unexpected);
+    walk.add(below("/b", FIRST_WINDOW * 2));
+    assert_eq!(walk.take(100, now), &below("/b", FIRST_WINDOW)[..]);
+    assert_eq!(walk.wanted(now), 0, "the new way has a window, too");
+    walk.listed(first[FIRST_WINDOW - 1].clone(), 100, Vec::new());
+    for directory in below("/b", FIRST_WINDOW) {
+        walk.listed(directory, 100, Vec::new());
+    }
+    assert_eq!(walk.wanted(now), 0);
+
+    // The program may come back.
+    assert!(walk.reaches(&path("/a/00"), now) && !walk.is_idle());
+    for directory in below("/b", FIRST_WINDOW).iter().chain(&first[1..]) {
+        assert!(walk.reaches(directory, now));
+    }
+    assert_eq!(walk.ahead_bytes, 0);
+}
+
+#[test]
+fn listings_beyond_their_bytes_stop_a_new_way_too() {
+    let now = Instant::now();
+    let mut walk = walk(now);
+    walk.looked_up(&path("/a"), true, now);
+    walk.add(paths(&["/a/1"]));
+    assert_eq!(walk.take(1, now), paths(&["/a/1"]));
+    walk.listed(path("/a/1"), 1 << 20, Vec::new());
+    walk.looked_up(&path("/b"), true, now);
+    walk.add(paths(&["/b/1"]));
+    assert_eq!(walk.wanted(now), 0);
 }
 
 #[test]
