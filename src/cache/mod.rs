@@ -307,7 +307,8 @@ impl<E: Clone> Cache<E> {
         self.change(|state, now| state.insert(directory, name, attributes, now));
     }
 
-    /// Records the exact time of `name`, of which `before` is known, if `exact` is the same version.
+    /// Records the exact time of `name`, of which `before` is known, if `exact` is the same
+    /// version.
     pub fn refine(
         &self,
         directory: &RemotePath,
