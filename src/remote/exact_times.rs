@@ -1,5 +1,5 @@
 //! Exact times of listed files. LIST and STAT show the minute of a recent time and the day of an
-//! older one; MDTM (RFC 3659 §3) reports the second. Programs that compare times (rsync, git) take
+//! older one; MDTM (RFC 3659 §3) reports the second. Programs that compare times (rsync, make) take
 //! a file with another time for a changed one.
 
 use super::Remote;

@@ -1,7 +1,7 @@
 //! Which programs compare the times of files. Pure bookkeeping.
 //!
 //! A program that looks up one file of a directory after the other without opening the directory
-//! has a list of its own, with times (rsync at its target, git, make). A program that reads files
+//! has a list of its own, with times (rsync at its target, make). A program that reads files
 //! there has no use for exact times, and the kernel would drop what it has read when it sees them.
 
 use std::collections::VecDeque;
