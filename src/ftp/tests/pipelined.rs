@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
-use crate::ftp::{Capability, Error, Readiness, Upload};
+use crate::ftp::{Capability, Error, Readiness, Session, Upload};
 
 /// Greeting of a server that tolerates data before its command and commands during an upload.
 const PATIENT: &str = "ftpfs server";
@@ -36,6 +36,16 @@ fn received(mut data: &TcpStream) -> Vec<u8> {
     let mut stored = Vec::new();
     data.read_to_end(&mut stored).unwrap();
     stored
+}
+
+/// Uploads `content` to `/a` together with STOR.
+fn upload_small(mut session: Session, content: &[u8]) -> Session {
+    become_ready(&mut session, Readiness::Armed);
+    let (file, length) = (spool(content), content.len() as u64);
+    let upload = session.store_whole(&path("/a"), &file, length, true);
+    let upload = upload.unwrap();
+    assert_eq!(upload.sent_early(), length);
+    upload.finish().unwrap().0
 }
 
 fn answer_small_upload(stage: &mut Stage, behind: &[&str], end: &str) -> TcpListener {
@@ -80,12 +90,9 @@ fn a_server_does_not_wait_for_the_end_of_the_connection_of_a_small_upload() {
     });
     let mut session = peer.preparing_session();
     for content in [b"content".as_slice(), b""] {
-        become_ready(&mut session, Readiness::Armed);
-        let (file, length) = (spool(content), content.len() as u64);
-        let upload = session.store_whole(&path("/a"), &file, length, true);
-        session = upload.unwrap().finish().unwrap().0;
+        session = upload_small(session, content);
         let (size, _) = session.size_and_modified(&path("/a")).unwrap();
-        assert_eq!(size.unwrap(), length);
+        assert_eq!(size.unwrap(), content.len() as u64);
     }
     become_ready(&mut session, Readiness::Armed);
     session.noop().unwrap();
@@ -105,10 +112,7 @@ fn a_connection_whose_data_is_not_asked_about_is_not_reset() {
         assert!(data.take_error().unwrap().is_none());
         let _next = taken(&listener);
     });
-    let mut session = peer.preparing_session();
-    become_ready(&mut session, Readiness::Armed);
-    let upload = session.store_whole(&path("/a"), &spool(b"content"), 7, true);
-    let (mut session, _) = upload.unwrap().finish().unwrap();
+    let mut session = upload_small(peer.preparing_session(), b"content");
     become_ready(&mut session, Readiness::Armed);
     peer.join();
 }
@@ -148,10 +152,8 @@ fn after_a_reset_that_failed_an_upload_there_are_no_more() {
         assert_eq!(failed.error.to_string(), "STOR: 426 Failure reading.");
         let mut session = failed.session.unwrap();
         assert!(!session.profile().has(Capability::LingersAfterUpload));
-        become_ready(&mut session, Readiness::Armed);
         session.noop().unwrap();
-        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
-        let (mut session, _) = upload.finish().unwrap();
+        let mut session = upload_small(session, b"content");
         become_ready(&mut session, Readiness::Armed);
         peer.join();
     }
@@ -171,12 +173,7 @@ fn a_small_upload_goes_with_its_command() {
     });
     let mut session = peer.preparing_session();
     for content in [b"content".as_slice(), b""] {
-        become_ready(&mut session, Readiness::Armed);
-        let (file, length) = (spool(content), content.len() as u64);
-        let upload = session.store_whole(&path("/a"), &file, length, true);
-        let upload = upload.unwrap();
-        assert_eq!(upload.sent_early(), length);
-        session = upload.finish().unwrap().0;
+        session = upload_small(session, content);
     }
     become_ready(&mut session, Readiness::Armed);
     session.noop().unwrap();
