@@ -580,6 +580,8 @@ impl<E: Clone> Drop for Fetch<'_, E> {
 }
 
 #[cfg(test)]
+mod exact_time_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod pin_tests;

@@ -4,24 +4,22 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::ftp::Modified;
-
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
 
-fn cache() -> Cache<String> {
+pub(super) fn cache() -> Cache<String> {
     Cache::new(CacheOptions {
         ttl: TTL,
         max_bytes: 64 << 20,
     })
 }
 
-fn path(text: &str) -> RemotePath {
+pub(super) fn path(text: &str) -> RemotePath {
     RemotePath::new(text.as_bytes()).unwrap()
 }
 
-fn file(name: &str, size: u64) -> Entry {
+pub(super) fn file(name: &str, size: u64) -> Entry {
     Entry {
         size: Some(size),
         ..Entry::new(name, Kind::File)
@@ -32,7 +30,7 @@ fn attributes(size: u64) -> Attributes {
     Attributes::from(&file("", size))
 }
 
-fn list(cache: &Cache<String>, directory: &str, entries: Vec<Entry>) -> Arc<Snapshot> {
+pub(super) fn list(cache: &Cache<String>, directory: &str, entries: Vec<Entry>) -> Arc<Snapshot> {
     cache
         .snapshot_or_fetch(&path(directory), || Ok(entries.into()))
         .unwrap()
@@ -417,64 +415,6 @@ fn a_failure_is_told_to_all_who_waited_for_it() {
             assert_eq!(outcome.unwrap_err(), "no");
         }
     });
-}
-
-fn timed(size: u64, seconds: i64, precision: Precision) -> Entry {
-    let modified = Some(Modified {
-        seconds,
-        precision,
-        utc: true,
-    });
-    Entry {
-        modified,
-        ..file("f", size)
-    }
-}
-
-fn time_of(snapshot: &Snapshot) -> Option<(i64, Precision)> {
-    snapshot.find(b"f").unwrap().modified
-}
-
-#[test]
-fn an_exact_time_outlives_a_rough_listing_of_the_same_file() {
-    for (size, rough, kept) in [
-        (5, 120, true),
-        (6, 120, false),
-        (5, 180, false),
-        (5, 60, false),
-    ] {
-        let cache = cache();
-        let exact = Attributes::from(&timed(5, 125, Precision::Second));
-        cache.insert(&path("/d"), b"f", exact);
-        let listed = list(&cache, "/d", vec![timed(size, rough, Precision::Minute)]);
-        let expected = if kept {
-            (125, Precision::Second)
-        } else {
-            (rough, Precision::Minute)
-        };
-        assert_eq!(
-            time_of(&listed),
-            Some(expected),
-            "size {size}, listed {rough}"
-        );
-    }
-}
-
-#[test]
-fn an_exact_time_outlives_many_listings_and_renames() {
-    let (cache, seconds) = cache_with_time(64 << 20);
-    let exact = Attributes::from(&timed(5, 90_125, Precision::Second));
-    cache.insert(&path("/d"), b"temporary", exact);
-    cache.rename(&path("/d/temporary"), &path("/d/f"));
-    for (rough, precision) in [(90_120, Precision::Minute), (86_400, Precision::Day)] {
-        seconds.fetch_add(1_000, Ordering::SeqCst);
-        let listed = list(&cache, "/d", vec![timed(5, rough, precision)]);
-        assert_eq!(time_of(&listed), Some((90_125, Precision::Second)));
-    }
-    let rough = Attributes::from(&timed(5, 90_120, Precision::Minute));
-    cache.insert(&path("/d"), b"f", rough);
-    let listed = cache.snapshot(&path("/d")).unwrap();
-    assert_eq!(time_of(&listed), Some((90_125, Precision::Second)));
 }
 
 #[test]

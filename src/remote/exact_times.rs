@@ -37,7 +37,12 @@ impl Remote {
             return;
         }
         let files = coarse_files(0, directory, listing);
-        let mut exchange = self.exchange();
+        if files.is_empty() {
+            return;
+        }
+        let Some(mut exchange) = self.brief_exchange() else {
+            return;
+        };
         for some in chunks(&files) {
             let times = exchange.run_idempotent(|session| times(session, some));
             let Ok(times) = times else { return };
@@ -48,7 +53,8 @@ impl Remote {
     }
 
     /// Returns the size and exact time of each of these files in `directory`, requested in few
-    /// round trips, as far as the server reports them.
+    /// round trips, as far as the server reports them. Does not wait for a server that cannot be
+    /// reached: the program can do without.
     pub(crate) fn versions_in(
         &self,
         directory: &RemotePath,
@@ -58,7 +64,13 @@ impl Remote {
             .iter()
             .map_while(|name| directory.join(name.as_ref()).ok());
         let paths: Vec<_> = paths.collect();
-        let (mut exchange, profile) = (self.exchange(), self.profile());
+        if self.is_offline() {
+            return Vec::new();
+        }
+        let Some(mut exchange) = self.brief_exchange() else {
+            return Vec::new();
+        };
+        let profile = self.profile();
         let mut versions = Vec::with_capacity(paths.len());
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
             let some = fit_in_write(rest.iter().flat_map(|path| [path, path])) / 2;
