@@ -286,13 +286,14 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    /// Waits for a fetch of `directory` that is under way. Returns whether one was.
-    pub fn wait_for_fetch(&self, directory: &RemotePath) -> bool {
+    /// Waits for a fetch of `directory` that is under way and began at most `max_age` ago. Returns
+    /// whether there was one.
+    pub fn wait_for_fetch(&self, directory: &RemotePath, max_age: Duration) -> bool {
+        let now = self.now();
         let flight = self.state().flight(directory);
-        flight.is_some_and(|flight| {
-            let _ended = flight.wait();
-            true
-        })
+        let age = |flight: &Flight<_>| now.saturating_duration_since(flight.began);
+        let recent = flight.filter(|it| age(it) < max_age);
+        recent.map(|flight| flight.wait()).is_some()
     }
 
     /// Counts a lookup in `directory` that goes to the server. Returns the number since the last
@@ -308,15 +309,15 @@ impl<E: Clone> Cache<E> {
     }
 
     /// Records the exact time of `name`, of which `before` is known, if `exact` is the same
-    /// version.
+    /// version. Returns whether it is.
     pub fn refine(
         &self,
         directory: &RemotePath,
         name: &[u8],
         before: &Attributes,
         exact: &Version,
-    ) {
-        self.change(|state, now| state.refine(directory, name, before, exact, now));
+    ) -> bool {
+        self.change(|state, now| state.refine(directory, name, before, exact, now))
     }
 
     /// Records that `name` does not exist, according to the server or a change made through the
@@ -424,16 +425,17 @@ impl<E: Clone> Cache<E> {
         directory: &RemotePath,
         flight: &Flight<FetchResult<E>>,
         listing: DirectoryListing,
+        listed: Instant,
     ) -> Arc<Snapshot> {
         let now = self.now();
         let perm = listing.perm;
         let snapshot = Snapshot::new(
             self.with_exact_times(directory, listing.entries),
             listing.completeness,
-            now,
+            listed,
             self.ttl,
         );
-        let took = now.saturating_duration_since(flight.began);
+        let took = listed.saturating_duration_since(flight.began);
         let snapshot = Arc::new(snapshot.with_perm(perm).fetched_in(took));
         let mut known = Directory::listed(Arc::clone(&snapshot));
         let mut state = self.state();
@@ -489,16 +491,16 @@ impl<E: Clone> Cache<E> {
     }
 
     /// Applies a change under the lock, then runs the merges that it made due.
-    fn change(&self, change: impl FnOnce(&mut State<FetchResult<E>>, Instant)) {
+    fn change<T>(&self, change: impl FnOnce(&mut State<FetchResult<E>>, Instant) -> T) -> T {
         let now = self.now();
-        let due = {
+        let (outcome, due) = {
             let mut state = self.state();
-            change(&mut state, now);
-            state.take_pending_merges()
+            (change(&mut state, now), state.take_pending_merges())
         };
         for (directory, current) in due {
             self.merge(&directory, &current);
         }
+        outcome
     }
 
     /// Returns the current time, which counts the sleep of the machine.
@@ -546,11 +548,17 @@ impl<'a, E: Clone> Fetch<'a, E> {
         &self.directory
     }
 
-    /// Caches the listing and hands it to the waiters.
-    pub fn complete(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
+    /// Caches the listing, which has just arrived, and hands it to the waiters.
+    pub fn complete(self, listing: DirectoryListing) -> Arc<Snapshot> {
+        let now = self.cache.now();
+        self.complete_at(listing, now)
+    }
+
+    /// Caches the listing, which arrived at the time `listed`, and hands it to the waiters.
+    pub fn complete_at(mut self, listing: DirectoryListing, listed: Instant) -> Arc<Snapshot> {
         let snapshot = self
             .cache
-            .cache_listing(&self.directory, &self.flight, listing);
+            .cache_listing(&self.directory, &self.flight, listing, listed);
         self.publish(Ok(Arc::clone(&snapshot)));
         snapshot
     }
@@ -558,7 +566,7 @@ impl<'a, E: Clone> Fetch<'a, E> {
     fn end(mut self, outcome: Result<DirectoryListing, E>) -> FetchResult<E> {
         let outcome = outcome.map(|listing| {
             self.cache
-                .cache_listing(&self.directory, &self.flight, listing)
+                .cache_listing(&self.directory, &self.flight, listing, self.cache.now())
         });
         self.publish(outcome.clone());
         outcome

@@ -209,7 +209,9 @@ impl World {
             self.apply(change);
         }
         if let Some(flight) = flight {
-            let snapshot = self.cache.cache_listing(at, &flight, entries);
+            let snapshot = self
+                .cache
+                .cache_listing(at, &flight, entries, self.cache.now());
             self.cache.state().end_flight(at, &flight);
             let is_still_there = self.is_directory(at);
             let was_moved = during.iter().any(|step| matches!(step, Step::Rename(..)));

@@ -193,16 +193,18 @@ impl<T: Clone> State<T> {
         before: &Attributes,
         exact: &Version,
         now: Instant,
-    ) {
-        // The mount may have changed it since.
-        if self.last_known(path, name).as_ref() == Some(before)
+    ) -> bool {
+        // The mount may have changed it since, or given it up.
+        let known = self.lookup(path, name, now);
+        let is_same = matches!(&known, Answer::Present(known, _) if known == before)
             && exact.is_proven_by(&Version::from(before))
-            && exact.refines(&Version::from(before))
-        {
+            && exact.refines(&Version::from(before));
+        if is_same {
             let mut attributes = before.clone();
             attributes.modified = exact.modified;
             self.record(path, name, KnownName::Present(attributes), now);
         }
+        is_same
     }
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {

@@ -496,10 +496,14 @@ fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_fail
     let cache = cache();
     let begun = cache.begin(&path("/d")).unwrap();
     assert!(cache.begin(&path("/d")).is_none(), "it is under way");
-    assert!(!cache.wait_for_fetch(&path("/e")));
+    assert!(!cache.wait_for_fetch(&path("/e"), TTL));
+    assert!(
+        !cache.wait_for_fetch(&path("/d"), Duration::ZERO),
+        "too old"
+    );
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            let waited = cache.wait_for_fetch(&path("/d"));
+            let waited = cache.wait_for_fetch(&path("/d"), TTL);
             (waited, cache.snapshot(&path("/d")).is_some())
         });
         let asker = scope.spawn(|| {

@@ -6,12 +6,15 @@ use super::Remote;
 use super::background::{BackgroundSession, exact_version, fit_in_write};
 use super::error::unless_refused;
 use crate::ftp::{
-    self, Capability, DirectoryListing, Kind, Modified, Precision, RemotePath, ServerProfile,
-    Session, Version,
+    self, Capability, DirectoryListing, Entry, Kind, Modified, Precision, RemotePath,
+    ServerProfile, Session, Version,
 };
 
 /// Maximum number of files of a directory whose exact times are requested.
 pub(crate) const MOST_EXACT_TIMES: usize = 512;
+
+/// Maximum number of commands in one write.
+const MAX_IN_WRITE: usize = 128;
 
 /// A file whose listed time is coarse.
 #[derive(Debug)]
@@ -30,60 +33,57 @@ impl Remote {
             && profile.has(Capability::Mdtm)
     }
 
-    /// Replaces the coarse times of the files in the `listing` of `directory` by exact ones. What
-    /// the server does not report remains as it is listed.
+    /// Replaces the coarse times of the files in the `listing` of `directory` by exact ones, if one
+    /// write requests them. What the server does not report remains as it is listed.
     pub(crate) fn complete_times(&self, directory: &RemotePath, listing: &mut DirectoryListing) {
         if !self.can_complete_times() {
             return;
         }
         let files = coarse_files(0, directory, listing);
-        if files.is_empty() {
+        let mut parts = chunks(&files);
+        let (Some(files), None) = (parts.next(), parts.next()) else {
             return;
-        }
+        };
         let Some(mut exchange) = self.brief_exchange() else {
             return;
         };
-        for some in chunks(&files) {
-            let times = exchange.run_idempotent(|session| times(session, some));
-            let Ok(times) = times else { return };
-            for (file, time) in some.iter().zip(times) {
+        if let Ok(times) = exchange.run_idempotent(|session| times(session, files)) {
+            for (file, time) in files.iter().zip(times) {
                 complete(self.profile(), listing, file, time);
             }
         }
     }
 
     /// Returns the size and exact time of each of these files in `directory`, requested in few
-    /// round trips, as far as the server reports them. Does not wait for a server that cannot be
-    /// reached: the program can do without.
+    /// round trips, as far as the server reports them; `None` if it did not answer. Does not wait
+    /// for a server that cannot be reached: the program can do without.
     pub(crate) fn versions_in(
         &self,
         directory: &RemotePath,
         names: &[impl AsRef<[u8]>],
-    ) -> Vec<Option<Version>> {
+    ) -> Option<Vec<Option<Version>>> {
+        if self.is_offline() {
+            return None;
+        }
         let paths = names
             .iter()
             .map_while(|name| directory.join(name.as_ref()).ok());
         let paths: Vec<_> = paths.collect();
-        if self.is_offline() {
-            return Vec::new();
-        }
-        let Some(mut exchange) = self.brief_exchange() else {
-            return Vec::new();
-        };
-        let profile = self.profile();
+        let (mut exchange, profile) = (self.brief_exchange()?, self.profile());
         let mut versions = Vec::with_capacity(paths.len());
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
-            let some = fit_in_write(rest.iter().flat_map(|path| [path, path])) / 2;
+            let commands = rest.iter().flat_map(|path| [path, path]);
+            let some = fit_in_write(commands.take(MAX_IN_WRITE)) / 2;
             let some = rest.get(..some.max(1)).unwrap_or_default();
             let asked = exchange.run_idempotent(|session| session.sizes_and_times(some));
-            let Ok(answers) = asked else { break };
+            let answers = asked.ok()?;
             versions.extend(
                 answers
                     .into_iter()
                     .map(|answer| exact_version(profile, answer)),
             );
         }
-        versions
+        Some(versions)
     }
 }
 
@@ -117,16 +117,24 @@ impl BackgroundSession {
     }
 }
 
+/// Returns the number of files in a listing whose times are coarse.
+pub(crate) fn coarse_times(listing: &DirectoryListing) -> usize {
+    listing.entries.iter().filter(|it| is_coarse(it)).count()
+}
+
+fn is_coarse(entry: &Entry) -> bool {
+    let is_coarse = |modified: Modified| modified.utc && modified.precision > Precision::Second;
+    entry.kind == Kind::File && entry.modified.is_some_and(is_coarse)
+}
+
 /// Returns the files of a listing with a coarse time, or none if there are too many.
 fn coarse_files(
     number: usize,
     directory: &RemotePath,
     listing: &DirectoryListing,
 ) -> Vec<CoarseFile> {
-    let is_coarse = |modified: Modified| modified.utc && modified.precision > Precision::Second;
     let entries = listing.entries.iter().enumerate();
-    let coarse = entries
-        .filter(|(_, entry)| entry.kind == Kind::File && entry.modified.is_some_and(is_coarse));
+    let coarse = entries.filter(|(_, entry)| is_coarse(entry));
     let files: Vec<_> = coarse
         .take(MOST_EXACT_TIMES + 1)
         .filter_map(|(index, entry)| {
@@ -145,7 +153,8 @@ fn coarse_files(
 fn chunks(files: &[CoarseFile]) -> impl Iterator<Item = &[CoarseFile]> {
     let mut rest = files;
     std::iter::from_fn(move || {
-        let some = fit_in_write(rest.iter().map(|file| &file.path)).max(1);
+        let some = rest.iter().take(MAX_IN_WRITE).map(|file| &file.path);
+        let some = fit_in_write(some).max(1);
         let (some, behind) = rest.split_at_checked(some)?;
         rest = behind;
         Some(some)
@@ -190,7 +199,6 @@ fn complete(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::Entry;
 
     const NOON: i64 = 1_700_000_000 - 1_700_000_000 % 86_400 + 43_200;
 

@@ -334,7 +334,7 @@ impl Session {
         let _ = data.end();
         let mut is_reset = false;
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
-            // The size of the file shows whether everything has arrived in spite of the reset.
+            // After the 226, the size of the file shows whether everything has arrived.
             is_reset = ask_facts && self.may_reset() && data.reset_behind_end();
             self.send_pipelined(ask_facts.then_some(path))?;
         }
@@ -370,9 +370,11 @@ impl Session {
     }
 
     /// Takes note of the failure of an upload whose data connection may have been reset behind the
-    /// data. After a packet was lost or overtaken, the server ends such an upload.
+    /// data. After a packet was lost or overtaken, the server ends such an upload, or waits for
+    /// data that no one sends again. Other refusals are about the file.
     pub(super) fn check_reset(&self, is_reset: bool, error: &Error) {
-        if is_reset && has_no_data_connection(error) {
+        let is_other = |reply: &Reply| !matches!(reply.code().0, 421 | 425 | 426 | 451);
+        if is_reset && !error.reply().is_some_and(is_other) {
             self.profile.fails(Capability::LingersAfterUpload, error);
         }
     }

@@ -32,6 +32,9 @@ const ARRIVED_PATIENCE: Duration = Duration::from_millis(10);
 /// Interval for checking whether the last bytes of an upload have left the kernel: initial and
 /// maximum.
 const DRAIN_INTERVALS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+/// Time to wait for the end of an upload whose data connection was reset behind the data: nothing
+/// is sent again to a server that lacks some of it.
+const RESET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Maximum size of a file that is sent together with its STOR: a socket buffers this much even if
 /// nothing is read.
@@ -136,11 +139,10 @@ impl Session {
             return self.store_asking(path, asked);
         }
         match self.begin_early(path, file, length, ask_facts) {
-            Ok(Some(SentEarly { data, is_reset })) => {
-                let mut upload = Upload::new(self, data, "STOR", length);
-                upload.is_reset = is_reset;
-                Ok(upload)
-            }
+            Ok(Some(SentEarly { data, is_reset })) => Ok(Upload {
+                is_reset,
+                ..Upload::new(self, data, "STOR", length)
+            }),
             Ok(None) => self.store_asking(path, asked),
             Err(error) => Err(Failed::new(error, self)),
         }
@@ -518,14 +520,14 @@ impl Upload {
         {
             return Err(Failed::new(error, session));
         }
-        let early = if is_reset {
+        let drained = if is_reset {
             Ok(None)
         } else {
-            let drained = session.drain(&data);
-            match drained {
-                Ok(None) => session.drain_data_connection(&mut data).transpose(),
-                early => early,
-            }
+            session.drain(&data)
+        };
+        let early = match drained {
+            Ok(None) => session.drain_data_connection(&mut data).transpose(),
+            early => early,
         };
         if early.is_ok() {
             // The server has everything, and reads the end of the data.
@@ -538,6 +540,7 @@ impl Upload {
         }
         let reply = match early {
             Ok(Some(reply)) => session.check_completion(verb, reply),
+            Ok(None) if is_reset => session.complete(verb, RESET_PATIENCE),
             Ok(None) => session.complete_upload(verb, is_alive),
             Err(error) => Err(error),
         };

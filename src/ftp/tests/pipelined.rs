@@ -159,6 +159,36 @@ fn after_a_reset_that_failed_an_upload_there_are_no_more() {
     }
 }
 
+/// Where a packet and the reset are lost, the server waits for data that no one sends again.
+#[test]
+fn a_server_that_waits_for_the_rest_of_a_reset_connection_is_not_waited_for() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(LINGERING, "211-Features:\n SIZE\n MDTM\n211 End");
+        let data = stage.extended_passive();
+        stage.expect_command("STOR /a");
+        wait_for_reset(&data);
+        stage.reply("150 go on");
+        for line in ["EPSV", "SIZE /a", "MDTM /a"] {
+            stage.expect_command(line);
+        }
+        stage.expect_disconnect();
+    });
+    let mut session = peer.preparing_session();
+    let profile = session.profile().clone();
+    become_ready(&mut session, Readiness::Armed);
+    let upload = session.store_whole(&path("/a"), &spool(b"content"), 7, true);
+    // The server lives.
+    let failed = upload.unwrap().finish_while(&|| true).unwrap_err();
+    assert!(
+        matches!(failed.error, Error::Timeout(_)),
+        "{}",
+        failed.error
+    );
+    assert!(failed.session.is_none());
+    assert!(!profile.has(Capability::LingersAfterUpload));
+    peer.join();
+}
+
 #[test]
 fn a_small_upload_goes_with_its_command() {
     let peer = Peer::plays(|stage| {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::cache::{Answer, Attributes, Snapshot};
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, RemotePath};
-use crate::remote::exact_times::MOST_EXACT_TIMES;
 use crate::remote::{self, CaseRule, ErrorKind, Remote, StatAlone};
 
 use super::case::CachedAnswer;
@@ -41,7 +40,7 @@ impl Vfs {
         }
         let directory = self.child_directory(parent, name)?;
         let mut fresh = self.attributes_of(&directory, name, may)?;
-        if fresh.value.has_coarse_time() && self.complete_known_times(&directory, may)? {
+        if fresh.value.has_coarse_time() && self.complete_known_times(&directory, name, may)? {
             fresh = self.attributes_of(&directory, name, may)?;
         }
         self.count_lookup(parent, name, &fresh)
@@ -244,36 +243,6 @@ impl Vfs {
                 listed => return Ok(listed?),
             }
         }
-    }
-
-    /// Requests the exact times of the files in `directory`, one of which is looked up, if the
-    /// program most likely compares them. Returns whether it did.
-    fn complete_known_times(
-        &self,
-        directory: &RemotePath,
-        may: Blocking<'_>,
-    ) -> Result<bool, Errno> {
-        if self.names.is_unmade(directory) || !self.prefetcher.looks_at_time(directory) {
-            return Ok(false);
-        }
-        let cancel = may.cancel()?;
-        self.prefetcher.requests_times(directory);
-        let Some(listing) = self.cache.snapshot(directory) else {
-            return Ok(false);
-        };
-        let files = (0..listing.len()).filter_map(|index| listing.get(index));
-        let coarse = files.filter(|(_, attributes)| attributes.has_coarse_time());
-        let (names, before): (Vec<_>, Vec<_>) = coarse.take(MOST_EXACT_TIMES + 1).unzip();
-        if names.len() > MOST_EXACT_TIMES {
-            return Ok(false);
-        }
-        let versions = self.remote.with(cancel).versions_in(directory, &names);
-        for ((name, before), version) in names.iter().zip(&before).zip(versions) {
-            if let Some(version) = version {
-                self.cache.refine(directory, name, before, &version);
-            }
-        }
-        Ok(true)
     }
 
     /// Whether a file's size is unknown but the server may report it separately (SIZE). Programs

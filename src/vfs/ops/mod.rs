@@ -7,6 +7,7 @@ mod case;
 mod close;
 mod copy;
 mod directories;
+mod exact_times;
 mod export;
 mod flush;
 mod follow;

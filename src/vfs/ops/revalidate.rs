@@ -117,7 +117,7 @@ impl Vfs {
         let is_changed = |now: &Attributes| !Version::from(now).agrees(&Version::from(known));
         // What is under way is recent enough. It would not answer for a name that is invalidated
         // meanwhile.
-        if self.cache.wait_for_fetch(directory)
+        if self.cache.wait_for_fetch(directory, self.options.open_ttl)
             && let Some(recent) = self.fresh_attributes(directory, name)
         {
             let changed = is_changed(&recent);

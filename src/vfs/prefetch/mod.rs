@@ -375,10 +375,14 @@ impl State {
         !self.relist.is_awaited() && self.run.is_next_brief()
     }
 
-    /// What to do with a connection that can list `batch` directories together.
-    fn next(&mut self, batch: usize, now: Instant) -> Option<PrefetchJob> {
-        if self.stopped {
+    /// What to do with a connection that can list `batch` directories together, or, if it
+    /// `is_brief`, may be used for a few round trips.
+    fn next(&mut self, batch: usize, is_brief: bool, now: Instant) -> Option<PrefetchJob> {
+        if self.stopped || is_brief && !self.is_brief() {
             return None;
+        }
+        if is_brief {
+            return self.run.task(now).map(PrefetchJob::Read);
         }
         self.batch = batch;
         if self.relist.is_awaited()
@@ -424,16 +428,12 @@ impl PrefetchShared {
             });
             let spare = spare.flatten();
             let is_away = spare.is_none() && self.remote.is_offline();
-            let job = {
-                let mut state = self.lock();
-                state.coming -= 1;
-                let spare = spare.filter(|_| !is_brief || state.is_brief());
-                spare.and_then(|spare| {
-                    let job = state.next(spare.most_to_list(), self.cache.now())?;
-                    Some((job, spare))
-                })
-            };
-            if let Some((job, mut spare)) = job {
+            let mut state = self.lock();
+            state.coming -= 1;
+            let batch = spare.as_ref().map(BackgroundSession::most_to_list);
+            let job = batch.and_then(|batch| state.next(batch, is_brief, self.cache.now()));
+            drop(state);
+            if let Some((job, mut spare)) = job.zip(spare) {
                 self.run(job, &mut spare);
             } else if is_away {
                 // There is none for a while, and the answer took no time.
@@ -521,12 +521,12 @@ impl PrefetchShared {
             .map(|it| it.directory().clone())
             .collect();
         begun.retain(Option::is_some);
-        let mut listed = |number: usize, listing| {
+        let mut listed = |number: usize, listing, at| {
             let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
                 return;
             };
             let directory = begun.directory().clone();
-            let listing = begun.complete(listing);
+            let listing = begun.complete_at(listing, at);
             let next = self::directories(&directory, &listing);
             self.lock().walk.listed(directory, listing.bytes(), next);
             self.work.notify_all();

@@ -55,7 +55,7 @@ fn files_are_not_fetched_far_ahead_while_directories_wait_to_be_listed() {
     state.walk.add_scattered(directories.clone());
     let mut read = 0;
     let listed = loop {
-        match state.next(64, now) {
+        match state.next(64, false, now) {
             Some(PrefetchJob::Read(_)) => read += 1,
             Some(PrefetchJob::List(listed)) => break listed,
             other => panic!("{other:?} after {read} files"),
@@ -64,8 +64,26 @@ fn files_are_not_fetched_far_ahead_while_directories_wait_to_be_listed() {
     assert_eq!(listed, directories);
     assert!((1..=8).contains(&read), "{read} files first");
     assert!(matches!(
-        state.next(64, now),
+        state.next(64, false, now),
         None | Some(PrefetchJob::Read(_))
+    ));
+}
+
+#[test]
+fn a_brief_connection_lists_no_directories() {
+    let now = Instant::now();
+    let mut state = state(now);
+    begin_run(&mut state, now);
+    state.walk.add_scattered([path("/objects/1a")]);
+    let mut read = 0;
+    while let Some(job) = state.next(64, true, now) {
+        assert!(matches!(job, PrefetchJob::Read(_)), "{job:?}");
+        read += 1;
+    }
+    assert!(read > 0);
+    assert!(matches!(
+        state.next(64, false, now),
+        Some(PrefetchJob::List(_))
     ));
 }
 
@@ -78,10 +96,10 @@ fn directories_that_a_program_is_about_to_look_into_come_before_files() {
     let soon = Duration::from_millis(500);
     state.relist.again(vec![path("/a"), path("/b")], soon, now);
     assert!(!state.is_brief());
-    let first = state.next(64, now);
+    let first = state.next(64, false, now);
     assert!(matches!(&first, Some(PrefetchJob::Relist(again)) if again.len() == 2));
     // Those that this mount writes to wait.
     state.relist.absent(&path("/c"), None, soon, now);
-    let second = state.next(64, now);
+    let second = state.next(64, false, now);
     assert!(matches!(second, Some(PrefetchJob::Read(_))));
 }

@@ -18,7 +18,8 @@ const SOON: Duration = Duration::from_secs(3);
 const MAX_REQUESTED: usize = 64;
 /// Time after which they are requested again, if the listing still shows coarse ones.
 const REQUEST_AGAIN: Duration = Duration::from_secs(20);
-
+/// The same if the server reported none that are the listed ones.
+const FOUND_NONE: Duration = Duration::from_secs(600);
 /// Maximum number of directories remembered in which files were read, and for how long.
 const MAX_READ: usize = 16;
 const READ_LATELY: Duration = Duration::from_secs(10);
@@ -26,41 +27,75 @@ const READ_LATELY: Duration = Duration::from_secs(10);
 /// The look-ups of files whose times are known only to the minute or the day.
 #[derive(Debug, Default)]
 pub(super) struct TimeLooks {
-    /// The directories of the last ones, the last one at the back.
-    looked: VecDeque<(RemotePath, Instant)>,
+    /// The last ones, one of each directory, the last one at the back.
+    looked: VecDeque<TimeLook>,
     /// The directories whose exact times were requested, the last one at the back.
-    requested: VecDeque<(RemotePath, Instant)>,
+    requested: VecDeque<TimesRequest>,
     /// The directories in which files were read, the last one at the back.
     read: VecDeque<(RemotePath, Instant)>,
 }
 
+/// The last look-up in a directory.
+#[derive(Debug)]
+struct TimeLook {
+    directory: RemotePath,
+    name: Box<[u8]>,
+    at: Instant,
+}
+
+/// A request for the exact times in a directory.
+#[derive(Debug)]
+struct TimesRequest {
+    directory: RemotePath,
+    at: Instant,
+    /// When they may be requested again.
+    until: Instant,
+}
+
 impl TimeLooks {
-    /// Records a look-up in `directory`. Returns whether to request the exact times there: it is
-    /// not the first one, or those of a directory beside it were requested a moment ago.
-    pub(super) fn looks(&mut self, directory: &RemotePath, now: Instant) -> bool {
-        let since = |at: Instant| now.saturating_duration_since(at);
-        self.requested.retain(|(_, at)| since(*at) < REQUEST_AGAIN);
-        if self.requested.iter().any(|(path, _)| path == directory) || self.is_read(directory, now)
-        {
+    /// Records a look-up of `name` in `directory`. Returns whether to request the exact times
+    /// there: another name was looked up before, or those of a directory beside it were requested
+    /// a moment ago.
+    pub(super) fn looks(&mut self, directory: &RemotePath, name: &[u8], now: Instant) -> bool {
+        let is_soon = |at: Instant| now.saturating_duration_since(at) < SOON;
+        self.requested.retain(|request| now < request.until);
+        let mut requested = self.requested.iter();
+        if requested.any(|it| it.directory == *directory) || self.is_read(directory, now) {
             return false;
         }
-        let before = self.looked.iter().position(|(path, _)| path == directory);
+        let before = self.looked.iter().position(|it| it.directory == *directory);
         let before = before.and_then(|place| self.looked.remove(place));
-        self.looked.push_back((directory.clone(), now));
+        self.looked.push_back(TimeLook {
+            directory: directory.clone(),
+            name: name.into(),
+            at: now,
+        });
         if self.looked.len() > MAX_LOOKED {
             self.looked.pop_front();
         }
-        let is_beside = |path: &RemotePath| path.parent() == directory.parent();
+        let parent = directory.parent();
         let mut requested = self.requested.iter();
-        before.is_some_and(|(_, at)| since(at) < SOON)
-            || requested.any(|(path, at)| since(*at) < SOON && is_beside(path))
+        before.is_some_and(|it| is_soon(it.at) && *it.name != *name)
+            || requested.any(|it| is_soon(it.at) && it.directory.parent() == parent)
     }
 
     /// Records that the exact times in `directory` are requested.
     pub(super) fn requested(&mut self, directory: &RemotePath, now: Instant) {
-        self.requested.push_back((directory.clone(), now));
+        self.requested.push_back(TimesRequest {
+            directory: directory.clone(),
+            at: now,
+            until: now + REQUEST_AGAIN,
+        });
         if self.requested.len() > MAX_REQUESTED {
             self.requested.pop_front();
+        }
+    }
+
+    /// Records that the server reported none in `directory` that are the listed ones.
+    pub(super) fn found_none(&mut self, directory: &RemotePath, now: Instant) {
+        let mut requested = self.requested.iter_mut();
+        if let Some(request) = requested.find(|it| it.directory == *directory) {
+            request.until = now + FOUND_NONE;
         }
     }
 
@@ -84,7 +119,7 @@ impl TimeLooks {
 
     /// Records that a program opened `directory`: it looks up the names that it reads there.
     pub(super) fn opened(&mut self, directory: &RemotePath) {
-        self.looked.retain(|(path, _)| path != directory);
+        self.looked.retain(|it| it.directory != *directory);
     }
 }
 
@@ -92,36 +127,55 @@ impl TimeLooks {
 mod tests {
     use super::*;
 
-    #[test]
-    fn exact_times_are_requested_once_for_files_looked_up_one_after_the_other() {
-        let [one, other] = ["/a", "/b"].map(|path| RemotePath::new(path.as_bytes()).unwrap());
-        let (mut looks, now) = (TimeLooks::default(), Instant::now());
-        assert!(!looks.looks(&one, now));
-        assert!(!looks.looks(&other, now));
-        assert!(looks.looks(&one, now));
-        looks.requested(&one, now);
-        assert!(!looks.looks(&one, now), "requested");
-        assert!(looks.looks(&other, now), "the next directory");
-        assert!(!looks.looks(&other, now + SOON), "a while later");
-        assert!(looks.looks(&other, now + SOON));
-        let later = now + REQUEST_AGAIN;
-        assert!(!looks.looks(&one, later));
-        looks.opened(&one);
-        assert!(!looks.looks(&one, later), "it reads the directory");
-        assert!(looks.looks(&one, later));
+    fn paths() -> [RemotePath; 2] {
+        ["/a", "/b"].map(|path| RemotePath::new(path.as_bytes()).unwrap())
     }
 
     #[test]
-    fn times_of_files_that_are_read_are_not_requested() {
-        let [top, below] = ["/a", "/a/b"].map(|path| RemotePath::new(path.as_bytes()).unwrap());
+    fn exact_times_are_requested_once_for_files_looked_up_one_after_the_other() {
+        let [one, other] = paths();
+        let (mut looks, now) = (TimeLooks::default(), Instant::now());
+        assert!(!looks.looks(&one, b"1", now));
+        assert!(!looks.looks(&other, b"1", now));
+        assert!(!looks.looks(&one, b"1", now), "the same file");
+        assert!(looks.looks(&one, b"2", now));
+        looks.requested(&one, now);
+        assert!(!looks.looks(&one, b"3", now), "requested");
+        assert!(looks.looks(&other, b"1", now), "the next directory");
+        assert!(!looks.looks(&other, b"2", now + SOON), "a while later");
+        assert!(looks.looks(&other, b"3", now + SOON));
+    }
+
+    #[test]
+    fn they_are_requested_again_and_much_later_if_there_were_none() {
+        let [one, other] = paths();
+        let (mut looks, now) = (TimeLooks::default(), Instant::now());
+        looks.requested(&one, now);
+        looks.requested(&other, now);
+        looks.found_none(&other, now);
+        for (later, directory, is_requested) in [
+            (REQUEST_AGAIN, &one, true),
+            (REQUEST_AGAIN, &other, false),
+            (FOUND_NONE, &other, true),
+        ] {
+            looks.looks(directory, b"1", now + later);
+            assert_eq!(looks.looks(directory, b"2", now + later), is_requested);
+        }
+    }
+
+    #[test]
+    fn times_of_files_that_are_read_or_listed_are_not_requested() {
+        let [top, other] = paths();
+        let below = RemotePath::new(b"/a/b").unwrap();
         let (mut looks, now) = (TimeLooks::default(), Instant::now());
         looks.reads(&top, now);
         for directory in [&top, &below] {
-            assert!(!looks.looks(directory, now) && !looks.looks(directory, now));
+            assert!(!looks.looks(directory, b"1", now) && !looks.looks(directory, b"2", now));
         }
+        assert!(!looks.looks(&other, b"1", now) && looks.looks(&other, b"2", now));
+        looks.opened(&other);
+        assert!(!looks.looks(&other, b"3", now), "it reads the directory");
         let later = now + READ_LATELY;
-        assert!(!looks.looks(&top, later) && looks.looks(&top, later));
-        looks.reads(&below, later);
-        assert!(looks.looks(&top, later), "not there");
+        assert!(!looks.looks(&top, b"1", later) && looks.looks(&top, b"2", later));
     }
 }

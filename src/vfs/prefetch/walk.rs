@@ -484,6 +484,7 @@ impl TreeWalk {
         self.ahead_bytes = 0;
         self.left = 0;
         self.window = FIRST_WINDOW;
+        self.is_by_names = false;
     }
 }
 

@@ -254,9 +254,9 @@ impl Inodes {
         let table = self.lock();
         let open = |ino: &Ino| {
             let node = table.nodes.get(ino)?;
-            let (directory, name) = node.place.as_ref()?;
-            let file = node.open_file().filter(|_| *directory == parent)?;
-            Some((Arc::clone(name), file))
+            // The last handle of a file must not end under the lock of the table.
+            let (_, name) = node.place.as_ref().filter(|(it, _)| *it == parent)?;
+            Some((Arc::clone(name), node.open_file()?))
         };
         table.opened.iter().filter_map(open).collect()
     }
