@@ -41,6 +41,8 @@ struct TimeLook {
     directory: RemotePath,
     name: Box<[u8]>,
     at: Instant,
+    /// Whether another one preceded it.
+    is_next: bool,
 }
 
 /// A request for the exact times in a directory.
@@ -65,18 +67,21 @@ impl TimeLooks {
         }
         let before = self.looked.iter().position(|it| it.directory == *directory);
         let before = before.and_then(|place| self.looked.remove(place));
+        let before = before.filter(|it| is_soon(it.at));
+        // The same look-up may come again, in a thread that may wait.
+        let is_next = before.is_some_and(|it| it.is_next || *it.name != *name);
         self.looked.push_back(TimeLook {
             directory: directory.clone(),
             name: name.into(),
             at: now,
+            is_next,
         });
         if self.looked.len() > MAX_LOOKED {
             self.looked.pop_front();
         }
         let parent = directory.parent();
         let mut requested = self.requested.iter();
-        before.is_some_and(|it| is_soon(it.at) && *it.name != *name)
-            || requested.any(|it| is_soon(it.at) && it.directory.parent() == parent)
+        is_next || requested.any(|it| is_soon(it.at) && it.directory.parent() == parent)
     }
 
     /// Records that the exact times in `directory` are requested.
@@ -139,6 +144,7 @@ mod tests {
         assert!(!looks.looks(&other, b"1", now));
         assert!(!looks.looks(&one, b"1", now), "the same file");
         assert!(looks.looks(&one, b"2", now));
+        assert!(looks.looks(&one, b"2", now), "the same look-up again");
         looks.requested(&one, now);
         assert!(!looks.looks(&one, b"3", now), "requested");
         assert!(looks.looks(&other, b"1", now), "the next directory");
