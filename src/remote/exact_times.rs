@@ -55,8 +55,9 @@ impl Remote {
     }
 
     /// Returns the size and exact time of each of these files in `directory`, requested in few
-    /// round trips, as far as the server reports them; `None` if it did not answer. Does not wait
-    /// for a server that cannot be reached: the program can do without.
+    /// round trips, as far as the server reports them: none if no connection is free. `None` if it
+    /// did not answer. Does not wait for a server that cannot be reached: the program can do
+    /// without.
     pub(crate) fn versions_in(
         &self,
         directory: &RemotePath,
@@ -69,7 +70,10 @@ impl Remote {
             .iter()
             .map_while(|name| directory.join(name.as_ref()).ok());
         let paths: Vec<_> = paths.collect();
-        let (mut exchange, profile) = (self.brief_exchange()?, self.profile());
+        let Some(mut exchange) = self.brief_exchange() else {
+            return Some(Vec::new());
+        };
+        let profile = self.profile();
         let mut versions = Vec::with_capacity(paths.len());
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
             let commands = rest.iter().flat_map(|path| [path, path]);

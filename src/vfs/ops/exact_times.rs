@@ -38,12 +38,13 @@ impl Vfs {
             self.prefetcher.unanswered();
             return Ok(false);
         };
+        let is_answered = versions.len() == names.len();
         let mut is_refined = false;
         for ((name, before), version) in names.iter().zip(&before).zip(versions) {
             is_refined |=
                 version.is_some_and(|exact| self.cache.refine(directory, name, before, &exact));
         }
-        if !is_refined {
+        if is_answered && !is_refined {
             self.prefetcher.found_no_times(directory);
         }
         Ok(is_refined)
