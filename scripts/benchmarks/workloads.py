@@ -51,7 +51,7 @@ def large_files(place, server):
         ),
         Work(
             "large-write", "write one large file", "file", whole(1), mib=mib,
-            # dd duplicates its output and closes the original, which stores the file while it is empty.
+            # dd duplicates its output and closes the original: the file is stored while empty.
             mounted=lambda mnt, part: ["cp", local / place.big, f"{mnt}/in/{place.big}"],
             wire={
                 "curl": lambda part: curl(server, "-T", local / place.big, f"{server.url}/in/{place.big}"),

@@ -1,6 +1,6 @@
 //! Exact times of listed files. LIST and STAT show the minute of a recent time and the day of an
-//! older one; MDTM (RFC 3659 §3) reports the second. Programs that compare times (rsync, make) take
-//! a file with another time for a changed one.
+//! older one; MDTM (RFC 3659 §3) reports the second. Programs that compare times (rsync, make)
+//! take a file with another time for a changed one.
 
 use super::Remote;
 use super::background::{BackgroundSession, exact_version, fit_in_write};
