@@ -14,6 +14,7 @@ mod path;
 pub(super) mod relist;
 mod run;
 mod slot;
+mod state;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::{Cache, Snapshot};
 use crate::disk_cache::{CachedShare, DiskCache};
@@ -31,11 +32,10 @@ use crate::guarded;
 use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
-use relist::{PendingListing, RelistQueue};
-use run::{FileRun, RunLimits, RunTask, WantedFile};
+use run::{RunLimits, RunTask, WantedFile};
 use slot::PrefetchSlot;
-use time_looks::TimeLooks;
-use walk::{FEW_BESIDE, MOST_BESIDE, TreeWalk, WalkStep, is_spread};
+use state::{PrefetchJob, PrefetchState};
+use walk::{FEW_BESIDE, MOST_BESIDE, WalkStep, is_spread};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -71,33 +71,11 @@ struct PrefetchShared {
     /// Longest wait for a file that is being fetched.
     timeout: Duration,
     dir_ttl: Duration,
-    state: Mutex<State>,
+    state: Mutex<PrefetchState>,
     /// Whether a walk may be under way. Lookups that memory answers take the lock only then.
     is_walking: AtomicBool,
     /// There is something to do, or the mount ends.
     work: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    walk: TreeWalk,
-    run: FileRun,
-    relist: RelistQueue,
-    time_looks: TimeLooks,
-    threads: usize,
-    /// Threads on their way to a connection and a job.
-    coming: usize,
-    /// Number of directories that the last job could list in one batch.
-    batch: usize,
-    stopped: bool,
-}
-
-/// Something to do with a connection.
-#[derive(Debug)]
-enum PrefetchJob {
-    List(Vec<RemotePath>),
-    Relist(Vec<PendingListing>),
-    Read(RunTask),
 }
 
 impl Prefetcher {
@@ -112,16 +90,8 @@ impl Prefetcher {
             most_bytes: options.read_ahead as u64,
             open_ttl: options.open_ttl,
         };
-        let state = State {
-            walk: TreeWalk::new(options.cache_bytes / PART_OF_CACHE, now),
-            run: FileRun::new(rules, now),
-            relist: RelistQueue::new(options.writeback),
-            time_looks: TimeLooks::default(),
-            threads: 0,
-            coming: 0,
-            batch: 1,
-            stopped: false,
-        };
+        let most_ahead = options.cache_bytes / PART_OF_CACHE;
+        let state = PrefetchState::new(rules, most_ahead, options.writeback, now);
         Self {
             shared: Arc::new(PrefetchShared {
                 remote,
@@ -338,7 +308,7 @@ impl Prefetcher {
     }
 
     /// Sees to it that there are threads for what there is to do.
-    fn call_threads(&self, mut state: MutexGuard<'_, State>) {
+    fn call_threads(&self, mut state: MutexGuard<'_, PrefetchState>) {
         let jobs = state.jobs(self.shared.cache.now());
         if jobs == 0 || state.stopped {
             return;
@@ -359,58 +329,6 @@ impl Prefetcher {
         }
         drop(state);
         self.shared.work.notify_all();
-    }
-}
-
-impl State {
-    /// How many connections there is work for.
-    fn jobs(&mut self, now: Instant) -> usize {
-        let listings = self.walk.wanted(now).div_ceil(self.batch);
-        let again = self.relist.jobs(now).div_ceil(self.batch);
-        listings + self.run.jobs(now) + again
-    }
-
-    /// Whether what is next takes a connection for a few round trips.
-    fn is_brief(&self) -> bool {
-        !self.relist.is_awaited() && self.run.is_next_brief()
-    }
-
-    /// What to do with a connection that can list `batch` directories together, or, if it
-    /// `is_brief`, may be used for a few round trips.
-    fn next(&mut self, batch: usize, is_brief: bool, now: Instant) -> Option<PrefetchJob> {
-        if self.stopped || is_brief && !self.is_brief() {
-            return None;
-        }
-        if is_brief {
-            return self.run.task(now).map(PrefetchJob::Read);
-        }
-        self.batch = batch;
-        if self.relist.is_awaited()
-            && let Some(again) = self.again(now)
-        {
-            return Some(again);
-        }
-        // A look into a directory that is not listed costs a round trip, and a file that is read
-        // much later costs none.
-        if self.run.is_well_ahead()
-            && let Some(listings) = self.listings(now)
-        {
-            return Some(listings);
-        }
-        if let Some(task) = self.run.task(now) {
-            return Some(PrefetchJob::Read(task));
-        }
-        self.again(now).or_else(|| self.listings(now))
-    }
-
-    fn again(&mut self, now: Instant) -> Option<PrefetchJob> {
-        let again = self.relist.take(self.batch, now);
-        (!again.is_empty()).then_some(PrefetchJob::Relist(again))
-    }
-
-    fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {
-        let directories = self.walk.take(self.batch, now);
-        (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }
 }
 
@@ -564,7 +482,7 @@ impl PrefetchShared {
         })
     }
 
-    fn note_walk(&self, state: &State) {
+    fn note_walk(&self, state: &PrefetchState) {
         self.is_walking.store(!state.walk.is_idle(), Relaxed);
     }
 
@@ -583,7 +501,7 @@ impl PrefetchShared {
         stored.map_or_else(Vec::new, |listing| directories(directory, &listing))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PrefetchState> {
         // A panic under this lock leaves counts, at worst a few jobs that are not done: they are
         // extras.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

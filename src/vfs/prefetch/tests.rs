@@ -8,25 +8,16 @@ fn path(text: &str) -> RemotePath {
     RemotePath::new(text.as_bytes()).unwrap()
 }
 
-fn state(now: Instant) -> State {
-    let rules = RunLimits {
+fn state(now: Instant) -> PrefetchState {
+    let limits = RunLimits {
         most_bytes: 4 << 20,
         open_ttl: Duration::from_secs(1),
     };
-    State {
-        walk: TreeWalk::new(1 << 20, now),
-        run: FileRun::new(rules, now),
-        time_looks: TimeLooks::default(),
-        relist: RelistQueue::new(true),
-        threads: 0,
-        coming: 0,
-        batch: 1,
-        stopped: false,
-    }
+    PrefetchState::new(limits, 1 << 20, true, now)
 }
 
 /// Reads two files in order in a directory of a hundred.
-fn begin_run(state: &mut State, now: Instant) {
+fn begin_run(state: &mut PrefetchState, now: Instant) {
     let cache: Cache<()> = Cache::new(CacheOptions {
         ttl: Duration::from_secs(600),
         max_bytes: 1 << 20,
