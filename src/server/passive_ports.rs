@@ -7,6 +7,11 @@ use std::ops::RangeInclusive;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+/// Ports from which any is chosen (RFC 6335 §6).
+const DYNAMIC_PORTS: RangeInclusive<u16> = 49_152..=65_535;
+/// Number of them to try before the system chooses a port.
+const TRIES: usize = 16;
+
 /// Reason why no port can be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PassiveListenError {
@@ -50,7 +55,7 @@ pub(super) fn listen(
     ports: Option<&RangeInclusive<u16>>,
 ) -> Result<TcpListener, PassiveListenError> {
     let Some(ports) = ports else {
-        return Ok(TcpListener::bind((local, 0))?);
+        return Ok(listen_on_any(local, random()?)?);
     };
     for port in rotated(ports, random()?) {
         match TcpListener::bind((local, port)) {
@@ -59,6 +64,17 @@ pub(super) fn listen(
         }
     }
     Err(PassiveListenError::AllInUse(ports.clone()))
+}
+
+/// Listens on any free port. After some ten thousand transfers in a minute, the system takes
+/// milliseconds to find a port without the remains of a closed connection. Those do not prevent
+/// listening on a port that is given.
+fn listen_on_any(local: IpAddr, turn: u32) -> io::Result<TcpListener> {
+    let mut ports = rotated(&DYNAMIC_PORTS, turn).take(TRIES);
+    match ports.find_map(|port| TcpListener::bind((local, port)).ok()) {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind((local, 0)),
+    }
 }
 
 /// Returns each port of the range once. The first one depends on `turn`.
@@ -80,7 +96,7 @@ fn random() -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, TcpStream};
 
     #[test]
     fn each_port_is_tried_once_from_any_start() {
@@ -90,6 +106,25 @@ mod tests {
         assert_eq!(tried(7..=7, u32::MAX), [7]);
         let all = tried(1..=u16::MAX, 70_000);
         assert_eq!((all.len(), all[0], all.last()), (65535, 4466, Some(&4465)));
+    }
+
+    #[test]
+    fn ports_of_closed_connections_are_listened_on_again() {
+        let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let turn = random().unwrap();
+        let first = listen_on_any(local, turn).unwrap();
+        let port = first.local_addr().unwrap().port();
+        assert!(DYNAMIC_PORTS.contains(&port));
+        // The side that closes first keeps the connection for a while (TIME_WAIT).
+        let client = TcpStream::connect((local, port)).unwrap();
+        drop(first.accept().unwrap());
+        drop(client);
+        drop(first);
+
+        let again = listen_on_any(local, turn).unwrap();
+        assert_eq!(again.local_addr().unwrap().port(), port);
+        let other = listen_on_any(local, turn).unwrap();
+        assert_ne!(other.local_addr().unwrap().port(), port);
     }
 
     #[test]
