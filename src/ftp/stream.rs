@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::net::connect_unspec;
+use socket2::SockRef;
 
 use super::tls::TlsStream;
 
@@ -61,6 +62,16 @@ impl MaybeTlsStream {
     pub(super) fn take_tickets(&mut self) {
         if let Self::Tls(stream) = self {
             stream.has_ended();
+        }
+    }
+
+    /// Holds back the last segment of the data, if it is not full, until [`Self::end`], which it
+    /// then carries. The end of a file that fills the first congestion window would otherwise wait
+    /// for a round trip.
+    pub(super) fn hold_last_segment(&self) {
+        if let Self::Clear(socket) = self {
+            // If the system refuses, the end takes a segment of its own.
+            let _ = SockRef::from(&**socket).set_tcp_cork(true);
         }
     }
 

@@ -329,13 +329,16 @@ impl Session {
         self.control.send(&line)?;
         let traffic = &self.data.traffic;
         let piece = &mut Vec::new();
+        data.hold_last_segment();
         let sent = send_file(&mut data, file, 0, length, piece, traffic, &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
+        let is_sent = matches!(sent, Ok(Ok(())));
+        // After the 226, the size of the file shows whether everything has arrived.
+        let may_reset = is_sent && ask_facts && self.may_reset();
         let mut is_reset = false;
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
-            // After the 226, the size of the file shows whether everything has arrived.
-            is_reset = ask_facts && self.may_reset() && data.reset_behind_end();
+            is_reset = may_reset && data.reset_behind_end();
             self.send_pipelined(ask_facts.then_some(path))?;
         }
         let reply = self.answer("STOR");
@@ -352,6 +355,8 @@ impl Session {
             let command = "STOR";
             return Err(Error::Refused { command, reply });
         }
+        // Of a file larger than the first congestion window, the rest has been sent by now.
+        is_reset |= may_reset && data.reset_behind_end();
         let sent =
             sent.and_then(|sent| sent.map_err(|error| socket_error(Phase::DataWrite, error)));
         if sent.is_err() {

@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Capability, Error, Readiness, Session, Upload};
@@ -97,6 +99,38 @@ fn a_server_does_not_wait_for_the_end_of_the_connection_of_a_small_upload() {
     become_ready(&mut session, Readiness::Armed);
     session.noop().unwrap();
     assert!(session.profile().has(Capability::LingersAfterUpload));
+    peer.join();
+}
+
+#[test]
+fn the_connection_of_a_larger_upload_is_reset_once_all_is_sent() {
+    const LENGTH: usize = 60_000;
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(LINGERING, "211-Features:\n SIZE\n MDTM\n211 End");
+        stage.expect_command("EPSV");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // The network does not take all of it before some has been read.
+        SockRef::from(&listener).set_recv_buffer_size(2048).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        stage.reply(&format!("229 Entering (|||{port}|)"));
+        let data = taken(&listener);
+        for line in ["STOR /a", "EPSV", "SIZE /a", "MDTM /a"] {
+            stage.expect_command(line);
+        }
+        assert_eq!(received(&data).len(), LENGTH);
+        assert!(data.take_error().unwrap().is_none());
+        stage.reply("150 go on");
+        wait_for_reset(&data);
+        let next = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = next.local_addr().unwrap().port();
+        let facts = format!("213 {LENGTH}\n213 20240229120000");
+        stage.reply(&format!("226 stored\n229 Entering (|||{port}|)\n{facts}"));
+        let _next = taken(&next);
+    });
+    let mut session = upload_small(peer.preparing_session(), &[7; LENGTH]);
+    become_ready(&mut session, Readiness::Armed);
+    let (size, _) = session.size_and_modified(&path("/a")).unwrap();
+    assert_eq!(size.unwrap(), LENGTH as u64);
     peer.join();
 }
 

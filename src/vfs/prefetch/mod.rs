@@ -190,17 +190,20 @@ impl Prefetcher {
             return;
         }
         let mut next = listing.map_or_else(Vec::new, |it| directories(directory, it));
-        if step == WalkStep::Unexpected
-            && let Some(parent) = directory.parent()
-            && let Some(siblings) = shared.cache.snapshot(&parent)
-        {
-            next.extend(directories(&parent, &siblings));
-        }
+        let mut beside = Vec::new();
         if step == WalkStep::Unexpected {
+            if let Some(parent) = directory.parent()
+                && let Some(siblings) = shared.cache.snapshot(&parent)
+            {
+                beside = directories(&parent, &siblings);
+            }
+            next.extend_from_slice(&beside);
             next = stored::with_known_below(next, |path| shared.known_directories(path));
+            beside.retain(|path| shared.cache.snapshot(path).is_none());
         }
         let mut state = shared.lock();
         state.walk.add(next);
+        state.walk.add_beside(beside);
         shared.note_walk(&state);
         self.call_threads(state);
     }
@@ -314,7 +317,8 @@ impl Prefetcher {
             return;
         }
         let limit = self.shared.remote.pool_stats().limit;
-        let reserve = usize::from(limit == 1 || !state.is_brief());
+        let is_brief = state.is_brief(self.shared.cache.now());
+        let reserve = usize::from(limit == 1 || !is_brief);
         let most = limit.saturating_sub(reserve).min(MOST_THREADS);
         let missing = jobs.min(most).saturating_sub(state.threads);
         for _ in 0..missing {
@@ -335,7 +339,7 @@ impl Prefetcher {
 impl PrefetchShared {
     fn work(&self) {
         while self.wait_for_work() {
-            let is_brief = self.lock().is_brief();
+            let is_brief = self.lock().is_brief(self.cache.now());
             let spare = guarded::catch("a wait for a spare connection", || {
                 let remote = self.remote.uncancelled();
                 if is_brief {

@@ -54,6 +54,7 @@ impl Prefetcher {
                 let is_child = |entry: &&Entry| entry.name == child.name();
                 let kind = entries.find(is_child).map(|entry| entry.kind);
                 if kind != Some(Kind::Directory) {
+                    shared.lock().walk.does_not_go_along(child);
                     // The other reply is short and right behind. Another request would find the
                     // session in use.
                     held = Some(listing);

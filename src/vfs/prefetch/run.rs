@@ -89,6 +89,8 @@ pub(super) struct FileRun {
     /// Fetched or being fetched.
     slots: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
     bytes: u64,
+    /// Taken by programs while they were being fetched.
+    awaited: Vec<Arc<PrefetchSlot>>,
     /// What the run before this one fetched and nothing has read, until this one fetches: a program
     /// reads a file elsewhere on its way (git: `HEAD`, `config`, `refs/heads/main`, `index`).
     left: HashMap<RemotePath, Arc<PrefetchSlot>>,
@@ -127,6 +129,7 @@ impl FileRun {
             done: HashSet::new(),
             slots: HashMap::new(),
             bytes: 0,
+            awaited: Vec::new(),
             left: HashMap::new(),
             left_at: now,
             confirmed: HashMap::new(),
@@ -159,10 +162,26 @@ impl FileRun {
             return self.end();
         };
         self.step(place);
+        if is_walked && self.is_first_file(place) {
+            // A program that goes through a tree and reads this one most likely reads all.
+            self.streak = self.streak.max(A_RUN);
+        }
         self.crosses |= is_walked;
         self.moved = now;
         self.done.insert(path.clone());
         self.look_further(&listing);
+    }
+
+    /// Whether the file at `place` is the first in the directory that is read.
+    fn is_first_file(&self, place: usize) -> bool {
+        let is_file = |directory: &RunDirectory, index| {
+            let listed = directory.listing.get(index);
+            listed.is_some_and(|(_, attributes)| attributes.kind == Kind::File)
+        };
+        place <= NEARLY_NEXT
+            && self
+                .current()
+                .is_some_and(|it| !(0..place).any(|index| is_file(it, index)))
     }
 
     /// Goes on in `directory`, or begins there.
@@ -284,6 +303,10 @@ impl FileRun {
             return None;
         }
         self.window = (self.window * 2).min(LARGEST_WINDOW);
+        self.awaited.retain(|it| it.is_under_way());
+        if slot.is_under_way() {
+            self.awaited.push(Arc::clone(&slot));
+        }
         Some(slot)
     }
 
@@ -433,13 +456,22 @@ impl FileRun {
 
     /// The files to fetch. Their versions may have changed since they were listed: an open compares
     /// them with what the server says by then.
+    ///
+    /// While no program waits for a file, a few are enough: the run may be over, and the program
+    /// may need the connections for something else.
     fn missing(&self) -> impl Iterator<Item = (RemotePath, u64, Version)> + '_ {
-        self.window().filter_map(move |it| {
+        let room = if self.awaited.iter().any(|it| it.is_under_way()) {
+            LARGEST_WINDOW
+        } else {
+            FIRST_WINDOW.saturating_sub(self.slots.len())
+        };
+        let missing = self.window().filter_map(move |it| {
             let size = it.version.size?;
             let fits = self.bytes + size <= self.rules.most_bytes;
             let is_next = fits && !self.slots.contains_key(&it.path);
             is_next.then_some((it.path, size, it.version))
-        })
+        });
+        missing.take(room)
     }
 
     /// The files that may be fetched ahead, as listed.

@@ -46,6 +46,11 @@ impl PrefetchSlot {
         self.ended.notify_all();
     }
 
+    /// Whether it is still being fetched.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(*self.lock(), SlotState::UnderWay)
+    }
+
     /// Whether there is nothing to take: it failed, or was taken.
     pub(super) fn is_empty(&self) -> bool {
         matches!(*self.lock(), SlotState::Empty)

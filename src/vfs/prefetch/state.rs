@@ -8,6 +8,9 @@ use super::time_looks::TimeLooks;
 use super::walk::TreeWalk;
 use crate::ftp::RemotePath;
 
+/// Maximum number of files fetched one after the other while directories wait to be listed.
+const MOST_FILES_IN_A_ROW: usize = 8;
+
 /// What is known of the programs at work, and what there is to do.
 #[derive(Debug)]
 pub(super) struct PrefetchState {
@@ -20,6 +23,8 @@ pub(super) struct PrefetchState {
     pub(super) coming: usize,
     /// Number of directories that the last job could list in one batch.
     pub(super) batch: usize,
+    /// Number of files fetched since directories were listed.
+    pub(super) files_in_a_row: usize,
     pub(super) stopped: bool,
 }
 
@@ -48,6 +53,7 @@ impl PrefetchState {
             threads: 0,
             coming: 0,
             batch: 1,
+            files_in_a_row: 0,
             stopped: false,
         }
     }
@@ -60,8 +66,15 @@ impl PrefetchState {
     }
 
     /// Whether what is next takes a connection for a few round trips.
-    pub(super) fn is_brief(&self) -> bool {
-        !self.relist.is_awaited() && self.run.is_next_brief()
+    pub(super) fn is_brief(&mut self, now: Instant) -> bool {
+        !self.relist.is_awaited() && self.run.is_next_brief() && !self.are_listings_due(now)
+    }
+
+    /// Whether directories come before files. A look into a directory that is not listed costs a
+    /// round trip, and a file that is read much later costs none.
+    fn are_listings_due(&mut self, now: Instant) -> bool {
+        let is_due = self.run.is_well_ahead() || self.files_in_a_row >= MOST_FILES_IN_A_ROW;
+        is_due && self.walk.wanted(now) > 0
     }
 
     /// What to do with a connection that can list `batch` directories together, or, if it
@@ -72,11 +85,11 @@ impl PrefetchState {
         is_brief: bool,
         now: Instant,
     ) -> Option<PrefetchJob> {
-        if self.stopped || is_brief && !self.is_brief() {
+        if self.stopped || is_brief && !self.is_brief(now) {
             return None;
         }
         if is_brief {
-            return self.run.task(now).map(PrefetchJob::Read);
+            return self.read(now);
         }
         self.batch = batch;
         if self.relist.is_awaited()
@@ -84,17 +97,20 @@ impl PrefetchState {
         {
             return Some(again);
         }
-        // A look into a directory that is not listed costs a round trip, and a file that is read
-        // much later costs none.
-        if self.run.is_well_ahead()
+        if self.are_listings_due(now)
             && let Some(listings) = self.listings(now)
         {
             return Some(listings);
         }
-        if let Some(task) = self.run.task(now) {
-            return Some(PrefetchJob::Read(task));
-        }
-        self.again(now).or_else(|| self.listings(now))
+        let read = self.read(now);
+        read.or_else(|| self.again(now))
+            .or_else(|| self.listings(now))
+    }
+
+    fn read(&mut self, now: Instant) -> Option<PrefetchJob> {
+        let task = self.run.task(now)?;
+        self.files_in_a_row += 1;
+        Some(PrefetchJob::Read(task))
     }
 
     fn again(&mut self, now: Instant) -> Option<PrefetchJob> {
@@ -103,6 +119,7 @@ impl PrefetchState {
     }
 
     fn listings(&mut self, now: Instant) -> Option<PrefetchJob> {
+        self.files_in_a_row = 0;
         let directories = self.walk.take(self.batch, now);
         (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }

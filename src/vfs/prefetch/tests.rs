@@ -61,6 +61,29 @@ fn files_are_not_fetched_far_ahead_while_directories_wait_to_be_listed() {
 }
 
 #[test]
+fn directories_are_listed_while_files_are_read_as_fast_as_they_come() {
+    let now = Instant::now();
+    let mut state = state(now);
+    begin_run(&mut state, now);
+    state.walk.add_scattered([path("/objects/1a")]);
+    let read_next = |state: &mut PrefetchState| {
+        let brief = state.next(64, true, now);
+        match brief.or_else(|| state.next(64, false, now)) {
+            Some(PrefetchJob::Read(RunTask::Fetch(wanted))) => {
+                let taken = state.run.take(&wanted.path, wanted.slot.version(), now);
+                assert!(taken.is_some());
+                true
+            }
+            Some(PrefetchJob::List(_)) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let read = (0..100).take_while(|_| read_next(&mut state)).count();
+    assert!((1..=10).contains(&read), "{read} files first");
+    assert!(read_next(&mut state));
+}
+
+#[test]
 fn a_brief_connection_lists_no_directories() {
     let now = Instant::now();
     let mut state = state(now);
@@ -83,10 +106,10 @@ fn directories_that_a_program_is_about_to_look_into_come_before_files() {
     let now = Instant::now();
     let mut state = state(now);
     begin_run(&mut state, now);
-    assert!(state.is_brief(), "a small file is next");
+    assert!(state.is_brief(now), "a small file is next");
     let soon = Duration::from_millis(500);
     state.relist.again(vec![path("/a"), path("/b")], soon, now);
-    assert!(!state.is_brief());
+    assert!(!state.is_brief(now));
     let first = state.next(64, false, now);
     assert!(matches!(&first, Some(PrefetchJob::Relist(again)) if again.len() == 2));
     // Those that this mount writes to wait.

@@ -202,6 +202,13 @@ impl TreeWalk {
         self.remember_looked(directory, now);
     }
 
+    /// Records that `child`, to which a program [was thought to go](Self::goes_along), is no
+    /// directory.
+    pub(super) fn does_not_go_along(&mut self, child: &RemotePath) {
+        self.along.take_if(|(path, _)| path == child);
+        self.looked.retain(|(path, _)| path != child);
+    }
+
     /// Whether a program looked up a name in a directory beside `directory` a moment ago.
     pub(super) fn has_looked_beside(&self, directory: &RemotePath, now: Instant) -> bool {
         let lately = |at: &Instant| now.saturating_duration_since(*at) < LIVES;
@@ -323,8 +330,8 @@ impl TreeWalk {
     }
 
     /// Whether the program goes through the directories beside `directory` one after the other: one
-    /// that comes after it was listed ahead, or the walk has come to one a moment ago (git looks at
-    /// the attributes of all files before it reads the changed ones).
+    /// that comes after it was or is being listed ahead, or the walk has come to one a moment ago
+    /// (git looks at the attributes of all files before it reads the changed ones).
     pub(super) fn leads_on_from(&self, directory: &RemotePath, now: Instant) -> bool {
         let Some(parent) = directory.parent() else {
             return false;
@@ -334,7 +341,9 @@ impl TreeWalk {
             path.parent().as_ref() == Some(&parent) && InOrder(path.clone()) > here
         };
         let is_lately = now.saturating_duration_since(self.moved) < LIVES;
-        is_lately && is_behind(&self.position.0) || self.ahead.keys().any(is_behind)
+        is_lately && is_behind(&self.position.0)
+            || self.ahead.keys().any(is_behind)
+            || self.under_way.keys().any(is_behind)
     }
 
     /// A program is at work in a tree: a walk is not over because it opens no directories.
@@ -346,15 +355,31 @@ impl TreeWalk {
     /// Adds `directories` to list, if they come after the current place of the walk.
     pub(super) fn add(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
         for directory in directories {
-            let place = InOrder(directory);
-            let is_known =
-                self.ahead.contains_key(&place.0) || self.under_way.contains_key(&place.0);
-            if place > self.position && !is_known {
-                self.pending.insert(place);
-                if self.pending.len() > MOST_PENDING {
-                    self.pending.pop_last();
-                }
+            if InOrder(directory.clone()) > self.position {
+                self.add_pending(directory);
             }
+        }
+    }
+
+    /// Adds `directories` to list, which lie beside the one that the walk turned to. A program that
+    /// looks names up goes through a few of them in any order (git: `.git/info`, `.git/hooks`).
+    pub(super) fn add_beside(&mut self, directories: Vec<RemotePath>) {
+        if !self.is_by_names || directories.len() > FEW_BESIDE {
+            return self.add(directories);
+        }
+        let here = self.position.0.clone();
+        for directory in directories.into_iter().filter(|it| *it != here) {
+            self.add_pending(directory);
+        }
+    }
+
+    fn add_pending(&mut self, directory: RemotePath) {
+        if self.ahead.contains_key(&directory) || self.under_way.contains_key(&directory) {
+            return;
+        }
+        self.pending.insert(InOrder(directory));
+        if self.pending.len() > MOST_PENDING {
+            self.pending.pop_last();
         }
     }
 

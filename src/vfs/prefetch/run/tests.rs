@@ -91,6 +91,27 @@ fn what_is_taken_is_of_the_version_that_is_opened_and_widens_the_window() {
 }
 
 #[test]
+fn few_files_are_fetched_ahead_while_no_program_waits() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read(&mut run, [0, 1], 10, now);
+    let wanted = fetches(&mut run, now);
+    let whole = || Some(vec![0; 10]);
+    for it in wanted.iter().take(4) {
+        it.slot.end(whole());
+        run.take(&it.path, &of_size(10), now).unwrap();
+    }
+    read(&mut run, 2..6, 10, now);
+    assert_eq!(fetches(&mut run, now).len(), 4, "in place of those");
+
+    let awaited = run.take(&path(6), &of_size(10), now).unwrap();
+    read(&mut run, [6], 10, now);
+    assert!(run.jobs(now) > FIRST_WINDOW);
+    awaited.end(whole());
+    assert_eq!(run.jobs(now), 1);
+}
+
+#[test]
 fn bytes_are_bounded_and_large_files_are_left_alone() {
     let now = Instant::now();
     let mut run = run(now);
@@ -177,16 +198,30 @@ fn read_in_walk(run: &mut FileRun, files: usize, path: &str, is_walked: bool) {
 fn a_run_in_a_walk_reaches_the_directories_behind() {
     let now = Instant::now();
     let mut run = run(now);
-    for path in ["/a/0", "/a/1"] {
+    for path in ["/a/1", "/a/2"] {
         assert_eq!(run.jobs(now), 0);
-        read_in_walk(&mut run, 3, path, true);
+        read_in_walk(&mut run, 4, path, true);
     }
     let wanted = fetches(&mut run, now);
     let wanted: Vec<_> = wanted.iter().map(|it| it.path.to_string()).collect();
     let expected = [
-        "/a/2", "/b/0", "/b/1", "/b/2", "/c/0", "/c/1", "/c/2", "/d/0",
+        "/a/3", "/b/0", "/b/1", "/b/2", "/b/3", "/c/0", "/c/1", "/c/2",
     ];
     assert_eq!(wanted, expected);
+}
+
+#[test]
+fn the_first_file_of_a_directory_is_a_run_in_a_walk_only() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read_in_tree(&mut run, 3, "/a/0");
+    assert_eq!(run.jobs(now), 0);
+    let mut run = self::run(now);
+    read_in_walk(&mut run, 3, "/a/0", true);
+    let wanted = fetches(&mut run, now);
+    let wanted: Vec<_> = wanted.iter().map(|it| it.path.to_string()).collect();
+    let expected = ["/a/1", "/a/2", "/b/0"];
+    assert_eq!(wanted.get(..3), Some(&expected.map(String::from)[..]));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn names_looked_up_in_one_directory_after_the_other_begin_a_walk() {
     walk.add(paths(&["/a", "/b", "/c", "/d"]));
     assert_eq!(walk.take(10, now), paths(&["/c", "/d"]));
     assert_eq!(walk.looked_up(&path("/c"), false, now), WalkStep::Expected);
-    assert!(!walk.leads_on_from(&path("/c"), now));
+    assert!(walk.leads_on_from(&path("/c"), now), "one is being listed");
     walk.listed(path("/d"), 100, Vec::new());
     assert!(walk.leads_on_from(&path("/c"), now));
     assert!(!walk.leads_on_from(&path("/d"), now));
@@ -110,6 +110,44 @@ fn a_path_is_gone_along_from_a_directory_looked_into_or_listed_with_its_parent()
     assert!(walk.has_looked(&path("/a/b"), now));
     assert!(walk.is_along_path(&path("/a/b/c"), now));
     assert!(!walk.is_along_path(&path("/a/b/c"), now + LIVES));
+}
+
+#[test]
+fn a_file_at_the_end_of_a_path_is_no_directory_that_was_looked_into() {
+    let now = Instant::now();
+    let mut walk = walk(now);
+    walk.looked_up(&path("/git"), false, now);
+    walk.goes_along(&path("/git/HEAD"), now);
+    assert!(walk.has_looked_beside(&path("/git/refs"), now));
+    walk.does_not_go_along(&path("/git/HEAD"));
+    assert!(!walk.has_looked_beside(&path("/git/refs"), now));
+    assert!(walk.is_along_path(&path("/git/refs"), now));
+}
+
+#[test]
+fn a_walk_by_names_comes_to_the_few_directories_beside_it_in_any_order() {
+    let now = Instant::now();
+    let few = || paths(&["/git/hooks", "/git/info", "/git/logs"]);
+    let mut walk = walk(now);
+    walk.looked_up(&path("/git/info"), true, now);
+    walk.add_beside(few());
+    assert_eq!(walk.take(9, now), paths(&["/git/logs", "/git/hooks"]));
+
+    let mut walk = self::walk(now);
+    walk.looked_up(&path("/t/5"), true, now);
+    walk.add_beside(
+        (0..=FEW_BESIDE)
+            .map(|it| path(&format!("/t/{it}")))
+            .collect(),
+    );
+    assert_eq!(walk.take(9, now), paths(&["/t/6", "/t/7", "/t/8"]));
+
+    // A program that opens one directory after the other does not come back.
+    let mut walk = self::walk(now);
+    walk.opened(&path("/git"), now);
+    walk.opened(&path("/git/info"), now);
+    walk.add_beside(few());
+    assert_eq!(walk.take(9, now), paths(&["/git/logs"]));
 }
 
 #[test]
