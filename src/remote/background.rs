@@ -14,8 +14,8 @@ use super::stat_listing::{self, believed, is_literal};
 use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
 use crate::ftp::{
-    self, Capability, DirectoryListing, Entry, Precision, RemotePath, ServerProfile,
-    SizeAndModified, Version,
+    self, Capability, DirectoryListing, Entry, Precision, RemotePath, ServerProfile, Session,
+    SizeAndModified, StatListing, Version,
 };
 use crate::pool::{Lease, Purpose};
 
@@ -69,8 +69,38 @@ impl Remote {
         directories: &[RemotePath],
         visit: &mut dyn FnMut(usize, DirectoryListing),
     ) -> Result<(), Error> {
+        self.list_together_as(directories, visit, |session, visit| {
+            session.stat_batch(directories, visit)
+        })
+    }
+
+    /// Like [`Self::list_together`], and returns the time of `file` (MDTM), requested in the same
+    /// write.
+    ///
+    /// # Errors
+    /// In the inner result, the server does not report it.
+    pub(super) fn list_together_with_time(
+        &self,
+        directories: &[RemotePath],
+        file: &RemotePath,
+        visit: &mut dyn FnMut(usize, DirectoryListing),
+    ) -> Result<Result<i64, ftp::Error>, Error> {
+        self.list_together_as(directories, visit, |session, visit| {
+            session.stat_batch_with_time(directories, file, visit)
+        })
+    }
+
+    fn list_together_as<T>(
+        &self,
+        directories: &[RemotePath],
+        visit: &mut dyn FnMut(usize, DirectoryListing),
+        list: impl Fn(
+            &mut Session,
+            &mut dyn FnMut(usize, Result<StatListing, ftp::Error>),
+        ) -> Result<T, ftp::Error>,
+    ) -> Result<T, Error> {
         let listed = self.exchange().run_idempotent(|session| {
-            session.stat_batch(directories, &mut |number, listing| {
+            list(session, &mut |number, listing| {
                 if let Some(mut entries) = believed(listing) {
                     self.zone().to_utc_as_known(&mut entries);
                     let mut listing = complete(self, entries);
@@ -285,11 +315,11 @@ impl BackgroundSession {
         let Some(lease) = self.lease.as_mut() else {
             return;
         };
-        let zone = self.remote.zone();
+        let remote = &self.remote;
         let listed = lease.stat_batch(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
-                zone.to_utc_as_known(&mut entries);
-                visit(number, entries.into());
+                remote.zone().to_utc_as_known(&mut entries);
+                visit(number, complete(remote, entries));
             }
         });
         if let Err(error) = listed {

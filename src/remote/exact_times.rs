@@ -2,9 +2,9 @@
 //! older one; MDTM (RFC 3659 §3) reports the second. Programs that compare times (rsync, make)
 //! take a file with another time for a changed one.
 
-use super::Remote;
 use super::background::{BackgroundSession, exact_version, fit_in_write};
 use super::error::unless_refused;
+use super::{Error, Remote};
 use crate::ftp::{
     self, Capability, DirectoryListing, Entry, Kind, Modified, Precision, RemotePath,
     ServerProfile, Session, Version,
@@ -51,6 +51,79 @@ impl Remote {
             for (file, time) in files.iter().zip(times) {
                 complete(self.profile(), listing, file, time);
             }
+        }
+    }
+
+    /// Lists `directory` as [`Remote::list`] does. The time of the file `name` in it is exact where
+    /// one write can request both.
+    ///
+    /// # Errors
+    /// As for [`Remote::list`].
+    pub(crate) fn list_with_time(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<DirectoryListing, Error> {
+        let alone = std::slice::from_ref(directory);
+        let file = directory.join(name).ok();
+        let Some(file) =
+            file.filter(|_| self.can_complete_times() && self.can_list_together(alone))
+        else {
+            return self.list(directory);
+        };
+        let mut listing = None;
+        let time = self.list_together_with_time(alone, &file, &mut |_, it| listing = Some(it))?;
+        let Some(mut listing) = listing else {
+            return self.list(directory);
+        };
+        self.enter_time(&mut listing, file, time);
+        Ok(listing)
+    }
+
+    /// Lists `directories` as [`Remote::list_together`] does, but passes the listing of the first,
+    /// in which `file` is a file, to `visit` only when the exact time of that is known.
+    ///
+    /// # Errors
+    /// As for [`Remote::list_together`].
+    pub(crate) fn list_path_with_time(
+        &self,
+        directories: &[RemotePath],
+        file: &RemotePath,
+        visit: &mut dyn FnMut(usize, DirectoryListing),
+    ) -> Result<(), Error> {
+        if !self.can_complete_times() {
+            return self.list_together(directories, visit);
+        }
+        let mut held = None;
+        let time = self.list_together_with_time(directories, file, &mut |number, listing| {
+            let mut entries = listing.entries.iter();
+            if number == 0 && entries.any(|it| it.name == file.name() && is_coarse(it)) {
+                held = Some(listing);
+            } else {
+                visit(number, listing);
+            }
+        })?;
+        if let Some(mut listing) = held {
+            self.enter_time(&mut listing, file.clone(), time);
+            visit(0, listing);
+        }
+        Ok(())
+    }
+
+    fn enter_time(
+        &self,
+        listing: &mut DirectoryListing,
+        path: RemotePath,
+        time: Result<i64, ftp::Error>,
+    ) {
+        let mut entries = listing.entries.iter();
+        let index = entries.position(|it| it.name == path.name() && is_coarse(it));
+        if let Some(index) = index {
+            let file = CoarseFile {
+                place: (0, index),
+                path,
+            };
+            complete(self.profile(), listing, &file, time);
         }
     }
 

@@ -478,8 +478,9 @@ fn names_looked_up_below_a_directory_of_many_list_none_of_them() {
 }
 
 /// `rsync -a` on a new mount sends nothing of an unchanged tree again, although the listings show
-/// no seconds: at most the first file, at which it is not known that times are compared.
-fn rsync_takes_an_unchanged_tree_for_one(server: &TestServer) {
+/// no seconds: at most the first file, at which it is not known that times are compared. The names
+/// of files end with `extension`: one without may be that of a directory. Returns what was sent.
+fn rsync_takes_an_unchanged_tree_for_one(server: &TestServer, extension: &str) -> Vec<String> {
     const DIRECTORIES: usize = 6;
     const FILES: usize = 7;
     let local = tempfile::tempdir().unwrap();
@@ -488,9 +489,9 @@ fn rsync_takes_an_unchanged_tree_for_one(server: &TestServer) {
     let times = [86_400 + 13, 800 * 86_400 + 13].map(|ago| now - Duration::from_secs(ago));
     for root in [local.path(), server.root()] {
         for number in 0..DIRECTORIES * FILES {
-            let directory = root.join(format!("t/{}", number / FILES));
+            let directory = root.join(format!("t/deep/{}", number / FILES));
             fs::create_dir_all(&directory).unwrap();
-            let path = directory.join(format!("file {number}"));
+            let path = directory.join(format!("file {number}{extension}"));
             fs::write(&path, format!("content {number}")).unwrap();
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(times[number % 2]).unwrap();
@@ -500,17 +501,27 @@ fn rsync_takes_an_unchanged_tree_for_one(server: &TestServer) {
     let mount = Mount::new(server);
     let sync = format!("rsync -a --itemize-changes {}/t .", local.path().display());
     let sent = lines(&shell(mount.path(), &sync));
-    let sent: Vec<_> = sent.iter().filter(|line| line.starts_with(">f")).collect();
+    let sent = sent.into_iter().filter(|line| line.starts_with(">f"));
+    let sent: Vec<_> = sent.collect();
     // A machine that stops for seconds makes it begin again.
     assert!(sent.len() <= 3, "{sent:?}");
+    sent
 }
 
 #[test]
 fn rsync_takes_an_unchanged_tree_for_one_without_mlsd() {
-    rsync_takes_an_unchanged_tree_for_one(&start(0, &["MLSD", "MLST"]));
+    for extension in ["", ".c"] {
+        rsync_takes_an_unchanged_tree_for_one(&start(0, &["MLSD", "MLST"]), extension);
+    }
 }
 
 #[test]
 fn rsync_takes_an_unchanged_tree_for_one_on_vsftpd() {
-    rsync_takes_an_unchanged_tree_for_one(&TestServer::start(Kind::Vsftpd));
+    for extension in ["", ".c"] {
+        let server = TestServer::start(Kind::Vsftpd);
+        let sent = rsync_takes_an_unchanged_tree_for_one(&server, extension);
+        // Its time was requested together with the listing of its directory.
+        let is_first = |line: &&String| line.contains("/deep/0/file 0");
+        assert_eq!(sent.iter().find(is_first), None, "{sent:?}");
+    }
 }

@@ -35,6 +35,32 @@ impl Session {
         visit: &mut dyn FnMut(usize, Result<StatListing, Error>),
     ) -> Result<(), Error> {
         self.send_each(b"STAT ", paths)?;
+        self.stat_listings(paths, visit)
+    }
+
+    /// Like [`Self::stat_batch`], and returns the modification time of `file` (MDTM) in UTC seconds
+    /// since the epoch, requested in the same write.
+    ///
+    /// # Errors
+    /// In the outer result as for [`Self::stat_batch`]; in the inner one, MDTM was refused.
+    pub fn stat_batch_with_time(
+        &mut self,
+        paths: &[RemotePath],
+        file: &RemotePath,
+        visit: &mut dyn FnMut(usize, Result<StatListing, Error>),
+    ) -> Result<Result<i64, Error>, Error> {
+        let mut lines = self.lines(b"STAT ", paths)?;
+        lines.push(self.line(b"MDTM ", file, b"")?);
+        self.send_all(&lines)?;
+        self.stat_listings(paths, visit)?;
+        self.modified_answer()
+    }
+
+    fn stat_listings(
+        &mut self,
+        paths: &[RemotePath],
+        visit: &mut dyn FnMut(usize, Result<StatListing, Error>),
+    ) -> Result<(), Error> {
         for (number, path) in paths.iter().enumerate() {
             let listing = self.stat_listing(path);
             let listing = self.unless_broken(listing)?;
@@ -78,9 +104,13 @@ impl Session {
     }
 
     fn send_each(&mut self, verb: &[u8], paths: &[RemotePath]) -> Result<(), Error> {
-        let line = |path| self.line(verb, path, b"");
-        let lines = paths.iter().map(line).collect::<Result<Vec<_>, _>>()?;
+        let lines = self.lines(verb, paths)?;
         self.send_all(&lines)
+    }
+
+    fn lines(&self, verb: &[u8], paths: &[RemotePath]) -> Result<Vec<Vec<u8>>, Error> {
+        let line = |path| self.line(verb, path, b"");
+        paths.iter().map(line).collect()
     }
 
     fn send_all(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {

@@ -215,15 +215,16 @@ impl Vfs {
         max_age: Duration,
         cancel: &Cancel,
     ) -> Result<Arc<Snapshot>, Errno> {
-        self.listing_seen(directory, max_age, cancel, |_| {})
+        self.listing_seen(directory, max_age, None, cancel, |_| {})
     }
 
     /// Like [`Self::recent_listing`]. `see` gets the listing as the server sent it, if this call
-    /// has requested it.
+    /// has requested it, with an exact time of `name` where that costs no round trip.
     fn listing_seen(
         &self,
         directory: &RemotePath,
         max_age: Duration,
+        name: Option<&[u8]>,
         cancel: &Cancel,
         mut see: impl FnMut(&mut DirectoryListing),
     ) -> Result<Arc<Snapshot>, Errno> {
@@ -233,7 +234,11 @@ impl Vfs {
                     // All that is in it is known here.
                     return Ok(DirectoryListing::from(Vec::new()));
                 }
-                let mut listing = self.remote.with(cancel).list(directory)?;
+                let remote = self.remote.with(cancel);
+                let mut listing = match name {
+                    Some(name) => remote.list_with_time(directory, name)?,
+                    None => remote.list(directory)?,
+                };
                 see(&mut listing);
                 Ok(listing)
             };
@@ -331,7 +336,9 @@ impl Vfs {
         }
         // What the server lists, if it is asked after the refusal.
         let mut is_listed = None;
-        let listing = self.listing_seen(directory, interval, cancel, |listing| {
+        // Programs that compare times see no other time of the first file that they look up.
+        let timed = Some(name).filter(|_| listed.is_none());
+        let listing = self.listing_seen(directory, interval, timed, cancel, |listing| {
             let is_it = |entry: &Entry| entry.name == name;
             is_listed = Some(listing.entries.iter().any(is_it));
             if is_listed_ahead && self.prefetcher.compares_times(directory) {
@@ -349,6 +356,9 @@ impl Vfs {
             remote.explain_refusal(directory, refusal, is_listed);
         }
         if let Some(value) = found {
+            if timed.is_some() && value.kind == Kind::File {
+                self.prefetcher.looks_at_time(directory, name);
+            }
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
         }

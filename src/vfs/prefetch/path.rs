@@ -45,7 +45,7 @@ impl Prefetcher {
             let mut above = Some(above);
             let mut held = None;
             let mut inside = None;
-            let listed = remote.list_together(&paths, &mut |number, listing| {
+            let listed = remote.list_path_with_time(&paths, child, &mut |number, listing| {
                 if number > 0 {
                     inside = Some(listing);
                     return;
