@@ -76,23 +76,23 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used. Where files are stored in order, the upload that all others wait for may use it,
-/// too, and those that take a moment.
+/// one is used. Uploads that take a moment may use it, too, and where files are stored in order, the
+/// upload that all others wait for.
 fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     if vfs.remote.is_offline() {
         return MayStart::Offline;
     }
     let limit = vfs.remote.pool_stats().limit;
+    let is_soon_over = || {
+        let file = vfs.inodes.open_file(ino);
+        file.is_some_and(|file| file.is_soon_uploaded())
+            && !vfs.remote.wait_until_contended(Duration::ZERO)
+    };
     let may_start = if vfs.names.is_empty() {
-        has_connection(vfs, running, limit)
+        has_connection(vfs, running, limit) || running < limit && is_soon_over()
     } else {
         // Those that wait for their turn have no connection.
         let sending = running.saturating_sub(vfs.names.waiting_uploads());
-        let is_soon_over = || {
-            let file = vfs.inodes.open_file(ino);
-            file.is_some_and(|file| file.is_soon_uploaded())
-                && !vfs.remote.wait_until_contended(Duration::ZERO)
-        };
         let has_room = running < MOST_RUNNING;
         sending < limit && (vfs.names.is_turn(ino) || has_room && is_soon_over())
             || has_room && has_connection(vfs, sending, limit)
@@ -307,7 +307,8 @@ impl Vfs {
         let is_new = self.writeback.add(file, file.has_writers());
         if !self.remote.is_offline() {
             // Each of several waiting files gets a connection, as in `may_start_another`.
-            let most = self.remote.pool_stats().limit.saturating_sub(1);
+            let reserve = usize::from(!file.is_soon_uploaded());
+            let most = self.remote.pool_stats().limit.saturating_sub(reserve);
             self.prefetcher.anticipate(self.writeback.len().min(most));
         }
         if is_held && !is_new {
