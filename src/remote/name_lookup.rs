@@ -148,12 +148,21 @@ fn size_and_time(
         }
         Ok::<_, ftp::Error>(answer)
     };
-    if profile.has(Capability::Size) {
-        let size = note(Capability::Size, session.size(path).map(i128::from))?;
+    let (size, time) = match (profile.has(Capability::Size), profile.has(Capability::Mdtm)) {
+        (true, true) => {
+            let (size, time) = session.size_and_modified(path)?;
+            (Some(size), Some(time))
+        }
+        (true, false) => (Some(session.size(path)), None),
+        (false, true) => (None, Some(session.modified(path))),
+        (false, false) => (None, None),
+    };
+    if let Some(size) = size {
+        let size = note(Capability::Size, size.map(i128::from))?;
         entry.size = size.and_then(|size| u64::try_from(size).ok());
     }
-    if profile.has(Capability::Mdtm) {
-        let time = note(Capability::Mdtm, session.modified(path).map(i128::from))?;
+    if let Some(time) = time {
+        let time = note(Capability::Mdtm, time.map(i128::from))?;
         let seconds = time.and_then(|time| i64::try_from(time).ok());
         entry.modified = seconds.map(|seconds| Modified {
             seconds,
