@@ -11,6 +11,9 @@ use socket2::SockRef;
 
 use super::tls::TlsStream;
 
+/// Maximum number of bytes under way on a connection that is reset. About as many are sent before
+/// the first acknowledgement (RFC 6928).
+const MAX_AT_RISK: usize = 16 << 10;
 /// Number of file bytes to encrypt at a time.
 const PIECE: usize = 256 << 10;
 
@@ -89,12 +92,15 @@ impl MaybeTlsStream {
     /// Resets the connection right behind its [end](Self::end), so that a peer with SO_LINGER does
     /// not wait for the acknowledgement of its own end. Returns whether it did: not with TLS, where
     /// the peer still sends close_notify, and not if the network has not taken everything, which
-    /// would be lost.
+    /// would be lost, or much is under way, of which a packet may get lost.
     pub(super) fn reset_behind_end(&self) -> bool {
         let Self::Clear(socket) = self else {
             return false;
         };
-        matches!(crate::sys::unsent(socket), Ok(0)) && connect_unspec(socket).is_ok()
+        let is_sent = matches!(crate::sys::unsent(socket), Ok(0));
+        let under_way = crate::sys::unacknowledged(socket);
+        let is_little = under_way.is_ok_and(|bytes| bytes <= MAX_AT_RISK);
+        is_sent && is_little && connect_unspec(socket).is_ok()
     }
 }
 

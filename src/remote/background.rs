@@ -102,6 +102,9 @@ impl Remote {
         let listed = self.exchange().run_idempotent(|session| {
             list(session, &mut |number, listing| {
                 if let Some(mut entries) = believed(listing) {
+                    if let Some(directory) = directories.get(number) {
+                        self.incomplete().found_complete(directory);
+                    }
                     self.zone().to_utc_as_known(&mut entries);
                     let mut listing = complete(self, entries);
                     listing.entries.retain(|entry| !is_temporary(&entry.name));

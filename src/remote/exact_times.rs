@@ -4,7 +4,7 @@
 
 use super::background::{BackgroundSession, exact_version, fit_in_write};
 use super::error::unless_refused;
-use super::{Error, Remote};
+use super::{Error, ErrorKind, Remote};
 use crate::ftp::{
     self, Capability, DirectoryListing, Entry, Kind, Modified, Precision, RemotePath,
     ServerProfile, Session, Version,
@@ -72,16 +72,22 @@ impl Remote {
             return self.list(directory);
         };
         let mut listing = None;
-        let time = self.list_together_with_time(alone, &file, &mut |_, it| listing = Some(it))?;
-        let Some(mut listing) = listing else {
-            return self.list(directory);
-        };
-        self.enter_time(&mut listing, file, time);
-        Ok(listing)
+        let asked = self.list_together_with_time(alone, &file, &mut |_, it| listing = Some(it));
+        match (listing, asked) {
+            (Some(mut listing), asked) => {
+                if let Ok(time) = asked {
+                    self.enter_time(&mut listing, file, time);
+                }
+                Ok(listing)
+            }
+            (None, Err(error)) if error.kind == ErrorKind::Interrupted => Err(error),
+            // STAT did not answer, or not with a complete listing.
+            (None, _) => self.list(directory),
+        }
     }
 
-    /// Lists `directories` as [`Remote::list_together`] does, but passes the listing of the first,
-    /// in which `file` is a file, to `visit` only when the exact time of that is known.
+    /// Lists `directories` as [`Remote::list_together`] does. Holds back the listing of the first
+    /// until MDTM is answered, if `file` has a coarse time in it.
     ///
     /// # Errors
     /// As for [`Remote::list_together`].
@@ -95,18 +101,21 @@ impl Remote {
             return self.list_together(directories, visit);
         }
         let mut held = None;
-        let time = self.list_together_with_time(directories, file, &mut |number, listing| {
+        let asked = self.list_together_with_time(directories, file, &mut |number, listing| {
             let mut entries = listing.entries.iter();
             if number == 0 && entries.any(|it| it.name == file.name() && is_coarse(it)) {
                 held = Some(listing);
             } else {
                 visit(number, listing);
             }
-        })?;
-        if let Some(mut listing) = held {
+        });
+        let Some(mut listing) = held else {
+            return asked.map(drop);
+        };
+        if let Ok(time) = asked {
             self.enter_time(&mut listing, file.clone(), time);
-            visit(0, listing);
         }
+        visit(0, listing);
         Ok(())
     }
 

@@ -40,6 +40,12 @@ impl IncompleteDirectories {
         log::warn!(path = directory; "the listing of {directory} is not complete: {reason}");
     }
 
+    /// Records that a listing of `directory` omits nothing.
+    pub(super) fn found_complete(&self, directory: &RemotePath) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.remove(directory);
+    }
+
     /// Returns the directories found so far.
     pub(super) fn snapshot(&self) -> IncompleteListings {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

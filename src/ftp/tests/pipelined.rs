@@ -127,7 +127,7 @@ fn the_connection_of_a_larger_upload_is_reset_once_all_is_sent() {
         stage.reply(&format!("226 stored\n229 Entering (|||{port}|)\n{facts}"));
         let _next = taken(&next);
     });
-    let mut session = upload_small(peer.preparing_session(), &[7; LENGTH]);
+    let mut session = upload_small(peer.preparing_session(), &vec![7; LENGTH]);
     become_ready(&mut session, Readiness::Armed);
     let (size, _) = session.size_and_modified(&path("/a")).unwrap();
     assert_eq!(size.unwrap(), LENGTH as u64);

@@ -12,7 +12,10 @@ use crate::journal::Pending;
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LateAttributes, RecordFate};
-use crate::vfs::write::uploader::{Priority, WHOLE};
+use crate::vfs::write::uploader::Priority;
+
+/// Maximum number of bytes of an upload that takes a connection only for a moment.
+const BRIEF: u64 = 16 << 10;
 
 impl OpenFile {
     /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
@@ -180,10 +183,11 @@ impl OpenFile {
         self.sealed().is_some_and(|sealed| self.needs_turn(&sealed))
     }
 
-    /// Whether an upload of the closed contents takes a connection only for a moment.
+    /// Whether an upload of the closed contents takes a connection only for a moment, over most
+    /// lines.
     pub(in crate::vfs) fn is_soon_uploaded(&self) -> bool {
         self.sealed()
-            .is_some_and(|sealed| sealed.spool.len() <= WHOLE)
+            .is_some_and(|sealed| sealed.spool.len() <= BRIEF)
     }
 
     fn needs_turn(&self, spooled: &Spooled) -> bool {

@@ -6,7 +6,8 @@
 //! mount. A program waits for what they do only where it is already under way: that takes less time
 //! than a question of its own. What fails is left to the program that asks.
 //!
-//! Only the lock of the cache is taken under its lock, which is not held across the network.
+//! Only the locks of the cache and of files that are fetched are taken under its lock, which is not
+//! held across the network.
 
 mod again;
 mod exact;
@@ -197,9 +198,10 @@ impl Prefetcher {
             {
                 beside = directories(&parent, &siblings);
             }
+            let are_few = beside.len() <= FEW_BESIDE;
             next.extend_from_slice(&beside);
             next = stored::with_known_below(next, |path| shared.known_directories(path));
-            beside.retain(|path| shared.cache.snapshot(path).is_none());
+            beside.retain(|path| are_few && shared.cache.snapshot(path).is_none());
         }
         let mut state = shared.lock();
         state.walk.add(next);
@@ -352,6 +354,9 @@ impl PrefetchShared {
             let is_away = spare.is_none() && self.remote.is_offline();
             let mut state = self.lock();
             state.coming -= 1;
+            if spare.is_none() && !is_brief {
+                state.cannot_list();
+            }
             let batch = spare.as_ref().map(BackgroundSession::most_to_list);
             let job = batch.and_then(|batch| state.next(batch, is_brief, self.cache.now()));
             drop(state);

@@ -8,32 +8,34 @@
 //! A prefetched file serves an open of the same version. The version comes from the listing, with
 //! the time at which the server reported it, as for files that are not prefetched.
 
+mod directory;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use directory::{RunDirectory, are_neighbours, behind};
 
 use super::slot::PrefetchSlot;
 use super::walk::InOrder;
 use crate::cache::Snapshot;
 use crate::ftp::{Kind, RemotePath, Version};
 
-/// So many files read in order are a run.
+/// Number of files read in order that make a run.
 const A_RUN: u32 = 2;
-/// The next file of a run is at most so many names behind the last.
+/// Maximum number of names from one file of a run to the next.
 const NEARLY_NEXT: usize = 8;
-/// Names looked at when a run begins.
+/// Number of names in the window when a run begins.
 const FIRST_WINDOW: usize = 8;
-/// Most names looked at.
+/// Maximum number of names in the window.
 const LARGEST_WINDOW: usize = 64;
-/// A larger file is read as it is asked for.
+/// Maximum size of a file that is fetched ahead.
 const LARGEST_FILE: u64 = 256 << 10;
-/// A file of so many bytes comes in a round trip or two, over most lines.
+/// Maximum size of a file that arrives within a round trip or two over most lines.
 const BRIEF_FILE: u64 = 16 << 10;
-/// Most directories of a run, with the one that is read.
+/// Maximum number of directories of a run, with the one that is read.
 const MOST_DIRECTORIES: usize = 8;
-/// Most names of a directory that are looked at for the next directory.
-const MOST_NAMES: usize = 256;
-/// A run that reads nothing for so long has ended.
+/// Time after which a run that reads nothing has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
 /// A file to be fetched.
@@ -51,15 +53,6 @@ pub(super) enum RunTask {
     Confirm(Vec<RemotePath>),
     /// Fetch this one, then [`FileRun::fetched`].
     Fetch(WantedFile),
-}
-
-/// A directory of a run.
-#[derive(Debug)]
-struct RunDirectory {
-    path: RemotePath,
-    listing: Arc<Snapshot>,
-    /// When the listing was made.
-    listed: Instant,
 }
 
 /// A file in the window of a run, as it is listed.
@@ -89,8 +82,9 @@ pub(super) struct FileRun {
     /// Fetched or being fetched.
     slots: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
     bytes: u64,
-    /// Taken by programs while they were being fetched.
+    /// Those that a program has begun to read while they were being fetched.
     awaited: Vec<Arc<PrefetchSlot>>,
+    guess: Guess,
     /// What the run before this one fetched and nothing has read, until this one fetches: a program
     /// reads a file elsewhere on its way (git: `HEAD`, `config`, `refs/heads/main`, `index`).
     left: HashMap<RemotePath, Arc<PrefetchSlot>>,
@@ -99,6 +93,17 @@ pub(super) struct FileRun {
     /// What the server said apart from the listing, and when.
     confirmed: HashMap<RemotePath, (Version, Instant)>,
     confirming: bool,
+}
+
+/// What came of a run that began with one file, because that was the first of its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guess {
+    /// There is no such run, or the program read more of it.
+    None,
+    /// The program has read nothing else yet.
+    Open,
+    /// The program read nothing else in that directory (`.gitignore`, `__init__.py`).
+    Wrong,
 }
 
 /// How much may be fetched, and how old what was said of it may be.
@@ -130,6 +135,7 @@ impl FileRun {
             slots: HashMap::new(),
             bytes: 0,
             awaited: Vec::new(),
+            guess: Guess::None,
             left: HashMap::new(),
             left_at: now,
             confirmed: HashMap::new(),
@@ -162,14 +168,39 @@ impl FileRun {
             return self.end();
         };
         self.step(place);
-        if is_walked && self.is_first_file(place) {
+        if is_walked && self.guess != Guess::Wrong && self.is_first_file(place) {
             // A program that goes through a tree and reads this one most likely reads all.
+            if self.streak < A_RUN {
+                self.guess = Guess::Open;
+            }
             self.streak = self.streak.max(A_RUN);
         }
+        self.drop_passed();
         self.crosses |= is_walked;
         self.moved = now;
         self.done.insert(path.clone());
         self.look_further(&listing);
+    }
+
+    /// Drops what was fetched of files that the program has passed without reading them.
+    fn drop_passed(&mut self) {
+        let (Some(last), Some(here)) = (self.last, self.directories.front()) else {
+            return;
+        };
+        let is_passed = |path: &RemotePath| {
+            path.parent().as_ref() == Some(&here.path)
+                && here
+                    .listing
+                    .position(path.name())
+                    .is_some_and(|place| place + NEARLY_NEXT < last)
+        };
+        let passed = self
+            .slots
+            .extract_if(|path, (slot, _)| is_passed(path) && !slot.is_under_way());
+        for (path, (_, bytes)) in passed {
+            self.bytes -= bytes;
+            self.done.insert(path);
+        }
     }
 
     /// Whether the file at `place` is the first in the directory that is read.
@@ -196,7 +227,11 @@ impl FileRun {
             listing,
             listed,
         });
-        let is_run = self.streak >= A_RUN;
+        // It read one file, and none of those that were fetched.
+        if self.guess == Guess::Open {
+            self.guess = Guess::Wrong;
+        }
+        let is_run = self.streak >= A_RUN && self.guess != Guess::Wrong;
         // Two programs in two directories would discard what was fetched for the other.
         let is_near = |from: &RunDirectory, to: &RunDirectory| {
             let is_forward = InOrder(from.path.clone()) < InOrder(to.path.clone());
@@ -276,6 +311,7 @@ impl FileRun {
         let is_near = self.streak >= A_RUN && place + NEARLY_NEXT > last && place <= last;
         if is_next || is_near {
             self.streak += 1;
+            self.guess = Guess::None;
         } else {
             self.streak = 1;
             self.window = FIRST_WINDOW;
@@ -302,6 +338,7 @@ impl FileRun {
         if !slot.version().agrees(version) {
             return None;
         }
+        self.guess = Guess::None;
         self.window = (self.window * 2).min(LARGEST_WINDOW);
         self.awaited.retain(|it| it.is_under_way());
         if slot.is_under_way() {
@@ -339,7 +376,13 @@ impl FileRun {
 
     /// Whether so many files were fetched, or are being fetched, that the next ones can wait.
     pub(super) fn is_well_ahead(&self) -> bool {
-        self.slots.len() >= FIRST_WINDOW
+        self.ahead() >= FIRST_WINDOW
+    }
+
+    /// Number of files that were fetched, or are being fetched, and are still to be read.
+    fn ahead(&self) -> usize {
+        let is_fetched = |it: &InWindow| self.slots.contains_key(&it.path);
+        self.window().filter(is_fetched).count()
     }
 
     /// Whether what there is to do next is to fetch a file that comes in a round trip or two.
@@ -463,7 +506,7 @@ impl FileRun {
         let room = if self.awaited.iter().any(|it| it.is_under_way()) {
             LARGEST_WINDOW
         } else {
-            FIRST_WINDOW.saturating_sub(self.slots.len())
+            FIRST_WINDOW.saturating_sub(self.ahead())
         };
         let missing = self.window().filter_map(move |it| {
             let size = it.version.size?;
@@ -533,48 +576,18 @@ impl FileRun {
         }
         if now.saturating_duration_since(self.moved) >= LIVES {
             self.end();
+            self.guess = Guess::None;
         }
     }
 
     fn end(&mut self) {
         let (rules, moved, confirming) = (self.rules, self.moved, self.confirming);
+        let guess = self.guess;
         *self = Self {
+            guess,
             confirming,
             ..Self::new(rules, moved)
         };
-    }
-}
-
-/// Whether a program that goes through a tree may come from one directory to the other.
-fn are_neighbours(one: &RemotePath, other: &RemotePath) -> bool {
-    let (above, beside) = (one.parent(), other.parent());
-    above == beside || above.as_ref() == Some(other) || beside.as_ref() == Some(one)
-}
-
-/// The directory that comes behind `directory` and what is below it, if its listing is known.
-fn behind(
-    directory: &RemotePath,
-    listing: impl Fn(&RemotePath) -> Option<(Arc<Snapshot>, Instant)>,
-) -> Option<RunDirectory> {
-    let mut left = directory.clone();
-    loop {
-        let parent = left.parent()?;
-        let (beside, _) = listing(&parent)?;
-        let place = beside.position(left.name())?;
-        let names = (place + 1..beside.len()).take(MOST_NAMES);
-        let next = names
-            .filter_map(|index| beside.get(index))
-            .find(|(_, attributes)| attributes.kind == Kind::Directory);
-        if let Some((name, _)) = next {
-            let path = parent.join(name).ok()?;
-            let (listing, listed) = listing(&path)?;
-            return Some(RunDirectory {
-                path,
-                listing,
-                listed,
-            });
-        }
-        left = parent;
     }
 }
 

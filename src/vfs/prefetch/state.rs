@@ -23,7 +23,7 @@ pub(super) struct PrefetchState {
     pub(super) coming: usize,
     /// Number of directories that the last job could list in one batch.
     pub(super) batch: usize,
-    /// Number of files fetched since directories were listed.
+    /// Number of files fetched while directories wait to be listed.
     pub(super) files_in_a_row: usize,
     pub(super) stopped: bool,
 }
@@ -109,8 +109,17 @@ impl PrefetchState {
 
     fn read(&mut self, now: Instant) -> Option<PrefetchJob> {
         let task = self.run.task(now)?;
-        self.files_in_a_row += 1;
+        if self.walk.wanted(now) == 0 {
+            self.files_in_a_row = 0;
+        } else if matches!(task, RunTask::Fetch(_)) {
+            self.files_in_a_row += 1;
+        }
         Some(PrefetchJob::Read(task))
+    }
+
+    /// There was no connection that lists directories. Files may come over another one.
+    pub(super) fn cannot_list(&mut self) {
+        self.files_in_a_row = 0;
     }
 
     fn again(&mut self, now: Instant) -> Option<PrefetchJob> {

@@ -84,6 +84,25 @@ fn directories_are_listed_while_files_are_read_as_fast_as_they_come() {
 }
 
 #[test]
+fn files_are_fetched_where_no_connection_may_list_directories() {
+    let now = Instant::now();
+    let mut state = state(now);
+    begin_run(&mut state, now);
+    state.walk.add_scattered([path("/objects/1a")]);
+    while let Some(job) = state.next(64, true, now) {
+        assert!(
+            matches!(job, PrefetchJob::Read(RunTask::Fetch(_))),
+            "{job:?}"
+        );
+    }
+    state.run.take(&path("/d/002"), &Version::default(), now);
+    assert!(!state.is_brief(now), "directories are next");
+    state.cannot_list();
+    assert!(state.is_brief(now));
+    assert!(state.next(64, true, now).is_some());
+}
+
+#[test]
 fn a_brief_connection_lists_no_directories() {
     let now = Instant::now();
     let mut state = state(now);

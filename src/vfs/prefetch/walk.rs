@@ -361,10 +361,10 @@ impl TreeWalk {
         }
     }
 
-    /// Adds `directories` to list, which lie beside the one that the walk turned to. A program that
-    /// looks names up goes through a few of them in any order (git: `.git/info`, `.git/hooks`).
+    /// Adds `directories` to list, few that lie beside the one that the walk turned to. A program
+    /// that looks names up goes through them in any order (git: `.git/info`, `.git/hooks`).
     pub(super) fn add_beside(&mut self, directories: Vec<RemotePath>) {
-        if !self.is_by_names || directories.len() > FEW_BESIDE {
+        if !self.is_by_names {
             return self.add(directories);
         }
         let here = self.position.0.clone();

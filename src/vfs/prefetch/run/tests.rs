@@ -111,6 +111,40 @@ fn few_files_are_fetched_ahead_while_no_program_waits() {
     assert_eq!(run.jobs(now), 1);
 }
 
+/// As with `grep x *.c` among headers.
+#[test]
+fn files_that_a_program_leaves_out_do_not_end_the_run() {
+    let now = Instant::now();
+    let mut run = run(now);
+    let mut fetched = 0;
+    for number in (0..90).step_by(3) {
+        let taken = run.take(&path(number), &of_size(10), now);
+        fetched += usize::from(taken.is_some());
+        read(&mut run, [number], 10, now);
+        for wanted in fetches(&mut run, now) {
+            wanted.slot.end(Some(vec![0; 10]));
+        }
+    }
+    assert_eq!(fetched, 28, "all but two");
+    assert!(run.slots.len() <= 2 * FIRST_WINDOW);
+    let bytes: u64 = run.slots.values().map(|it| it.1).sum();
+    assert_eq!(bytes, run.bytes);
+}
+
+#[test]
+fn a_program_that_reads_the_first_file_of_each_directory_gets_no_others() {
+    let now = Instant::now();
+    let mut run = run(now);
+    read_in_walk(&mut run, 3, "/a/0", true);
+    assert!(!fetches(&mut run, now).is_empty(), "it may read all");
+    for path in ["/b/0", "/c/0"] {
+        read_in_walk(&mut run, 3, path, true);
+        assert_eq!(run.jobs(now), 0, "{path}");
+    }
+    read_in_walk(&mut run, 3, "/c/1", true);
+    assert!(!fetches(&mut run, now).is_empty(), "it reads others");
+}
+
 #[test]
 fn bytes_are_bounded_and_large_files_are_left_alone() {
     let now = Instant::now();

@@ -133,15 +133,6 @@ fn a_walk_by_names_comes_to_the_few_directories_beside_it_in_any_order() {
     walk.add_beside(few());
     assert_eq!(walk.take(9, now), paths(&["/git/logs", "/git/hooks"]));
 
-    let mut walk = self::walk(now);
-    walk.looked_up(&path("/t/5"), true, now);
-    walk.add_beside(
-        (0..=FEW_BESIDE)
-            .map(|it| path(&format!("/t/{it}")))
-            .collect(),
-    );
-    assert_eq!(walk.take(9, now), paths(&["/t/6", "/t/7", "/t/8"]));
-
     // A program that opens one directory after the other does not come back.
     let mut walk = self::walk(now);
     walk.opened(&path("/git"), now);

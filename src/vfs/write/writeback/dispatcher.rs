@@ -76,8 +76,8 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 }
 
 /// One connection is left for programs that wait for the server. If that is not enough, no further
-/// one is used. Uploads that take a moment may use it, too, and where files are stored in order, the
-/// upload that all others wait for.
+/// one is used. Uploads that take a moment may use it, too, and where files are stored in order,
+/// the upload that all others wait for.
 fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     if vfs.remote.is_offline() {
         return MayStart::Offline;
@@ -86,6 +86,7 @@ fn may_start_another(vfs: &Vfs, ino: Ino, running: usize) -> MayStart {
     let is_soon_over = || {
         let file = vfs.inodes.open_file(ino);
         file.is_some_and(|file| file.is_soon_uploaded())
+            && vfs.remote.traffic().limits().up.is_none()
             && !vfs.remote.wait_until_contended(Duration::ZERO)
     };
     let may_start = if vfs.names.is_empty() {
