@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Kind, Mount, TestServer, lines, shell, stories, wait_for};
+use crate::support::{Kind, Mount, TestServer, assert_errno, lines, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
 /// The round-trip time.
@@ -280,6 +280,39 @@ fn failures_of_what_nobody_asked_for_are_nobodys() {
     }
     assert_eq!(lines(&shell(mount.path(), "find tree -type d")).len(), 6);
     read_all(&mount, FILES);
+}
+
+/// The exact time that is requested together with a listing may fail in any way: the name is found
+/// all the same, and so are the others.
+#[test]
+fn a_listing_does_not_depend_on_the_time_requested_with_it() {
+    let refused = |code| Misdeed::Refuse {
+        code,
+        text: "No".to_owned(),
+    };
+    let misdeeds = [500, 502, 550, 421].map(refused).into_iter().chain([
+        Misdeed::DropControl,
+        Misdeed::CutReply(2),
+        Misdeed::NoReply,
+    ]);
+    for misdeed in misdeeds {
+        let server = start(0, &["MLSD", "MLST"]);
+        server.write("known", "content");
+        server.write("one/two/file.c", "content");
+        server.write("one/two/other.c", "content");
+        server.write("one/three/file.c", "content");
+        let mount = Mount::with_options(&server, &["timeout=2", "charset=latin1"]);
+        // By then, STAT was compared with LIST.
+        shell(mount.path(), "ls; ls one");
+        let fault = Fault::on("MDTM", misdeed.clone());
+        server.embedded().unwrap().faults().add(fault);
+        let shown = fs::metadata(mount.join("one/two/file.c"));
+        assert_eq!(shown.unwrap().len(), 7, "{misdeed:?}");
+        assert_eq!(fs::read(mount.join("one/two/other.c")).unwrap(), b"content");
+        // One that cannot be requested.
+        let absent = fs::metadata(mount.join("one/three/日本"));
+        assert_errno(absent, libc::ENOENT);
+    }
 }
 
 /// A server that accepts one connection is walked and read without prefetching.
