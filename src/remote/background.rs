@@ -321,6 +321,9 @@ impl BackgroundSession {
         let remote = &self.remote;
         let listed = lease.stat_batch(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
+                if let Some(directory) = directories.get(number) {
+                    remote.incomplete().found_complete(directory);
+                }
                 remote.zone().to_utc_as_known(&mut entries);
                 visit(number, complete(remote, entries));
             }

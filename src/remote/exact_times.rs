@@ -80,7 +80,7 @@ impl Remote {
                 }
                 Ok(listing)
             }
-            (None, Err(error)) if error.kind == ErrorKind::Interrupted => Err(error),
+            (None, Err(error)) if has_no_session(error.kind) => Err(error),
             // STAT did not answer, or not with a complete listing.
             (None, _) => self.list(directory),
         }
@@ -201,6 +201,21 @@ impl BackgroundSession {
             }
         }
     }
+}
+
+/// Whether a failure means that nothing was asked.
+fn has_no_session(kind: ErrorKind) -> bool {
+    use ErrorKind as E;
+    matches!(
+        kind,
+        E::Interrupted
+            | E::NoConnection
+            | E::Offline
+            | E::Unreachable
+            | E::ConnectionRefused
+            | E::LoginRefused
+            | E::NotSecure
+    )
 }
 
 /// Returns the number of files in a listing whose times are coarse.

@@ -95,14 +95,15 @@ pub(super) struct FileRun {
     confirming: bool,
 }
 
-/// What came of a run that began with one file, because that was the first of its directory.
+/// Whether a program that has read one file of a directory reads others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guess {
-    /// There is no such run, or the program read more of it.
+    /// It does, or no others were fetched for it.
     None,
-    /// The program has read nothing else yet.
+    /// They are fetched, and it has not read any yet.
     Open,
-    /// The program read nothing else in that directory (`.gitignore`, `__init__.py`).
+    /// It left them unread (`.gitignore`, `__init__.py`), and most likely does so in the next
+    /// directory.
     Wrong,
 }
 
@@ -187,6 +188,10 @@ impl FileRun {
         let (Some(last), Some(here)) = (self.last, self.directories.front()) else {
             return;
         };
+        if self.streak < A_RUN {
+            // It may come back.
+            return;
+        }
         let is_passed = |path: &RemotePath| {
             path.parent().as_ref() == Some(&here.path)
                 && here
@@ -197,9 +202,8 @@ impl FileRun {
         let passed = self
             .slots
             .extract_if(|path, (slot, _)| is_passed(path) && !slot.is_under_way());
-        for (path, (_, bytes)) in passed {
+        for (_, (_, bytes)) in passed {
             self.bytes -= bytes;
-            self.done.insert(path);
         }
     }
 
@@ -227,8 +231,7 @@ impl FileRun {
             listing,
             listed,
         });
-        // It read one file, and none of those that were fetched.
-        if self.guess == Guess::Open {
+        if self.guess == Guess::Open && self.has_unread_here() {
             self.guess = Guess::Wrong;
         }
         let is_run = self.streak >= A_RUN && self.guess != Guess::Wrong;
@@ -263,7 +266,15 @@ impl FileRun {
         }
         self.crosses = true;
         self.last = None;
+        self.guess = Guess::Open;
         self.leave_behind();
+    }
+
+    /// Whether files were fetched in the directory that is read, and not read.
+    fn has_unread_here(&self) -> bool {
+        let here = self.current().map(|it| &it.path);
+        let mut fetched = self.slots.keys();
+        here.is_some() && fetched.any(|path| path.parent().as_ref() == here)
     }
 
     /// Forgets the files of directories that are not in the run any more.
@@ -338,7 +349,9 @@ impl FileRun {
         if !slot.version().agrees(version) {
             return None;
         }
-        self.guess = Guess::None;
+        if path.parent().as_ref() == self.current().map(|it| &it.path) {
+            self.guess = Guess::None;
+        }
         self.window = (self.window * 2).min(LARGEST_WINDOW);
         self.awaited.retain(|it| it.is_under_way());
         if slot.is_under_way() {
@@ -379,10 +392,11 @@ impl FileRun {
         self.ahead() >= FIRST_WINDOW
     }
 
-    /// Number of files that were fetched, or are being fetched, and are still to be read.
+    /// Number of files that were fetched, or are being fetched, and come next, up to
+    /// [`FIRST_WINDOW`].
     fn ahead(&self) -> usize {
         let is_fetched = |it: &InWindow| self.slots.contains_key(&it.path);
-        self.window().filter(is_fetched).count()
+        self.window().filter(is_fetched).take(FIRST_WINDOW).count()
     }
 
     /// Whether what there is to do next is to fetch a file that comes in a round trip or two.

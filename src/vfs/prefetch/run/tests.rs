@@ -131,18 +131,62 @@ fn files_that_a_program_leaves_out_do_not_end_the_run() {
     assert_eq!(bytes, run.bytes);
 }
 
+/// Reads as the prefetcher does. Returns whether the file was fetched ahead, and how many others
+/// are then.
+fn taken_and_read(run: &mut FileRun, files: usize, path: &str) -> (bool, usize) {
+    let now = Instant::now();
+    let file = RemotePath::new(path.as_bytes()).unwrap();
+    let taken = run.take(&file, &of_size(10), now);
+    read_in_walk(run, files, path, true);
+    let others = fetches(run, now);
+    for wanted in &others {
+        wanted.slot.end(Some(vec![0; 10]));
+    }
+    (taken.is_some(), others.len())
+}
+
 #[test]
 fn a_program_that_reads_the_first_file_of_each_directory_gets_no_others() {
+    // With few files in a directory, those of the next ones are fetched, too.
+    for files in [3, 20] {
+        let mut run = run(Instant::now());
+        let (_, others) = taken_and_read(&mut run, files, "/a/0");
+        assert_eq!(others, FIRST_WINDOW, "it may read all");
+        for path in ["/b/0", "/c/0"] {
+            let (_, others) = taken_and_read(&mut run, files, path);
+            assert_eq!(others, 0, "{path}");
+        }
+        let (_, others) = taken_and_read(&mut run, files, "/c/1");
+        assert!(others > 0, "it reads others");
+    }
+}
+
+#[test]
+fn directories_of_one_file_are_a_run() {
+    let mut run = run(Instant::now());
+    taken_and_read(&mut run, 1, "/a/0");
+    // The first ones may come too late to fetch anything.
+    run.slots.clear();
+    run.bytes = 0;
+    assert_eq!(taken_and_read(&mut run, 1, "/b/0"), (false, 2));
+    for path in ["/c/0", "/d/0"] {
+        let (is_fetched, _) = taken_and_read(&mut run, 1, path);
+        assert!(is_fetched, "{path}");
+    }
+}
+
+#[test]
+fn a_look_far_ahead_drops_nothing() {
     let now = Instant::now();
     let mut run = run(now);
-    read_in_walk(&mut run, 3, "/a/0", true);
-    assert!(!fetches(&mut run, now).is_empty(), "it may read all");
-    for path in ["/b/0", "/c/0"] {
-        read_in_walk(&mut run, 3, path, true);
-        assert_eq!(run.jobs(now), 0, "{path}");
+    read(&mut run, [0, 1], 10, now);
+    for wanted in fetches(&mut run, now) {
+        wanted.slot.end(Some(vec![0; 10]));
     }
-    read_in_walk(&mut run, 3, "/c/1", true);
-    assert!(!fetches(&mut run, now).is_empty(), "it reads others");
+    read(&mut run, [50], 10, now);
+    assert!(run.take(&path(2), &of_size(10), now).is_some());
+    read(&mut run, [2, 3], 10, now);
+    assert!(run.take(&path(4), &of_size(10), now).is_some());
 }
 
 #[test]
@@ -281,8 +325,10 @@ fn a_run_that_went_on_in_another_directory_reaches_those_behind_it() {
         "it is behind"
     );
     run.forget(&path("/d"));
-    assert!(run.take(&path("/c/0"), &of_size(10), now).is_some());
-    read_in_tree(&mut run, 3, "/c/0");
+    for file in ["/b/1", "/b/2", "/c/0"] {
+        assert!(run.take(&path(file), &of_size(10), now).is_some());
+        read_in_tree(&mut run, 3, file);
+    }
     let expected = ["/d/0", "/d/1", "/d/2"];
     assert_eq!(wanted(&mut run), expected, "as it is now, and others once");
 }

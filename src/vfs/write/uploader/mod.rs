@@ -41,7 +41,7 @@ use sequence::Sequence;
 const FOLLOW_FROM: u64 = 4 << 20;
 
 /// Maximum size in bytes of a file that is sent together with the command.
-pub(in crate::vfs) const WHOLE: u64 = 64 << 10;
+pub(super) const WHOLE: u64 = 64 << 10;
 
 /// Number of bytes claimed and sent at a time.
 const PIECE: u64 = 1 << 20;
