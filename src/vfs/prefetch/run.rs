@@ -9,12 +9,14 @@
 //! the time at which the server reported it, as for files that are not prefetched.
 
 mod directory;
+mod task;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use directory::{RunDirectory, are_neighbours, behind};
+pub(super) use task::{RunLimits, RunTask, WantedFile};
 
 use super::slot::PrefetchSlot;
 use super::walk::InOrder;
@@ -29,31 +31,12 @@ const NEARLY_NEXT: usize = 8;
 const FIRST_WINDOW: usize = 8;
 /// Maximum number of names in the window.
 const LARGEST_WINDOW: usize = 64;
-/// Maximum size of a file that is fetched ahead.
-const LARGEST_FILE: u64 = 256 << 10;
 /// Maximum size of a file that arrives within a round trip or two over most lines.
 const BRIEF_FILE: u64 = 16 << 10;
 /// Maximum number of directories of a run, with the one that is read.
 const MOST_DIRECTORIES: usize = 8;
 /// Time after which a run that reads nothing has ended.
 const LIVES: Duration = Duration::from_secs(3);
-
-/// A file to be fetched.
-#[derive(Debug)]
-pub(super) struct WantedFile {
-    pub(super) path: RemotePath,
-    pub(super) size: u64,
-    pub(super) slot: Arc<PrefetchSlot>,
-}
-
-/// What there is to do for a run.
-#[derive(Debug)]
-pub(super) enum RunTask {
-    /// Ask what the server says of these now, then [`FileRun::confirmed`].
-    Confirm(Vec<RemotePath>),
-    /// Fetch this one, then [`FileRun::fetched`].
-    Fetch(WantedFile),
-}
 
 /// A file in the window of a run, as it is listed.
 struct InWindow {
@@ -105,21 +88,6 @@ enum Guess {
     /// It left them unread (`.gitignore`, `__init__.py`), and most likely does so in the next
     /// directory.
     Wrong,
-}
-
-/// How much may be fetched, and how old what was said of it may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RunLimits {
-    /// Most bytes fetched and not read yet.
-    pub(super) most_bytes: u64,
-    /// How long what the server said is good enough to open a file by.
-    pub(super) open_ttl: Duration,
-}
-
-impl RunLimits {
-    fn largest(self) -> u64 {
-        LARGEST_FILE.min(self.most_bytes / 4)
-    }
 }
 
 impl FileRun {

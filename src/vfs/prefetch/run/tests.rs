@@ -1,3 +1,4 @@
+use super::task::LARGEST_FILE;
 use super::*;
 use crate::cache::{Cache, CacheOptions};
 use crate::ftp::Entry;
