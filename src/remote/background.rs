@@ -101,12 +101,7 @@ impl Remote {
     ) -> Result<T, Error> {
         let listed = self.exchange().run_idempotent(|session| {
             list(session, &mut |number, listing| {
-                if let Some(mut entries) = believed(listing) {
-                    if let Some(directory) = directories.get(number) {
-                        self.incomplete().found_complete(directory);
-                    }
-                    self.zone().to_utc_as_known(&mut entries);
-                    let mut listing = complete(self, entries);
+                if let Some(mut listing) = stat_listed(self, directories.get(number), listing) {
                     listing.entries.retain(|entry| !is_temporary(&entry.name));
                     visit(number, listing);
                 }
@@ -320,12 +315,8 @@ impl BackgroundSession {
         };
         let remote = &self.remote;
         let listed = lease.stat_batch(directories, &mut |number, listing| {
-            if let Some(mut entries) = believed(listing) {
-                if let Some(directory) = directories.get(number) {
-                    remote.incomplete().found_complete(directory);
-                }
-                remote.zone().to_utc_as_known(&mut entries);
-                visit(number, complete(remote, entries));
+            if let Some(listing) = stat_listed(remote, directories.get(number), listing) {
+                visit(number, listing);
             }
         });
         if let Err(error) = listed {
@@ -368,6 +359,18 @@ impl Drop for BackgroundSession {
             lease.expect_more(false);
         }
     }
+}
+
+/// Returns the listing of `directory` by STAT, if it can be trusted.
+fn stat_listed(
+    remote: &Remote,
+    directory: Option<&RemotePath>,
+    listing: Result<StatListing, ftp::Error>,
+) -> Option<DirectoryListing> {
+    let mut entries = believed(listing)?;
+    remote.incomplete().found_complete(directory?);
+    remote.zone().to_utc_as_known(&mut entries);
+    Some(complete(remote, entries))
 }
 
 fn lists_together(remote: &Remote) -> bool {

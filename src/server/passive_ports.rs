@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Ports to choose from if the user gives none: the dynamic ones (RFC 6335 §6) that Linux uses, too
-/// (ip_local_port_range), so that a firewall that lets those through lets these through.
+/// Ports to choose from if the user gives none: the dynamic ones (RFC 6335 §6) that Linux uses,
+/// too (ip_local_port_range), so that a firewall that lets those through lets these through.
 const DYNAMIC_PORTS: RangeInclusive<u16> = 49_152..=60_999;
 /// Number of them to try before the system chooses a port.
 const TRIES: usize = 16;

@@ -70,6 +70,23 @@ fn is_read_and_written(kind: Kind, prefix: &str) {
     assert_eq!(names, expected);
 }
 
+/// Listings that are fetched ahead of a walk do not say that a hidden file is absent.
+#[test]
+fn a_dot_file_of_vsftpd_is_found_after_a_walk() {
+    let server = TestServer::start_with_arguments(Kind::Vsftpd, &["--hide", "."]);
+    for number in 0..20 {
+        server.write(format!("{number}/.hidden"), "old\n");
+        server.write(format!("{number}/shown"), "old\n");
+    }
+    server.hand_over();
+    let mount = Mount::new(&server);
+    shell(
+        mount.path(),
+        "find . -type f
+        for directory in *; do cat $directory/.hidden; done",
+    );
+}
+
 #[test]
 fn a_dot_file_of_proftpd_is_not_replaced() {
     is_not_replaced(Kind::Proftpd, ".");
