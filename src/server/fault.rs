@@ -33,6 +33,8 @@ pub enum Misdeed {
     DoneThenDrop,
     /// Does and sends nothing more on this control connection.
     StallControl,
+    /// Does nothing until [`Faults::clear`], and executes the command then.
+    Freeze,
     /// Refuses the command.
     Refuse {
         /// Reply code; 421 closes the connection.
@@ -180,7 +182,7 @@ impl Faults {
         self.lock().push(fault);
     }
 
-    /// Removes all faults. Connections that are stalled remain stalled.
+    /// Removes all faults. Connections that are stalled remain stalled; frozen ones go on.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -202,6 +204,13 @@ impl Faults {
             self.happened.fetch_add(1, Ordering::Relaxed);
         }
         struck
+    }
+
+    /// Whether [`Misdeed::Freeze`] still holds back this command.
+    pub(super) fn freezes(&self, command: &Command) -> bool {
+        let waiting = self.lock();
+        let mut matching = waiting.iter().filter(|fault| fault.is_about(command));
+        matching.any(|fault| fault.misdeed == Misdeed::Freeze)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Fault>> {

@@ -2,7 +2,7 @@
 //! file.
 
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command_line::Command;
 use super::data::DataConnection;
@@ -15,6 +15,9 @@ pub(super) use super::fault::{Faults, Misdeed};
 
 /// The line that an endless reply repeats.
 const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
+
+/// How often a frozen session checks whether it may go on.
+const FROZEN: Duration = Duration::from_millis(10);
 
 impl Misdeed {
     /// Returns the effect of this fault on a transfer.
@@ -52,6 +55,13 @@ impl Session {
         match misdeed {
             Misdeed::DropControl => Err(Gone),
             Misdeed::StallControl => Err(self.control.hang()),
+            Misdeed::Freeze => {
+                while self.serving.faults.freezes(command) {
+                    self.control.pause_until(Instant::now() + FROZEN)?;
+                }
+                let reply = self.execute(command)?;
+                self.send_reply(&reply)
+            }
             Misdeed::Refuse { code, text } => self.send_reply(&Reply::new(*code, text.as_bytes())),
             Misdeed::EndlessReply => loop {
                 self.control.send(ENDLESS_LINE)?;

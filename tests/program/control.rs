@@ -174,13 +174,15 @@ fn clients_do_not_wait_for_each_other() {
     let mut waiting: Vec<_> = (0..5)
         .map(|_| {
             let mut flush = Command::new(FTPFS);
-            flush.arg("flush").arg(mount.path()).stderr(Stdio::null());
+            flush.arg("flush").arg(mount.path());
+            flush.stdout(Stdio::piped()).stderr(Stdio::piped());
             flush.spawn().unwrap()
         })
         .collect();
     let shown = done(&["status", &path(&mount, "")]);
     assert!(shown.contains("1 waiting"), "{shown}");
-    for flush in &mut waiting[1..] {
+    let patient = waiting.remove(0);
+    for mut flush in waiting {
         flush.kill().unwrap();
         flush.wait().unwrap();
     }
@@ -192,7 +194,9 @@ fn clients_do_not_wait_for_each_other() {
     };
     assert!(wait_for(SOON, || clients() == 1), "{} clients", clients());
     server.thaw();
-    assert!(waiting[0].wait().unwrap().success());
+    let output = patient.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"stored 1 file\n");
     assert_eq!(server.read("file"), b"content\n");
 }
 

@@ -138,6 +138,34 @@ fn a_stalled_session_says_nothing_and_ends_with_its_client() {
 }
 
 #[test]
+fn a_frozen_session_executes_its_commands_when_the_faults_are_cleared() {
+    let served = served_with(Fault::on("DELE", Misdeed::Freeze).always());
+    let mut client = served.client();
+    client.send(b"DELE file\r\nNOOP\r\n");
+    let mut socket = client.socket();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    assert!(socket.read(&mut [0]).is_err(), "nothing comes");
+    assert!(served.path("file").exists());
+    socket.set_read_timeout(None).unwrap();
+    served.server.faults().clear();
+    assert_eq!([client.reply().code, client.reply().code], [250, 200]);
+    assert!(!served.path("file").exists());
+
+    // Like a stopped process, it does not notice that the client leaves.
+    let faults = served.server.faults();
+    faults.add(Fault::on("MKD", Misdeed::Freeze).always());
+    client.send(b"MKD made\r\n");
+    drop(client);
+    wait_until("it has struck", || faults.happened() == 2);
+    assert!(!served.path("made").exists());
+    faults.clear();
+    wait_until("it goes on", || served.path("made").is_dir());
+    wait_until("the session is gone", || served.server.sessions() == 0);
+}
+
+#[test]
 fn a_reply_and_a_listing_have_no_end() {
     let served = served_with(Fault::on("NOOP", Misdeed::EndlessReply));
     let mut client = served.client();

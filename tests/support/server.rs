@@ -313,7 +313,7 @@ impl TestServer {
             Running::Embedded { .. } => {
                 let server = self.embedded().expect("it runs");
                 for verb in [CONNECT, ANY] {
-                    let fault = Fault::on(verb, Misdeed::StallControl);
+                    let fault = Fault::on(verb, Misdeed::Freeze);
                     server.faults().add(fault.always());
                 }
             }
