@@ -160,6 +160,58 @@ stories_on! {
         assert_eq!(sqlite(&server.root().join("a.db"), &[CHECK]), ["600", "ok"]);
     }
 
+    /// The index of git has the inode numbers of the files: on the next mount they are the same, so
+    /// that a status reads none of the files again.
+    fn git_status_reads_no_file_on_the_next_mount(server: &TestServer, mount: &Mount) {
+        let git = "git -c user.name=T -c user.email=t@example.org -c gc.auto=0 -c safe.directory=*";
+        let status = format!("{git} -C work status --porcelain");
+        // Files of the same age as the index are read in any case.
+        shell(mount.path(), &format!(
+            "{git} init -q work; mkdir -p work/tree/{{a,b}}
+             for n in $(seq 20); do echo $n | tee work/tree/a/$n > work/tree/b/$n; done
+             find work/tree -exec touch -d '2 hours ago' {{}} +
+             {git} -C work add .; {git} -C work commit -qm first; {status}; sync ."
+        ));
+        let numbers = "find work/tree -printf '%P %i\n' | LC_ALL=C sort";
+        let before = lines(&shell(mount.path(), numbers));
+        let next = Mount::new(server);
+        // The program stores the index again if it finds the times of the server in it.
+        assert_eq!(shell(next.path(), &status).stdout, b"");
+        next.unmount();
+        let next = Mount::new(server);
+        let begin = server.commands().len();
+        assert_eq!(shell(next.path(), &status).stdout, b"");
+        let commands = server.commands();
+        let read = commands[begin..].iter().filter(|it| it.starts_with("RETR") && it.contains("/tree/"));
+        assert_eq!(read.collect::<Vec<_>>(), Vec::<&String>::new(), "{}", next.log());
+        assert_eq!(lines(&shell(next.path(), numbers)), before);
+    }
+
+    /// A second backup of the mount, from the next mount, finds the inode numbers and times of the
+    /// first one, and reads only the file that has changed.
+    fn restic_reads_only_what_changed_on_the_next_mount(server: &TestServer, mount: &Mount) {
+        installed(&["restic"]);
+        for file in 0..20 {
+            server.write(format!("tree/{}/{file}", file % 3), format!("contents of {file}"));
+        }
+        shell(server.root(), "find tree -exec touch -d '2 hours ago' {} +");
+        server.hand_over();
+        let local = tempfile::tempdir().unwrap();
+        let restic = "export RESTIC_PASSWORD=secret XDG_CACHE_HOME=$PWD/cache RESTIC_REPOSITORY=$PWD/repository";
+        // The tree has the same path for restic on each mount.
+        let back_up = |mount: &Mount| lines(&shell(local.path(), &format!(
+            "{restic}; ln -sfn {} mount; cd mount; restic backup tree | grep Files:", mount.path().display()
+        )));
+        shell(local.path(), &format!("{restic}; restic init -q"));
+        assert_eq!(back_up(mount), ["Files:          20 new,     0 changed,     0 unmodified"]);
+        shell(server.root(), "echo more >> tree/1/7");
+        let next = Mount::new(server);
+        // The kernel sees the files in another order.
+        shell(next.path(), "ls -l tree/2");
+        let found = back_up(&next);
+        assert_eq!(found, ["Files:           0 new,     1 changed,    19 unmodified"], "{}", next.log());
+    }
+
     /// git: commits, a merged branch, gc and fsck; then a clone from it and a push into it.
     fn git_with_gc_and_fsck(server: &TestServer, mount: &Mount) {
         let git = "git -c user.name=T -c user.email=t@example.org -c safe.directory=*";

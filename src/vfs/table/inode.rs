@@ -1,9 +1,9 @@
 //! Inodes: the kernel's numbers for names, and the names behind the numbers.
 //!
 //! An inode lives while the kernel's lookup count is above zero or an inode below it lives,
-//! whatever happens to its name. Numbers are never reused within a mount, so no generation is
-//! needed. With `-o export`, numbers and generations come from the disk ([`exported`]). Nothing
-//! here waits, uses the network or reads a clock.
+//! whatever happens to its name. Numbers are made from names, and no two living inodes have the
+//! same. With `-o export`, numbers and generations come from the disk ([`exported`]). Nothing here
+//! waits, uses the network or reads a clock.
 
 mod by_path;
 mod children;
@@ -68,7 +68,6 @@ struct InodeTable {
     /// The inodes that a program may have open: few of those in a large directory.
     opened: InoSet,
     hasher: RandomState,
-    next: u64,
 }
 
 /// What is known of every inode. There is one for each file that the kernel has seen, so it is
@@ -142,7 +141,6 @@ impl Inodes {
                 nodes,
                 opened: InoSet::default(),
                 hasher: RandomState::new(),
-                next: Ino::ROOT.0 + 1,
             }),
         }
     }

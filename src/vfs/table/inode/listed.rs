@@ -42,7 +42,7 @@ impl Inodes {
 
 impl InodeTable {
     /// Counts one lookup of `name` in `parent`, where the inode `known` has the name, and returns
-    /// its number. Creates an inode with the next number if none of this kind has the name.
+    /// its number. Creates an inode if none of this kind has the name.
     pub(super) fn count_lookup(
         &mut self,
         known: Option<Ino>,
@@ -58,10 +58,22 @@ impl InodeTable {
             }
             self.detach(ino);
         }
-        let ino = Ino(self.next);
-        self.next += 1;
+        let ino = self.free_number(parent, name);
         self.add((ino, 0), parent, name, shape)?.lookups += 1;
         Ok(ino)
+    }
+
+    /// Returns the number of `name` in `parent`, or another one if an inode has that: the kernel
+    /// may hold a removed file that had the name.
+    fn free_number(&self, parent: Ino, name: &[u8]) -> Ino {
+        let mut attempt = 0;
+        loop {
+            let ino = Ino::of_name(parent, name, attempt);
+            if !self.nodes.contains_key(&ino) {
+                return ino;
+            }
+            attempt += 1;
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn a_name_keeps_its_number_while_the_kernel_holds_it() {
     assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
     inodes.forget(first, 1);
     assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
-    assert_ne!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
+    assert_eq!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
 }
 
 #[test]
@@ -160,4 +160,37 @@ fn cached_pages_are_kept_only_for_the_version_they_are_of() {
     assert!(!inodes.set_cached(file, changed));
     assert!(!inodes.set_cached(file, None));
     assert!(!inodes.set_cached(file, None));
+}
+
+#[test]
+fn a_file_with_the_name_of_a_removed_one_that_lives_has_another_number() {
+    let inodes = inodes();
+    let lookup = || inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+    let first = lookup();
+    inodes.remove(Ino::ROOT, b"f");
+    let second = lookup();
+    inodes.rename((Ino::ROOT, b"f"), (Ino::ROOT, b"g"));
+    let third = lookup();
+    assert!(first != second && first != third && second != third);
+    // The kernel may forget them in any order.
+    inodes.remove(Ino::ROOT, b"f");
+    inodes.forget(first, 1);
+    assert_eq!(lookup(), first);
+    inodes.forget(third, 1);
+    assert_eq!(inodes.known(Ino::ROOT, b"f"), Some(first));
+    assert_eq!(inodes.known(Ino::ROOT, b"g"), Some(second));
+}
+
+#[test]
+fn every_mount_gives_a_name_the_same_number() {
+    let numbers = |order: [&[u8]; 2]| {
+        let inodes = inodes();
+        let lookup = |name| {
+            let dir = inodes.lookup(Ino::ROOT, name, NodeKind::Directory).unwrap();
+            [dir, inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap()]
+        };
+        order.map(lookup)
+    };
+    let [a, b] = numbers([b"a", b"b"]);
+    assert_eq!(numbers([b"b", b"a"]), [b, a]);
 }
