@@ -54,6 +54,8 @@ struct QueueEntry<F> {
     /// When it was first closed.
     since: Instant,
     step: EntryState,
+    /// Whether a program waits for its next attempt.
+    is_awaited: bool,
     /// Number of finished attempts.
     tried: u32,
     /// How often it was found to wait for something that could not be done.
@@ -217,6 +219,7 @@ impl<F: Numbered> Queue<F> {
             file: Arc::clone(file),
             since: now,
             step: EntryState::Due(due),
+            is_awaited: false,
             tried: 0,
             blocked: 0,
             failures: 0,
@@ -287,21 +290,32 @@ impl<F: Numbered> Queue<F> {
         standing
     }
 
-    /// Returns the file that has been due the longest, otherwise the time until one is due.
+    /// Returns the file that has been due the longest, of those that a program waits for if any of
+    /// them is due, otherwise the time until one is due.
     pub(super) fn due(&self, now: Instant) -> Result<Ino, Option<Duration>> {
         if self.is_parked {
             return Err(None);
         }
-        let due = self
+        let waiting = self
             .entries
             .iter()
             .filter_map(|(ino, entry)| match entry.step {
-                EntryState::Due(due) => Some((due, *ino)),
+                EntryState::Due(due) => Some((due, entry, *ino)),
                 EntryState::Running(_) | EntryState::Failed => None,
             });
-        match due.min() {
-            Some((due, ino)) if due <= now => Ok(ino),
-            Some((due, _)) => Err(Some(due - now)),
+        let first = waiting.min_by_key(|(due, entry, ino)| {
+            let is_due = *due <= now;
+            (
+                !is_due,
+                is_due && !entry.is_awaited,
+                *due,
+                entry.since,
+                *ino,
+            )
+        });
+        match first {
+            Some((due, _, ino)) if due <= now => Ok(ino),
+            Some((due, ..)) => Err(Some(due - now)),
             None => Err(None),
         }
     }
@@ -312,21 +326,23 @@ impl<F: Numbered> Queue<F> {
         entry.is_some_and(|it| matches!(it.step, EntryState::Due(due) if due <= now))
     }
 
-    /// Returns files that are due, [a few](MOST_LOOKED) at a time: the longest waiting first, or
-    /// those behind the ones that were [passed over](Self::pass_over).
+    /// Returns files that are due, [a few](MOST_LOOKED) at a time: those that a program waits for
+    /// and the longest waiting first, or those behind the ones that were
+    /// [passed over](Self::pass_over).
     pub(super) fn some_due(&mut self, now: Instant) -> Vec<Ino> {
         let is_due = |entry: &QueueEntry<F>| match entry.step {
             EntryState::Due(due) => due <= now,
             EntryState::Running(_) | EntryState::Failed => false,
         };
         let entries = self.entries.iter().filter(|(_, entry)| is_due(entry));
-        let mut due: Vec<_> = entries.map(|(ino, entry)| (entry.since, *ino)).collect();
+        let order = |(ino, entry): (&Ino, &QueueEntry<F>)| (!entry.is_awaited, entry.since, *ino);
+        let mut due: Vec<_> = entries.map(order).collect();
         due.sort_unstable();
         if self.looked >= due.len() {
             self.looked = 0;
         }
         let some = due.into_iter().skip(self.looked).take(MOST_LOOKED);
-        some.map(|(_, ino)| ino).collect()
+        some.map(|(.., ino)| ino).collect()
     }
 
     /// Records that none of the first `count` files of [`Self::some_due`] can be stored now.
@@ -341,6 +357,7 @@ impl<F: Numbered> Queue<F> {
             return None;
         };
         entry.step = EntryState::Running(None);
+        entry.is_awaited = false;
         self.running += 1;
         Some(Arc::clone(&entry.file))
     }
@@ -453,6 +470,7 @@ impl<F: Numbered> Queue<F> {
                     blocked: entry.blocked,
                 };
                 tried.insert(*ino, before);
+                entry.is_awaited = true;
                 entry.step = match entry.step {
                     EntryState::Due(_) | EntryState::Failed => EntryState::Due(now),
                     EntryState::Running(_) => EntryState::Running(Some(now)),

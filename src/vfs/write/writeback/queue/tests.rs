@@ -57,6 +57,43 @@ fn a_file_closed_again_while_it_is_stored_is_stored_again() {
 }
 
 #[test]
+fn files_that_are_due_together_are_stored_in_the_order_of_their_closes() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for (ino, millis) in [(9, 0), (3, 1), (5, 2)] {
+        let closed = now + Duration::from_millis(millis);
+        queue.add(&Arc::new(Fake(ino)), closed, closed + DEBOUNCE);
+    }
+    queue.expedite_all(now);
+    for ino in [9, 3, 5] {
+        assert_eq!(queue.due(now), Ok(Ino(ino)));
+        assert!(queue.start(Ino(ino)).is_some());
+    }
+}
+
+#[test]
+fn a_file_that_a_program_waits_for_is_stored_before_others() {
+    let start = Instant::now();
+    let now = start + DEBOUNCE;
+    let mut queue = queue(&[6, 7, 8], start);
+    queue.expedite(&[Ino(8)], now);
+    assert_eq!(queue.due(now), Ok(Ino(8)));
+    assert_eq!(queue.some_due(now).first(), Some(&Ino(8)));
+    // The next attempt is one among others, unless a program waits for that, too.
+    let again = StoreOutcome::Requeue;
+    assert!(!try_once(&mut queue, 8, again, start));
+    assert_eq!(queue.due(now), Ok(Ino(6)));
+    assert!(queue.start(Ino(8)).is_some());
+    queue.expedite(&[Ino(8)], now);
+    assert!(
+        queue
+            .done(Ino(8), StoreOutcome::Stored, now, DEBOUNCE)
+            .is_none()
+    );
+    assert_eq!(queue.due(now), Ok(Ino(8)));
+}
+
+#[test]
 fn a_failure_that_may_pass_is_tried_again_ever_more_seldom() {
     let now = Instant::now();
     let mut queue = queue(&[7], now);
