@@ -33,7 +33,8 @@ pub enum Misdeed {
     DoneThenDrop,
     /// Does and sends nothing more on this control connection.
     StallControl,
-    /// Does nothing until [`Faults::clear`], and executes the command then.
+    /// Does nothing until [`Faults::clear`], and executes the command then. For faults that are
+    /// repeated [`always`](Fault::always): others are over when they happen.
     Freeze,
     /// Refuses the command.
     Refuse {

@@ -51,7 +51,12 @@ fn is_writer(about: &str, inode: u64) -> bool {
     };
     let flags = value("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
     let may_write = flags.is_some_and(|flags| flags & ACCESS_MODE != 0);
-    may_write && value("ino:").and_then(|ino| ino.parse().ok()) == Some(inode)
+    // The kernel of a 32-bit machine folds the number.
+    let shown = [inode, (inode & 0xffff_ffff) ^ (inode >> 32)];
+    may_write
+        && value("ino:")
+            .and_then(|ino| ino.parse().ok())
+            .is_some_and(|ino: u64| shown.contains(&ino))
 }
 
 #[cfg(test)]
@@ -99,6 +104,10 @@ mod tests {
             7
         ));
         assert!(is_writer("pos:\t0\nflags:\t02\nino:\t7\n", 7));
+        let (flags, number) = ("flags:\t02\n", 0x0010_0001_0000_0002);
+        for (shown, is_it) in [(number, true), (0x0010_0003, true), (2, false)] {
+            assert_eq!(is_writer(&format!("{flags}ino:\t{shown}\n"), number), is_it);
+        }
         assert!(!is_writer("pos:\t0\nflags:\t0100000\nino:\t7\n", 7));
         assert!(!is_writer("pos:\t0\nflags:\t0100001\n", 7));
         assert!(!is_writer("", 7));

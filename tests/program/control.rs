@@ -97,6 +97,30 @@ fn a_refresh_shows_what_changed_on_the_server() {
     assert_eq!(shown.matches("newer").count(), 2, "{shown}");
 }
 
+/// What was uploaded a moment ago is forgotten, too, even if another client's file looks the same.
+#[test]
+fn a_refresh_forgets_what_was_uploaded() {
+    let server = TestServer::start(Kind::Embedded);
+    let slow = [
+        "writeback",
+        "dir_ttl=3600",
+        "attr_ttl=3600",
+        "open_ttl=3600",
+    ];
+    let mount = ready(Mount::with_options(&server, &slow));
+    shell(mount.path(), "echo mine > file");
+    done(&["flush", &path(&mount, "")]);
+    let modified = fs::metadata(server.root().join("file")).unwrap().modified();
+    server.write("file", "them\n");
+    let changed = fs::File::options()
+        .write(true)
+        .open(server.root().join("file"));
+    changed.unwrap().set_modified(modified.unwrap()).unwrap();
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"mine\n");
+    done(&["refresh", &path(&mount, "")]);
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"them\n");
+}
+
 #[test]
 fn what_is_no_mount_cannot_be_controlled() {
     let plain = tempfile::tempdir().unwrap();
@@ -181,17 +205,18 @@ fn clients_do_not_wait_for_each_other() {
         .collect();
     let shown = done(&["status", &path(&mount, "")]);
     assert!(shown.contains("1 waiting"), "{shown}");
-    let patient = waiting.remove(0);
-    for mut flush in waiting {
-        flush.kill().unwrap();
-        flush.wait().unwrap();
-    }
     let clients = || {
         let threads = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap();
         let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm"));
         let names = threads.filter_map(|thread| name(thread.unwrap()).ok());
         names.filter(|name| name == "client\n").count()
     };
+    assert!(wait_for(SOON, || clients() == 5), "{} clients", clients());
+    let patient = waiting.remove(0);
+    for mut flush in waiting {
+        flush.kill().unwrap();
+        flush.wait().unwrap();
+    }
     assert!(wait_for(SOON, || clients() == 1), "{} clients", clients());
     server.thaw();
     let output = patient.wait_with_output().unwrap();

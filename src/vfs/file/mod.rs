@@ -41,6 +41,7 @@ use super::attr::to_seconds;
 use super::errno::Errno;
 use super::local::spool::Spool;
 use super::read::{Bytes, Reader};
+use super::table::claimed::NumberClaim;
 use super::table::ino::Ino;
 use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
@@ -62,6 +63,8 @@ type FileContents = WriteState<Arc<Reader>, Spooled, ServerCopy>;
 #[derive(Debug)]
 pub(super) struct OpenFile {
     ino: Ino,
+    /// Its number remains in use as long as this file.
+    _claim: NumberClaim,
     services: Arc<FileServices>,
     /// Number of open handles.
     handles: AtomicU32,
@@ -165,6 +168,7 @@ impl OpenFile {
         };
         Self {
             ino,
+            _claim: services.inodes.claim(ino),
             services: Arc::clone(services),
             handles: AtomicU32::new(0),
             writers: AtomicU32::new(0),

@@ -63,8 +63,9 @@ impl RecentUploads {
         self.lock().find(ino, version, self.clock.now())
     }
 
-    /// Forgets what was uploaded from `ino`, whose contents are about to change.
-    pub(super) fn remove(&self, ino: Ino) {
+    /// Forgets what was uploaded from `ino`: its contents are about to change, or another file may
+    /// get its number.
+    pub(in crate::vfs) fn remove(&self, ino: Ino) {
         self.lock().remove(ino);
     }
 

@@ -38,9 +38,9 @@ impl Vfs {
         let file = self.inodes.share_open_file(ino, |_| false, open)?;
         self.queue_store(&Arc::clone(&file));
         // The queue holds the file, and the file its directories.
-        self.inodes.forget(ino, 1);
+        self.forget(ino, 1);
         for ancestor in ancestors.iter().skip(1) {
-            self.inodes.forget(*ancestor, 1);
+            self.forget(*ancestor, 1);
         }
         Ok(ino)
     }

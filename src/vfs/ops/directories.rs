@@ -136,7 +136,7 @@ impl Vfs {
                 attr,
                 ttl,
             }) {
-                self.inodes.forget(ino, 1);
+                self.forget(ino, 1);
                 return Ok(());
             }
         }

@@ -41,7 +41,7 @@ impl Vfs {
         self.inodes.lookup_number(ino)?;
         let found = self.getattr(ino, may);
         if found.is_err() {
-            self.inodes.forget(ino, 1);
+            self.forget(ino, 1);
         }
         match found {
             Err(Errno::NOENT) => Err(Errno::STALE),

@@ -48,7 +48,16 @@ impl Vfs {
 
     /// Removes `count` lookups of `ino` that the kernel has dropped.
     pub(crate) fn forget(&self, ino: Ino, count: u64) {
-        self.inodes.forget(ino, count);
+        let dropped = || self.forget_contents(ino);
+        self.inodes.forget(ino, count, dropped);
+    }
+
+    /// Forgets what is remembered of the contents of `ino` beside its inode.
+    pub(in crate::vfs) fn forget_contents(&self, ino: Ino) {
+        self.digests.remove(ino);
+        if let Some(recent) = &self.services.recent {
+            recent.remove(ino);
+        }
     }
 
     /// Returns the attributes of `ino`.

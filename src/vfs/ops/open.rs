@@ -199,7 +199,7 @@ impl Vfs {
             (opened, _) => opened,
         };
         if opened.is_err() {
-            self.inodes.forget(ino, 1);
+            self.forget(ino, 1);
         }
         let attr = WithTtl {
             value: self.show(ino, &attributes),

@@ -42,6 +42,7 @@ impl Vfs {
         let nodes = self.inodes.tree(path);
         for node in nodes.iter().filter(|node| node.unused_file.is_some()) {
             self.inodes.set_cached(node.ino, None);
+            self.forget_contents(node.ino);
         }
         nodes
     }

@@ -105,6 +105,12 @@ impl RecentDigests {
         found.map(|it| it.digits.clone())
     }
 
+    /// Forgets the digests of `ino`.
+    pub(in crate::vfs) fn remove(&self, ino: Ino) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|it| it.ino != ino);
+    }
+
     fn add(
         &self,
         (ino, version, algorithm): (Ino, Version, Algorithm),

@@ -13,6 +13,7 @@ mod listed;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::claimed::{ClaimedNumbers, NumberClaim};
 use super::ino::{Ino, InoMap, InoSet};
 use crate::ftp::{RemotePath, Version};
 
@@ -57,6 +58,8 @@ pub(in crate::vfs) struct Inodes {
     table: Mutex<InodeTable>,
     /// Where the numbers come from with `-o export`.
     numbers: Option<ExportedNumbers>,
+    /// The numbers that open files use.
+    claimed: ClaimedNumbers,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,10 @@ struct InodeTable {
     /// The inodes that a program may have open: few of those in a large directory.
     opened: InoSet,
     hasher: RandomState,
+    /// The numbers that no new inode gets, because open files use them.
+    claimed: ClaimedNumbers,
+    /// Number of further [attempts](Ino::of_name) so far.
+    attempts: u64,
 }
 
 /// What is known of every inode. There is one for each file that the kernel has seen, so it is
@@ -83,7 +90,7 @@ struct Node {
     children: Option<Box<Children>>,
     /// What is known of its contents, after a program has opened it.
     contents: Option<Box<NodeContents>>,
-    /// Tells it from files that had its number before; 0 without `-o export` and for the root.
+    /// With `-o export`, tells it from files that had its number before; otherwise 0.
     generation: u32,
     shape: NodeKind,
 }
@@ -134,13 +141,17 @@ impl Inodes {
     pub(in crate::vfs) fn new(root: Option<RemotePath>) -> Self {
         let root_node = Box::new(Node::new(NodeKind::Directory, 0));
         let nodes = [(Ino::ROOT, root_node)].into_iter().collect();
+        let claimed = ClaimedNumbers::default();
         Self {
             numbers: None,
+            claimed: claimed.clone(),
             table: Mutex::new(InodeTable {
                 root,
                 nodes,
                 opened: InoSet::default(),
                 hasher: RandomState::new(),
+                claimed,
+                attempts: 0,
             }),
         }
     }
@@ -176,13 +187,22 @@ impl Inodes {
         table.count_lookup(known, parent, name, shape)
     }
 
-    /// Removes `count` lookups of `ino` that the kernel has dropped.
-    pub(in crate::vfs) fn forget(&self, ino: Ino, count: u64) {
+    /// Removes `count` lookups of `ino` that the kernel has dropped. Calls `dropped` if that was
+    /// the end of the inode, before another one can have its number.
+    pub(in crate::vfs) fn forget(&self, ino: Ino, count: u64, dropped: impl FnOnce()) {
         let mut table = self.lock();
         if let Some(node) = table.nodes.get_mut(&ino) {
             node.lookups = node.lookups.saturating_sub(count);
             table.drop_unused(ino);
+            if !table.nodes.contains_key(&ino) {
+                dropped();
+            }
         }
+    }
+
+    /// Keeps the number of `ino` from being given to another inode until the result is dropped.
+    pub(in crate::vfs) fn claim(&self, ino: Ino) -> NumberClaim {
+        self.claimed.claim(ino)
     }
 
     /// Holds `ino` for this mount's own use, like a lookup, until it is forgotten once. Returns

@@ -223,15 +223,15 @@ mod tests {
         let (inner, _) = lookup(&before, outer, b"d2");
         let file = lookup(&before, inner, b"f");
         for ino in [file.0, inner, outer] {
-            before.forget(ino, 1);
+            before.forget(ino, 1, || {});
         }
         assert_eq!(count(&before), 1);
         before.lookup_number(file.0).unwrap();
         assert_eq!(path(&before, file.0).unwrap(), "/srv/d1/d2/f");
         assert_eq!(before.generation(file.0), file.1);
         assert_eq!(lookup(&before, Ino::ROOT, b"d1").0, outer);
-        before.forget(outer, 1);
-        before.forget(file.0, 1);
+        before.forget(outer, 1, || {});
+        before.forget(file.0, 1, || {});
         assert_eq!(count(&before), 1);
         drop(before);
         let after = inodes(base.path());
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(path(&after, file.0).unwrap(), "/srv/d1/d2/f");
         assert_eq!(after.kind(inner), Ok(NodeKind::Directory));
         assert_eq!(lookup(&after, inner, b"f"), file);
-        after.forget(file.0, 3);
+        after.forget(file.0, 3, || {});
         assert_eq!(count(&after), 1);
         assert_eq!(after.lookup_number(Ino(99)), Err(Errno::STALE));
         assert_eq!(after.lookup_number(Ino(0)), Err(Errno::STALE));
@@ -260,7 +260,7 @@ mod tests {
         inodes.rename((Ino::ROOT, b"n"), (Ino::ROOT, b"o"));
         inodes.rename((Ino::ROOT, b"d"), (Ino::ROOT, b"d2"));
         for ino in [removed, detached, replaced, renamed, moved, below] {
-            inodes.forget(ino, 1);
+            inodes.forget(ino, 1, || {});
         }
         assert_eq!(count(&inodes), 1);
         for gone in [removed, detached, replaced] {
@@ -283,9 +283,9 @@ mod tests {
         let inodes = inodes(base.path());
         let (directory, _) = lookup(&inodes, Ino::ROOT, b"d");
         let (file, _) = lookup(&inodes, directory, b"f");
-        inodes.forget(file, 1);
+        inodes.forget(file, 1, || {});
         inodes.remove(Ino::ROOT, b"d");
-        inodes.forget(directory, 1);
+        inodes.forget(directory, 1, || {});
         assert_eq!(inodes.lookup_number(file), Err(Errno::STALE));
         assert_eq!(count(&inodes), 1);
     }
@@ -298,7 +298,7 @@ mod tests {
         let directory = inodes.lookup(Ino::ROOT, b"x", NodeKind::Directory).unwrap();
         assert_ne!(file, directory);
         assert_eq!(path(&inodes, file), Err(Errno::STALE));
-        inodes.forget(file, 1);
+        inodes.forget(file, 1, || {});
         assert_eq!(inodes.lookup_number(file), Err(Errno::STALE));
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let (known, _) = lookup(&inodes, Ino::ROOT, b"f");
         inodes.renumber(Ino::ROOT, b"f");
         assert_eq!(lookup(&inodes, Ino::ROOT, b"f").0, known);
-        inodes.forget(known, 2);
+        inodes.forget(known, 2, || {});
         inodes.renumber(Ino::ROOT, b"f");
         assert_eq!(inodes.lookup_number(known), Err(Errno::STALE));
         assert_ne!(lookup(&inodes, Ino::ROOT, b"f").0, known);

@@ -63,17 +63,16 @@ impl InodeTable {
         Ok(ino)
     }
 
-    /// Returns the number of `name` in `parent`, or another one if an inode has that: the kernel
-    /// may hold a removed file that had the name.
-    fn free_number(&self, parent: Ino, name: &[u8]) -> Ino {
-        let mut attempt = 0;
-        loop {
-            let ino = Ino::of_name(parent, name, attempt);
-            if !self.nodes.contains_key(&ino) {
-                return ino;
-            }
-            attempt += 1;
+    /// Returns the number of `name` in `parent`, or another one if that is in use: by a file that
+    /// had the name before it was renamed or removed, or by one of another name, by chance.
+    fn free_number(&mut self, parent: Ino, name: &[u8]) -> Ino {
+        let mut ino = Ino::of_name(parent, name, 0);
+        while self.nodes.contains_key(&ino) || self.claimed.has(ino) {
+            // A program may create many files under one name and rename each.
+            self.attempts += 1;
+            ino = Ino::of_name(parent, name, self.attempts);
         }
+        ino
     }
 }
 
@@ -94,9 +93,9 @@ mod tests {
         let file = counted(&inodes, b"f", NodeKind::Leaf);
         assert_eq!(inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf), Ok(file));
         assert_eq!(counted(&inodes, b"f", NodeKind::Leaf), file);
-        inodes.forget(file, 2);
+        inodes.forget(file, 2, || {});
         assert_eq!(inodes.known(Ino::ROOT, b"f"), Some(file));
-        inodes.forget(file, 1);
+        inodes.forget(file, 1, || {});
         assert_eq!(inodes.known(Ino::ROOT, b"f"), None);
     }
 

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::ftp::Precision;
 
@@ -14,13 +16,13 @@ fn path(inodes: &Inodes, ino: Ino) -> String {
 }
 
 #[test]
-fn a_name_keeps_its_number_while_the_kernel_holds_it() {
+fn a_name_keeps_its_number() {
     let inodes = inodes();
     let first = inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf).unwrap();
     assert_eq!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
-    inodes.forget(first, 1);
+    inodes.forget(first, 1, || {});
     assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
-    inodes.forget(first, 1);
+    inodes.forget(first, 1, || {});
     assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
     assert_eq!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
 }
@@ -30,9 +32,9 @@ fn a_directory_outlives_its_lookups_while_something_below_it_lives() {
     let inodes = inodes();
     let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
     let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
-    inodes.forget(dir, 1);
+    inodes.forget(dir, 1, || {});
     assert_eq!(path(&inodes, file), "/srv/d/f");
-    inodes.forget(file, 1);
+    inodes.forget(file, 1, || {});
     assert_eq!(count(&inodes), 1);
 }
 
@@ -44,7 +46,7 @@ fn a_removed_name_leaves_an_inode_without_a_path() {
     assert_eq!(inodes.path(file), Err(Errno::STALE));
     assert_eq!(inodes.parent_and_name(file), Err(Errno::STALE));
     assert_eq!(inodes.parent_and_name(Ino::ROOT), Ok(None));
-    inodes.forget(file, 1);
+    inodes.forget(file, 1, || {});
     assert_eq!(count(&inodes), 1);
 }
 
@@ -101,7 +103,7 @@ fn dropped_inodes_take_no_space() {
     let lookup = |name: &String| inodes.lookup(Ino::ROOT, name.as_bytes(), NodeKind::Leaf);
     let inos: Vec<_> = names.iter().map(|name| lookup(name).unwrap()).collect();
     for ino in inos {
-        inodes.forget(ino, 1);
+        inodes.forget(ino, 1, || {});
     }
     assert_eq!(count(&inodes), 1);
     let table = inodes.lock();
@@ -121,7 +123,7 @@ fn a_directory_gives_back_the_space_of_most_of_its_inodes() {
     let inos: Vec<_> = (0..20_000).map(lookup).collect();
     let (kept, dropped) = inos.split_at(300);
     for ino in dropped {
-        inodes.forget(*ino, 1);
+        inodes.forget(*ino, 1, || {});
     }
     for (number, ino) in (0_u64..).zip(kept) {
         let name = number.to_string();
@@ -163,7 +165,7 @@ fn cached_pages_are_kept_only_for_the_version_they_are_of() {
 }
 
 #[test]
-fn a_file_with_the_name_of_a_removed_one_that_lives_has_another_number() {
+fn a_number_that_is_in_use_is_not_given_to_another_file_of_the_name() {
     let inodes = inodes();
     let lookup = || inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
     let first = lookup();
@@ -172,13 +174,41 @@ fn a_file_with_the_name_of_a_removed_one_that_lives_has_another_number() {
     inodes.rename((Ino::ROOT, b"f"), (Ino::ROOT, b"g"));
     let third = lookup();
     assert!(first != second && first != third && second != third);
-    // The kernel may forget them in any order.
     inodes.remove(Ino::ROOT, b"f");
-    inodes.forget(first, 1);
+    // Its upload may go on after the kernel has forgotten it.
+    let claim = inodes.claim(first);
+    inodes.forget(first, 1, || {});
+    let fourth = lookup();
+    assert!(![first, second, third].contains(&fourth));
+    inodes.forget(fourth, 1, || {});
+    drop(claim);
     assert_eq!(lookup(), first);
-    inodes.forget(third, 1);
-    assert_eq!(inodes.known(Ino::ROOT, b"f"), Some(first));
     assert_eq!(inodes.known(Ino::ROOT, b"g"), Some(second));
+}
+
+#[test]
+fn many_files_that_had_the_same_name_are_found_quickly() {
+    let inodes = inodes();
+    let mut numbers = InoSet::default();
+    for number in 0..20_000 {
+        let ino = inodes.lookup(Ino::ROOT, b"new", NodeKind::Leaf).unwrap();
+        let name = number.to_string();
+        inodes.rename((Ino::ROOT, b"new"), (Ino::ROOT, name.as_bytes()));
+        assert!(numbers.insert(ino));
+    }
+    assert_eq!(inodes.lock().attempts, 19_999, "one for each but the first");
+}
+
+#[test]
+fn the_end_of_an_inode_is_announced_once() {
+    let inodes = inodes();
+    let file = inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+    assert!(inodes.hold(file));
+    let ends = Cell::new(0);
+    for expected in [0, 1, 1] {
+        inodes.forget(file, 1, || ends.set(ends.get() + 1));
+        assert_eq!(ends.get(), expected);
+    }
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Vfs {
         }
         self.names.store_done(file.ino());
         if self.writeback.remove(file.ino()) {
-            self.inodes.forget(file.ino(), 1);
+            self.forget(file.ino(), 1);
         }
         if file.has_sealed() {
             self.store_later(file);
@@ -313,7 +313,7 @@ impl Vfs {
             self.prefetcher.anticipate(self.writeback.len().min(most));
         }
         if is_held && !is_new {
-            self.inodes.forget(file.ino(), 1);
+            self.forget(file.ino(), 1);
         }
     }
 
@@ -402,7 +402,7 @@ impl Vfs {
         }
         let may_pass = matches!(&outcome, StoreOutcome::RetryLater(_));
         if self.writeback.done(ino, outcome) {
-            self.inodes.forget(ino, 1);
+            self.forget(ino, 1);
         } else if may_pass && self.writeback.is_refused(ino) {
             // At the end of the mount, what waits for this file waits for the next one.
             self.names.give_up_draining();
