@@ -1,9 +1,10 @@
 //! Appends to a file on the server (APPE, RFC 959 §4.1.3): only the new bytes are sent.
 //!
-//! 1. Once per server, a small file proves that APPE keeps what is there (`resume_probe`).
+//! 1. Once per server that is not known, a small file proves that APPE keeps what is there
+//!    (`resume_probe`).
 //! 2. The file must still be the version that is continued.
-//! 3. APPE sends the bytes.
-//! 4. The size must have grown by exactly these bytes.
+//! 3. APPE sends the bytes; a few travel with the command.
+//! 4. The size must have grown by exactly these bytes. It is asked for behind the data.
 //!
 //! After an interruption the size shows how many bytes have arrived. They are read back, and the
 //! rest is sent. Anything else in their place is the work of another writer: nothing more is sent.
@@ -25,7 +26,7 @@ use super::steps::UploadName;
 use super::transience::{Attempts, is_lost, transience};
 use super::version::version_in;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteHandle, listed_size, rest_probe};
-use crate::ftp::{Capability, Finding, RemotePath, Transience, Version};
+use crate::ftp::{Capability, Finding, RemotePath, Session, Transience, Version};
 use crate::pool;
 
 /// Number of bytes sent between two checks whether to go on.
@@ -218,7 +219,11 @@ impl Appending<'_> {
         let AppendRequest {
             path, file, range, ..
         } = self.request;
-        let started = match ResumeWay::Append.start(&mut self.exchange, path, at) {
+        if !go_on(at) {
+            return SendOutcome::Stopped;
+        }
+        let begin = |session: Session| session.append_whole(path, file, at..range.end);
+        let started = match self.exchange.start_transfer(begin) {
             Ok(started) => started,
             Err(fault) => return SendOutcome::Failed(fault),
         };

@@ -75,6 +75,30 @@ fn assert_alone(server: &TestServer, mount: &Mount, appended: usize) {
     }
 }
 
+/// Whether APPE keeps what a file contains is tried on servers that are not known.
+#[test]
+fn nothing_is_tried_on_a_known_server() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib, Kind::Embedded] {
+        let server = TestServer::start(kind);
+        server.write("log", old());
+        server.hand_over();
+        let mount = Mount::new(&server);
+        shell(mount.path(), "echo one >> log");
+        assert!(
+            server.read("log") == with(&old(), b"one\n"),
+            "{}",
+            mount.log()
+        );
+        let has_tried = number(&mount, "STOR") > 0;
+        assert_eq!(
+            has_tried,
+            kind == Kind::Embedded,
+            "{kind:?}: {}",
+            mount.log()
+        );
+    }
+}
+
 stories! {
     #![every_server]
 
