@@ -3,7 +3,7 @@
 //! 1. Once per server that is not known, a small file proves that APPE keeps what is there
 //!    (`resume_probe`).
 //! 2. The file must still be the version that is continued.
-//! 3. APPE sends the bytes; a few travel with the command.
+//! 3. APPE sends the bytes.
 //! 4. The size must have grown by exactly these bytes. It is asked for behind the data.
 //!
 //! After an interruption the size shows how many bytes have arrived. They are read back, and the
@@ -188,7 +188,10 @@ impl Appending<'_> {
             self.is_doubtful = true;
             let fault = match self.send(at, go_on) {
                 SendOutcome::Acknowledged => {
-                    self.is_acknowledged = true;
+                    let is_again = std::mem::replace(&mut self.is_acknowledged, true);
+                    if is_again && !attempts.again(Transience::Transfer) {
+                        return Err(self.not_stored());
+                    }
                     continue;
                 }
                 SendOutcome::Stopped => return Ok(AppendOutcome::Stopped),
@@ -219,10 +222,9 @@ impl Appending<'_> {
         let AppendRequest {
             path, file, range, ..
         } = self.request;
-        if !go_on(at) {
-            return SendOutcome::Stopped;
-        }
-        let begin = |session: Session| session.append_whole(path, file, at..range.end);
+        // The data follows the reply: a server that receives data and does not answer, for example
+        // because another client reads the file, would store it later, behind a second attempt.
+        let begin = |session: Session| session.append_asking(path);
         let started = match self.exchange.start_transfer(begin) {
             Ok(started) => started,
             Err(fault) => return SendOutcome::Failed(fault),
@@ -247,7 +249,12 @@ impl Appending<'_> {
     /// Finds out what the server has of the new bytes.
     fn standing(&mut self) -> Result<Standing, Error> {
         let Range { start, end } = self.request.range;
-        let Some(found) = self.version()? else {
+        let mut found = self.version()?;
+        if self.is_acknowledged && found.and_then(|found| found.size) != Some(end) {
+            // The server may have answered before it had all of the data.
+            found = self.version()?;
+        }
+        let Some(found) = found else {
             return Ok(Standing::Foreign);
         };
         let Some(size) = found.size else {
@@ -390,6 +397,11 @@ impl Appending<'_> {
     fn changed(&self) -> Error {
         let reason = "it was changed on the server in the meantime";
         ErrorContext::new(Operation::Append, self.request.path).error(ErrorKind::Changed, reason)
+    }
+
+    fn not_stored(&self) -> Error {
+        let reason = "the server acknowledges the bytes and does not have them";
+        ErrorContext::new(Operation::Append, self.request.path).error(ErrorKind::Truncated, reason)
     }
 
     fn local(&self, error: &io::Error) -> Error {

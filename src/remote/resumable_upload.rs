@@ -130,7 +130,7 @@ impl ResumableUpload {
         started: (ftp::Upload, Permit),
     ) -> Self {
         let mut appending = Self::new(remote, path, false, started);
-        appending.sent += offset;
+        appending.sent = offset;
         appending
     }
 

@@ -6,8 +6,6 @@
 //!
 //! - vsftpd's `hide_file` and ProFTPD's `HideFiles` omit names from listings, mainly those that
 //!   begin with a dot: neither is known to list these.
-//! - All but the server of this program, whose tests make it fail, are known to keep what a file
-//!   contains when APPE continues it. Whether another server does is tried with a file of its own.
 //! - vsftpd 3.0 implements LIST and STAT with the same code, so they are equivalent. Its
 //!   `use_localtime` applies to LIST and MDTM alike (vsftpd.conf(5)), although RFC 3659 §2.3
 //!   requires UTC. Its MDTM sets the times of regular files only.
@@ -72,6 +70,18 @@ impl Family {
         }
     }
 
+    /// Properties of servers that greet with `greeting`, in lower case. vsftpd's APPE keeps what the
+    /// file contains. Features do not prove that, because a server that replaces the file destroys
+    /// it; and a program made with pyftpdlib greets like others and may do what it likes: copyparty
+    /// removed the file first.
+    pub(super) fn quirks_by_greeting(greeting: &str) -> &'static [(C, bool)] {
+        if greeting.contains("(vsftpd ") {
+            &[(C::Appe, true)]
+        } else {
+            &[]
+        }
+    }
+
     /// Properties of servers that answer SYST with `system`, in lower case. Apache FtpServer, and
     /// servers that embed it, identify themselves there; its MLSD omits names that begin with a
     /// dot.
@@ -129,7 +139,6 @@ impl Family {
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
-                (C::Appe, true),
             ],
             Self::Proftpd => &[
                 (C::PathArgument, true),
@@ -142,7 +151,6 @@ impl Family {
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
-                (C::Appe, true),
             ],
             Self::PureFtpd => &[
                 (C::PathArgument, true),
@@ -158,7 +166,6 @@ impl Family {
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
-                (C::Appe, true),
             ],
             Self::Pyftpdlib => &[
                 (C::RawNames, false),
@@ -171,7 +178,6 @@ impl Family {
                 (C::EarlyDataConnection, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
-                (C::Appe, true),
             ],
             Self::Ftpfs => &[
                 (C::PathArgument, true),
@@ -217,6 +223,23 @@ mod tests {
         ] {
             assert_eq!(Family::of(greeting, &features(&[])), family, "{greeting}");
         }
+    }
+
+    #[test]
+    fn only_a_greeting_shows_that_a_server_appends() {
+        let appends = |greeting: &str| Family::quirks_by_greeting(greeting) == [(C::Appe, true)];
+        assert!(appends("(vsftpd 3.0.3)"));
+        for greeting in ["hello", "pyftpdlib 2.2.0 ready.", "proftpd server (ftp)"] {
+            assert!(!appends(greeting));
+        }
+        let all = [
+            Family::Vsftpd,
+            Family::Proftpd,
+            Family::PureFtpd,
+            Family::Pyftpdlib,
+        ];
+        let quirks = all.iter().flat_map(|family| family.quirks());
+        assert!(quirks.clone().all(|(capability, _)| *capability != C::Appe));
     }
 
     #[test]

@@ -322,7 +322,9 @@ impl ServerProfile {
             self.presume(capability, finding);
         }
         self.presume_all(Family::quirks_by_features(features));
-        if let Some(family) = Family::of(&greeting.words(), features) {
+        let greeting = greeting.words();
+        self.presume_all(Family::quirks_by_greeting(&greeting));
+        if let Some(family) = Family::of(&greeting, features) {
             for capability in Family::TRUE_TO_FEAT {
                 if self.finding(capability) == Finding::Announced {
                     self.presume(capability, Finding::Works);

@@ -4,10 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::ops::Range;
 use std::time::Duration;
-
-use socket2::SockRef;
 
 use super::restart_marker::RestartMarker;
 use super::{Failed, Session, intermediate};
@@ -310,17 +307,16 @@ impl Session {
         Err(error)
     }
 
-    /// Sends STOR or APPE and all of its data, the bytes of `range` of `file`, then receives the
-    /// 1yz. Returns `None` if no data connection is prepared.
+    /// Sends STOR and all of its data, then receives the 1yz. Returns `None` if no data connection
+    /// is prepared.
     pub(in crate::ftp) fn begin_early(
         &mut self,
-        verb: &'static str,
         path: &RemotePath,
         file: &File,
-        range: Range<u64>,
+        length: u64,
         ask_facts: bool,
     ) -> Result<Option<SentEarly>, Error> {
-        let line = self.line(format!("{verb} ").as_bytes(), path, b"")?;
+        let line = self.line(b"STOR ", path, b"")?;
         if self.reset_of_marker().is_some() {
             return Ok(None);
         }
@@ -328,23 +324,13 @@ impl Session {
             return Ok(None);
         };
         self.prepared.used_up();
-        let mut data = self.accept(verb, PendingConnection::Connected(prepared))?;
-        discard_on_close(verb, &data);
+        let mut data = self.accept("STOR", PendingConnection::Connected(prepared))?;
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let traffic = &self.data.traffic;
         let piece = &mut Vec::new();
         data.hold_last_segment();
-        let (offset, length) = (range.start, range.end.saturating_sub(range.start));
-        let sent = send_file(
-            &mut data,
-            file,
-            offset,
-            length,
-            piece,
-            traffic,
-            &self.profile,
-        );
+        let sent = send_file(&mut data, file, 0, length, piece, traffic, &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         let is_sent = matches!(sent, Ok(Ok(())));
@@ -355,7 +341,7 @@ impl Session {
             is_reset = may_reset && data.reset_behind_end();
             self.send_pipelined(ask_facts.then_some(path))?;
         }
-        let reply = self.answer(verb);
+        let reply = self.answer("STOR");
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
         if reply
             .as_ref()
@@ -366,10 +352,8 @@ impl Session {
         let reply = self.check_prepared(reply);
         let reply = reply.inspect_err(|error| self.check_reset(is_reset, error))?;
         if is_over(&reply) {
-            return Err(Error::Refused {
-                command: verb,
-                reply,
-            });
+            let command = "STOR";
+            return Err(Error::Refused { command, reply });
         }
         // Of a file larger than the first congestion window, the rest has been sent by now.
         is_reset |= may_reset && data.reset_behind_end();
@@ -407,15 +391,6 @@ pub(in crate::ftp) struct SentEarly {
     pub(in crate::ftp) data: MaybeTlsStream,
     /// Whether it was reset behind the data.
     pub(in crate::ftp) is_reset: bool,
-}
-
-/// Makes the close of a data connection of APPE discard what is still on its way, also if this
-/// process is killed: it would end up behind what is appended next.
-pub(in crate::ftp) fn discard_on_close(verb: &str, data: &MaybeTlsStream) {
-    if verb == "APPE" {
-        // A socket that refuses this is closed like others.
-        let _ = SockRef::from(data.socket()).set_linger(Some(Duration::ZERO));
-    }
 }
 
 /// Sends `length` bytes of `file` from `offset` on. The outer error is that of the file, the inner

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::restart_marker::RestartMarker;
-use super::start::{SentEarly, discard_on_close, send_file};
+use super::start::{SentEarly, send_file};
 use super::{Failed, Session};
 use crate::ftp::error::{Error, Phase, socket_error};
 use crate::ftp::path::RemotePath;
@@ -124,13 +124,39 @@ impl Session {
     /// question about the file is sent along if possible, so that [`Session::mlst`] or
     /// [`Session::size_and_modified`] right after the upload costs no round trip.
     pub fn store_whole(
-        self,
+        mut self,
         path: &RemotePath,
         file: &File,
         length: u64,
         ask_facts: bool,
     ) -> Result<Upload, Box<Failed>> {
-        self.send_whole("STOR", path, file, 0..length, ask_facts)
+        let asked = ask_facts.then_some(path);
+        // With TLS, the handshake comes first and needs the server's reply.
+        if length > MAX_EARLY_UPLOAD
+            || !self.profile.has(Capability::EarlyUpload)
+            || self.tls.is_some()
+        {
+            return self.store_asking(path, asked);
+        }
+        match self.begin_early(path, file, length, ask_facts) {
+            Ok(Some(SentEarly { data, is_reset })) => Ok(Upload {
+                is_reset,
+                ..Upload::new(self, data, "STOR", length)
+            }),
+            Ok(None) => self.store_asking(path, asked),
+            Err(error) => Err(Failed::new(error, self)),
+        }
+    }
+
+    /// Starts to upload to `path` (STOR), and to ask for the facts of `asked` behind the data.
+    fn store_asking(
+        self,
+        path: &RemotePath,
+        asked: Option<&RemotePath>,
+    ) -> Result<Upload, Box<Failed>> {
+        let mut upload = self.store(path, 0)?;
+        upload.asked = asked.cloned();
+        Ok(upload)
     }
 
     /// Starts to append to `path` (APPE).
@@ -139,49 +165,13 @@ impl Session {
         Ok(Upload::new(session, data, "APPE", 0))
     }
 
-    /// Starts to append the bytes of `range` of `file` to `path` (APPE). Sends few bytes with the
-    /// command, and asks for the facts of the file behind the data, like [`Session::store_whole`].
-    pub fn append_whole(
-        self,
-        path: &RemotePath,
-        file: &File,
-        range: Range<u64>,
-    ) -> Result<Upload, Box<Failed>> {
-        self.send_whole("APPE", path, file, range, true)
-    }
-
-    /// Starts to send the bytes of `range` of `file` to `path`, all of them with the command if
-    /// possible.
-    fn send_whole(
-        mut self,
-        verb: &'static str,
-        path: &RemotePath,
-        file: &File,
-        range: Range<u64>,
-        ask_facts: bool,
-    ) -> Result<Upload, Box<Failed>> {
-        let length = range.end.saturating_sub(range.start);
-        // With TLS, the handshake comes first and needs the server's reply.
-        if length <= MAX_EARLY_UPLOAD
-            && self.profile.has(Capability::EarlyUpload)
-            && self.tls.is_none()
-        {
-            match self.begin_early(verb, path, file, range, ask_facts) {
-                Ok(Some(SentEarly { data, is_reset })) => {
-                    return Ok(Upload {
-                        is_reset,
-                        ..Upload::new(self, data, verb, length)
-                    });
-                }
-                Ok(None) => {}
-                Err(error) => return Err(Failed::new(error, self)),
-            }
-        }
-        let (session, data) = self.start(verb, path, &RestartMarker::None)?;
-        Ok(Upload {
-            asked: ask_facts.then(|| path.clone()),
-            ..Upload::new(session, data, verb, 0)
-        })
+    /// Like [`Session::append`]. Asks for the facts of the file behind the data if possible, so that
+    /// [`Session::mlst`] or [`Session::size_and_modified`] right after the upload costs no round
+    /// trip.
+    pub fn append_asking(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
+        let mut upload = self.append(path)?;
+        upload.asked = Some(path.clone());
+        Ok(upload)
     }
 
     /// Receives the completion reply of a transfer whose data connection is closed.
@@ -443,7 +433,11 @@ impl io::Write for Upload {
 
 impl Upload {
     fn new(session: Session, data: MaybeTlsStream, verb: &'static str, sent_early: u64) -> Self {
-        discard_on_close(verb, &data);
+        if verb == "APPE" {
+            // If the transfer ends early, also because this process is killed, what is still on its
+            // way must not arrive: it would end up behind what is appended next.
+            let _ = SockRef::from(data.socket()).set_linger(Some(Duration::ZERO));
+        }
         Self {
             session,
             data,

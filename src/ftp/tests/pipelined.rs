@@ -134,48 +134,35 @@ fn the_connection_of_a_larger_upload_is_reset_once_all_is_sent() {
     peer.join();
 }
 
-/// Appended bytes travel like a small file: with their command, and the connection is reset.
+/// No data precedes the reply to APPE, and the facts are asked for behind the data.
 #[test]
-fn a_few_bytes_are_appended_with_their_command() {
+fn what_an_append_has_made_is_asked_for_behind_its_data() {
     let peer = Peer::plays(|stage| {
         stage.log_in_as(LINGERING, "211-Features:\n SIZE\n MDTM\n211 End");
         let data = stage.extended_passive();
         stage.expect_command("APPE /a");
-        wait_for_reset(&data);
+        data.set_nonblocking(true).unwrap();
+        let early = (&data).read(&mut [0]).unwrap_err();
+        assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+        data.set_nonblocking(false).unwrap();
+        stage.reply("150 go on");
+        assert_eq!(received(&data), b"content");
+        drop(data);
         let lines = ["SIZE /a", "MDTM /a"];
-        let listener = answer_small_upload(stage, &lines, "150 go on\n226 stored");
+        let listener = answer_small_upload(stage, &lines, "226 stored");
         stage.reply("213 10\n213 20240229120000");
         let _next = taken(&listener);
         stage.noop();
     });
     let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
-    let upload = session.append_whole(&path("/a"), &spool(b"old content"), 4..11);
-    let upload = upload.unwrap();
-    assert_eq!(upload.sent_early(), 7);
+    let mut upload = session.append_asking(&path("/a")).unwrap();
+    let file = spool(b"old content");
+    upload.send_file(&file, 4, 7).unwrap();
     let mut session = upload.finish().unwrap().0;
     let (size, _) = session.size_and_modified(&path("/a")).unwrap();
     assert_eq!(size.unwrap(), 10);
     session.noop().unwrap();
-    peer.join();
-}
-
-/// What is still on its way when an append ends must not arrive behind what is appended next.
-#[test]
-fn an_append_that_is_dropped_resets_its_connection() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in_as("ready", "211-Features:\n SIZE\n MDTM\n211 End");
-        let data = stage.extended_passive();
-        stage.expect_command("APPE /a");
-        stage.reply("150 go on");
-        wait_for_reset(&data);
-    });
-    let mut session = peer.preparing_session();
-    become_ready(&mut session, Readiness::Armed);
-    let upload = session.append_whole(&path("/a"), &spool(b"content"), 0..7);
-    let upload = upload.unwrap();
-    assert_eq!(upload.sent_early(), 0, "the server is not known");
-    drop(upload);
     peer.join();
 }
 

@@ -460,6 +460,8 @@ impl<F: Numbered> Queue<F> {
     /// Makes these files due now, including failed ones. Returns what was tried so far.
     pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, StoreAttempts> {
         self.is_parked = false;
+        // They come before what was passed over.
+        self.looked = 0;
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
