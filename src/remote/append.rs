@@ -10,11 +10,10 @@
 //! rest is sent. Anything else in their place is the work of another writer: nothing more is sent.
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, mem, thread};
 
 use super::download::open_in;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
@@ -188,9 +187,11 @@ impl Appending<'_> {
             self.is_doubtful = true;
             let fault = match self.send(at, go_on) {
                 SendOutcome::Acknowledged => {
-                    let is_again = std::mem::replace(&mut self.is_acknowledged, true);
-                    if is_again && !attempts.again(Transience::Transfer) {
-                        return Err(self.not_stored());
+                    if mem::replace(&mut self.is_acknowledged, true) {
+                        if !attempts.again(Transience::Transfer) {
+                            return Err(self.not_stored());
+                        }
+                        thread::sleep(attempts.pause());
                     }
                     continue;
                 }

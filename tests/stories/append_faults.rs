@@ -220,6 +220,19 @@ fn an_append_whose_reply_never_comes_is_found_complete() {
     }
 }
 
+/// A server that acknowledges what it does not store is not sent the bytes for ever.
+#[test]
+fn an_append_that_is_acknowledged_and_not_stored_fails() {
+    let proven = Proven::new(&[]);
+    let lost = Fault::on("APPE", Misdeed::ShortThen226 { after: 0 });
+    proven.fault(lost.named("file").always());
+    let failed = proven.append(b"one\n").unwrap_err();
+    assert!(failed.contains("error"), "{failed}");
+    let log = proven.mount.log();
+    assert!(log.contains("does not have them"), "{log}");
+    assert_eq!(proven.server.read("file").len(), LARGE);
+}
+
 /// A program that gets an error can try again, in the same descriptor.
 #[test]
 fn an_append_that_fails_is_completed_by_the_next_sync() {
