@@ -70,10 +70,9 @@ impl Family {
         }
     }
 
-    /// Properties of servers that greet with `greeting`, in lower case. vsftpd's APPE keeps what the
-    /// file contains. Features do not prove that, because a server that replaces the file destroys
-    /// it; and a program made with pyftpdlib greets like others and may do what it likes: copyparty
-    /// removed the file first.
+    /// Properties of servers that greet with `greeting`, in lower case. vsftpd's APPE keeps what a
+    /// file contains. Features do not prove that, and neither does the greeting of pyftpdlib, which
+    /// other programs use: copyparty removed the file first.
     pub(super) fn quirks_by_greeting(greeting: &str) -> &'static [(C, bool)] {
         if greeting.contains("(vsftpd ") {
             &[(C::Appe, true)]

@@ -18,6 +18,7 @@ pub(super) mod restart_marker;
 pub(super) mod set_facts;
 pub(super) mod start;
 pub(super) mod transfer;
+pub(super) mod upload;
 
 use std::net::IpAddr;
 use std::time::Duration;
