@@ -16,6 +16,9 @@ const BLOCK: u32 = 4096;
 /// Number of blocks shown if the server does not report its free space: 1 PiB, so that no tool
 /// refuses to copy.
 const UNKNOWN_SPACE: u64 = (1 << 50) / BLOCK as u64;
+/// The kernel's flag of a file that execve(2) opens (`__FMODE_EXEC`).
+const FMODE_EXEC: i32 = 0x20;
+
 pub(super) fn generation(attr: &Attr) -> Generation {
     Generation(attr.generation.into())
 }
@@ -43,6 +46,7 @@ pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
         access,
         append: bits & libc::O_APPEND != 0,
         truncate: bits & libc::O_TRUNC != 0,
+        execute: bits & FMODE_EXEC != 0,
     }
 }
 
@@ -165,6 +169,8 @@ mod tests {
         assert_eq!(mode(libc::O_RDWR).access, OpenAccess::ReadWrite);
         assert!(mode(libc::O_WRONLY | libc::O_APPEND).append);
         assert!(mode(libc::O_RDWR | libc::O_TRUNC).truncate);
+        assert!(mode(libc::O_RDONLY | FMODE_EXEC).execute);
+        assert!(!mode(libc::O_RDWR | libc::O_CLOEXEC).execute);
     }
 
     #[test]

@@ -4,21 +4,12 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::fixture::{READS, WRITES};
 use super::*;
-use crate::vfs::{CopyEnd, Errno, Handle, OpenAccess, OpenMode};
+use crate::vfs::{CopyEnd, Errno, Handle};
 
 /// Longer than a program takes to begin to wait.
 const BEGINS_TO_WAIT: Duration = Duration::from_millis(300);
-const READS: OpenMode = OpenMode {
-    access: OpenAccess::Read,
-    append: false,
-    truncate: false,
-};
-const WRITES: OpenMode = OpenMode {
-    access: OpenAccess::Write,
-    append: false,
-    truncate: true,
-};
 
 /// Mounts a server with the file `d/log`, whose rename to `d/log.1` does not arrive yet, and with
 /// `d/source` of 128 KiB.

@@ -22,6 +22,21 @@ use crate::server::{Access, Server, ServerOptions};
 use crate::vfs::write::recovery::recover;
 use crate::vfs::{Changes, Errno, Handle, Ino, MountRoot, OpenAccess, OpenMode, Vfs, VfsOptions};
 
+/// O_RDONLY.
+pub(super) const READS: OpenMode = OpenMode {
+    access: OpenAccess::Read,
+    append: false,
+    truncate: false,
+    execute: false,
+};
+/// O_WRONLY | O_TRUNC.
+pub(super) const WRITES: OpenMode = OpenMode {
+    access: OpenAccess::Write,
+    append: false,
+    truncate: true,
+    execute: false,
+};
+
 /// How the tree is mounted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setup {
@@ -215,15 +230,10 @@ impl Fixture {
     /// Writes and closes a file that stays open elsewhere.
     pub(super) fn write_and_keep(&self, path: &str, content: &[u8]) -> Handle {
         let (parent, name) = self.parent(path);
-        let mode = OpenMode {
-            access: OpenAccess::Write,
-            append: false,
-            truncate: true,
-        };
         let may = Blocking::Yes(NEVER);
         let opened = match self.vfs.lookup(parent, name, may) {
-            Ok(found) => self.vfs.open(found.value.ino, mode, may).unwrap(),
-            Err(_) => self.vfs.create(parent, name, 0o644, mode, may).unwrap().1,
+            Ok(found) => self.vfs.open(found.value.ino, WRITES, may).unwrap(),
+            Err(_) => self.vfs.create(parent, name, 0o644, WRITES, may).unwrap().1,
         };
         self.vfs.write(opened.handle, 0, content, 1, may).unwrap();
         self.vfs.flush(opened.handle, 1, may).unwrap();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::fixture::WRITES;
 use super::*;
-use crate::vfs::{Errno, OpenAccess, OpenMode};
+use crate::vfs::Errno;
 
 fn usual() -> Setup {
     Setup::new(Duration::ZERO, Way::Open)
@@ -107,12 +108,7 @@ fn a_long_file_that_is_uploaded_to_its_name_waits_for_the_rename_before_it() {
     let tree = with_renamed_log(setup, Way::Holds("log.1"));
     let (parent, name) = tree.parent("d/log");
     let may = Blocking::Yes(NEVER);
-    let mode = OpenMode {
-        access: OpenAccess::Write,
-        append: false,
-        truncate: true,
-    };
-    let opened = tree.vfs.create(parent, name, 0o644, mode, may).unwrap().1;
+    let opened = tree.vfs.create(parent, name, 0o644, WRITES, may).unwrap().1;
     let piece = vec![b'x'; 1 << 20];
     for number in 0..8 {
         let offset = number << 20;

@@ -3,23 +3,17 @@
 use std::fs;
 use std::time::Duration;
 
-use super::fixture::{Fixture, Setup};
+use super::fixture::{Fixture, READS, Setup};
 use super::proxy::Way;
 use super::{NEVER, wait_until};
 use crate::cancel::Blocking;
-use crate::vfs::{OpenAccess, OpenMode};
 
 impl Fixture {
     /// Returns what a program reads that opens the file.
     fn read(&self, path: &str) -> Vec<u8> {
         let ino = self.find(path).unwrap();
         let may = Blocking::Yes(NEVER);
-        let mode = OpenMode {
-            access: OpenAccess::Read,
-            append: false,
-            truncate: false,
-        };
-        let opened = self.vfs.open(ino, mode, may).unwrap();
+        let opened = self.vfs.open(ino, READS, may).unwrap();
         let read = self.vfs.read(opened.handle, 0, 100, may).unwrap();
         let content = read.to_vec();
         self.vfs.release(opened.handle, may).unwrap();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::fixture::{READS, WRITES};
 use super::*;
-use crate::vfs::{Errno, Handle, OpenAccess, OpenMode};
+use crate::vfs::{Errno, Handle};
 
 const RENAME_IS_HELD: Way = Way::Holds("old.bak");
 const RENAME_IS_REFUSED: Way = Way::RefusesRename("old.bak");
@@ -40,13 +41,8 @@ fn with_held_rename(atomic: Atomic, names: &[&str]) -> Fixture {
 fn create(tree: &Fixture, path: &str, content: &[u8]) -> Handle {
     let (parent, name) = tree.parent(path);
     assert_eq!(tree.find(path), Err(Errno::NOENT));
-    let mode = OpenMode {
-        access: OpenAccess::Write,
-        append: false,
-        truncate: true,
-    };
     let may = Blocking::Yes(NEVER);
-    let opened = tree.vfs.create(parent, name, 0o644, mode, may).unwrap().1;
+    let opened = tree.vfs.create(parent, name, 0o644, WRITES, may).unwrap().1;
     for (number, piece) in content.chunks(1 << 20).enumerate() {
         let offset = (number as u64) << 20;
         tree.vfs
@@ -168,13 +164,8 @@ fn a_rename_that_waits_for_a_refused_one_does_not_replace_what_should_have_been_
 fn a_removal_that_waits_for_a_rename_before_it_is_not_made_if_that_is_refused() {
     let tree = with_files(Atomic::Auto, &["old", "other"]);
     // A file that is being read is removed now.
-    let mode = OpenMode {
-        access: OpenAccess::Read,
-        append: false,
-        truncate: false,
-    };
     let ino = tree.find("d/other").unwrap();
-    let opened = tree.vfs.open(ino, mode, Blocking::Yes(NEVER)).unwrap();
+    let opened = tree.vfs.open(ino, READS, Blocking::Yes(NEVER)).unwrap();
     assert!(tree.find("d/old.bak").is_err() && tree.find("d/old").is_ok());
     tree.proxy.set(RENAME_IS_HELD);
     tree.rename("d/old", "d/old.bak");

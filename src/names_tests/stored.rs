@@ -5,10 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::NEVER;
-use super::fixture::{Fixture, Setup};
+use super::fixture::{Fixture, READS, Setup};
 use super::proxy::Way;
 use crate::cancel::Blocking;
-use crate::vfs::{OpenAccess, OpenMode};
 
 /// Number of versions. Each is one byte larger than the one before.
 const VERSIONS: usize = 100;
@@ -27,13 +26,8 @@ fn who_opens_a_file_while_it_is_stored_gets_it(names: bool) {
     let may = Blocking::Yes(NEVER);
     let is_over = AtomicBool::new(false);
     let read_on = || {
-        let mode = OpenMode {
-            access: OpenAccess::Read,
-            append: false,
-            truncate: false,
-        };
         while !is_over.load(Ordering::Relaxed) {
-            let opened = tree.vfs.open(ino, mode, may).unwrap();
+            let opened = tree.vfs.open(ino, READS, may).unwrap();
             tree.vfs.release(opened.handle, may).unwrap();
         }
     };

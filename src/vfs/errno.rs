@@ -46,6 +46,8 @@ impl Errno {
     pub(crate) const WOULD_BLOCK: Self = Self(libc::EWOULDBLOCK);
     /// In use.
     pub(crate) const BUSY: Self = Self(libc::EBUSY);
+    /// A program that is running is executed from the file.
+    pub(crate) const TXTBSY: Self = Self(libc::ETXTBSY);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
     /// Larger than a file can be.

@@ -293,7 +293,7 @@ impl Vfs {
             disk.finish(CACHE_PATIENCE);
         }
         for handle in self.files.all() {
-            if handle.stores && handle.file.discard_unclosed() {
+            if handle.stores() && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino()).ok();
                 let name = path.as_ref().map(ToString::to_string);
                 let name = name.as_deref().unwrap_or("a file");

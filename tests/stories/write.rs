@@ -2,8 +2,9 @@
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{
@@ -23,6 +24,12 @@ fn open_to_change(path: impl AsRef<Path>) -> File {
         .write(true)
         .open(path)
         .unwrap()
+}
+
+/// Opens a file with O_RDONLY | O_TRUNC, which std has no option for.
+fn emptied_for_reading(path: impl AsRef<Path>) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_TRUNC).open(path)
 }
 
 stories! {
@@ -104,13 +111,21 @@ stories! {
         assert_eq!(server.read("lock"), b"mine");
     }
 
-    /// O_TRUNC empties a file, even if nothing is written afterwards.
+    /// O_TRUNC empties a file, even if nothing is written afterwards, or can be.
     fn emptied_by_open(server: &TestServer, mount: &Mount) {
         server.write("kept", "old content");
         server.write("emptied", "old content");
+        server.write("read", "old content");
         shell(mount.path(), "echo new > kept; : > emptied");
         assert_eq!(server.read("kept"), b"new\n");
         assert_eq!(server.read("emptied"), b"");
+        let mut reader = emptied_for_reading(mount.join("read")).unwrap();
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"");
+        drop(reader);
+        assert_eq!(server.read("read"), b"");
+        assert_eq!(fs::metadata(mount.join("read")).unwrap().len(), 0);
     }
 
     /// An open file without a name stays usable, and nothing of it remains on the server.
@@ -252,7 +267,7 @@ mod refused_writes_are_told {
                 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)\n\
                 os.write(fd, sys.argv[2].encode())\n\
                 os.close(fd)\n";
-            std::process::Command::new("python3")
+            Command::new("python3")
                 .args(["-c", script])
                 .arg(mount.join(name))
                 .arg(String::from_utf8_lossy(content).as_ref())
@@ -312,6 +327,32 @@ mod refused_writes_are_told {
     fn pyftpdlib() {
         tell_foreign(Kind::Pyftpdlib);
     }
+}
+
+/// A program that runs from the mount is not emptied below itself.
+#[test]
+fn a_running_program_is_not_emptied() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::new(&server);
+    let program = mount.join("program");
+    shell(
+        mount.path(),
+        "cp \"$(command -v sleep)\" program; chmod 755 program",
+    );
+    let mut running = Command::new(&program).arg("60").spawn().unwrap();
+    let size = fs::metadata(&program).unwrap().len();
+    for _ in 0..3 {
+        assert_errno(emptied_for_reading(&program), libc::ETXTBSY);
+        assert_errno(File::create(&program), libc::ETXTBSY);
+        assert_eq!(fs::metadata(&program).unwrap().len(), size);
+    }
+    assert_eq!(running.try_wait().unwrap(), None);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // The kernel reports the end of the program after the program's parent.
+    let emptied = || emptied_for_reading(&program).is_ok();
+    assert!(wait_for(SOON, emptied));
+    assert_eq!(server.read("program"), b"");
 }
 
 /// A child process that closes what it inherited has the file stored. A time that is set meanwhile

@@ -24,7 +24,7 @@ impl Vfs {
             return Err(Errno::OPNOTSUPP);
         }
         let opened = self.files.find(handle)?;
-        if !opened.writable {
+        if !opened.is_writable() {
             return Err(Errno::BADF);
         }
         let size = offset.checked_add(length);

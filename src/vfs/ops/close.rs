@@ -29,7 +29,7 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for another program's upload.
-        if !opened.stores || !self.owes_closing(&opened.file) {
+        if !opened.stores() || !self.owes_closing(&opened.file) {
             return Ok(());
         }
         let cancel = may.cancel()?;
@@ -43,7 +43,7 @@ impl Vfs {
     /// Records that `thread` of a program opened the file for writing.
     pub(crate) fn record_opener(&self, handle: Handle, thread: u32) {
         if let Ok(opened) = self.files.find(handle)
-            && opened.stores
+            && opened.stores()
             && let Some(process) = sys::process_of(thread)
         {
             opened.opener.store(process, Ordering::Relaxed);
@@ -129,7 +129,7 @@ impl Vfs {
     /// byte; otherwise the errno gives the reason.
     pub(crate) fn sync(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
-        let is_dirty = opened.stores && opened.file.is_dirty();
+        let is_dirty = opened.stores() && opened.file.is_dirty();
         let path = self.inodes.path(opened.file.ino());
         if let Ok(path) = &path
             && !self.names.places(path, false).0.is_empty()
@@ -150,7 +150,7 @@ impl Vfs {
         // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
         self.look_before_sync();
-        if opened.stores {
+        if opened.stores() {
             self.store(&opened.file, cancel)
         } else {
             self.store_sealed_now(&opened.file, cancel)
@@ -187,7 +187,7 @@ impl Vfs {
         if let Some(cancel) = cancel {
             self.forget_changed(&opened.file, cancel);
         }
-        let last_writer = opened.stores && opened.file.remove_writer();
+        let last_writer = opened.stores() && opened.file.remove_writer();
         let path = || self.inodes.path(opened.file.ino()).ok();
         if last_writer
             && cancel.is_none()
@@ -223,7 +223,7 @@ impl Vfs {
     /// was not stored, or asking for the size of a file that changed.
     fn needs_release(&self, opened: &FileHandle) -> bool {
         let file = &opened.file;
-        let stores = opened.stores && file.needs_store() && self.owes_closing(file);
+        let stores = opened.stores() && file.needs_store() && self.owes_closing(file);
         stores || file.is_hidden() || file.is_copied() || file.has_changed()
     }
 

@@ -38,7 +38,7 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<u64, Errno> {
         let (source, target) = (self.files.find(from.handle)?, self.files.find(to.handle)?);
-        if !target.writable {
+        if !target.is_writable() {
             return Err(Errno::BADF);
         }
         let version = source.file.copy_source().ok_or(Errno::OPNOTSUPP)?;

@@ -12,7 +12,7 @@ use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{OpenFile, Position};
 use crate::vfs::read::ReadEnd;
-use crate::vfs::table::handle::{FileHandle, Handle};
+use crate::vfs::table::handle::{FileHandle, Handle, Purpose};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
 
@@ -34,8 +34,10 @@ pub(crate) struct OpenMode {
     pub access: OpenAccess,
     /// Whether every write goes to the end (O_APPEND).
     pub append: bool,
-    /// Whether the file is truncated on open (O_TRUNC).
+    /// Whether the file is truncated on open (O_TRUNC). Linux allows this with every access.
     pub truncate: bool,
+    /// Whether a program is executed from the file.
+    pub execute: bool,
 }
 
 impl OpenMode {
@@ -45,6 +47,20 @@ impl OpenMode {
 
     fn writes(self) -> bool {
         self.access != OpenAccess::Read
+    }
+
+    fn purpose(self, created: bool) -> Purpose {
+        match self.access {
+            OpenAccess::Write | OpenAccess::ReadWrite => Purpose::Write,
+            OpenAccess::Read if created || self.truncate => Purpose::StoreAndRead,
+            OpenAccess::Read if self.execute => Purpose::Execute,
+            OpenAccess::Read => Purpose::Read,
+        }
+    }
+
+    /// Whether the open itself, or a write after it, may change the file.
+    fn changes(self) -> bool {
+        self.writes() || self.truncate
     }
 }
 
@@ -90,18 +106,21 @@ impl Vfs {
         mode: OpenMode,
         may: Blocking<'_>,
     ) -> Result<Opened, Errno> {
-        if mode.writes() {
+        if mode.changes() {
             self.check_writable()?;
             self.check_overwritable(ino)?;
             self.check_storable()?;
         }
-        self.check_passthrough(ino, |open| !mode.writes() && !open.has_changed())?;
+        if mode.truncate {
+            self.check_not_executed(ino)?;
+        }
+        self.check_passthrough(ino, |open| !mode.changes() && !open.has_changed())?;
         self.settle_inode(ino, may)?;
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
                 self.forget_changed(&open, may.cancel()?);
             }
-            if mode.writes()
+            if mode.changes()
                 && let Some(failure) = open.take_failure()
             {
                 return Err(failure);
@@ -111,7 +130,7 @@ impl Vfs {
             Some(file) if !mode.truncate => self.follow(ino, &file, may)?,
             Some(_) | None => false,
         };
-        let mut shared = if mode.writes() && mode.truncate {
+        let mut shared = if mode.truncate {
             // An upload of the file may be in progress and must end first.
             let cancel = may.cancel()?;
             let (file, version) = self.share(ino, cancel)?;
@@ -131,6 +150,20 @@ impl Vfs {
         self.opened(ino, mode, shared)
     }
 
+    /// Fails if a program is executed from `ino`. The kernel makes sure of this before a file is
+    /// opened for writing, but with O_RDONLY | O_TRUNC only after the open.
+    fn check_not_executed(&self, ino: Ino) -> Result<(), Errno> {
+        let open = self.files.all();
+        let mut executed = open
+            .iter()
+            .filter(|handle| handle.purpose == Purpose::Execute);
+        if executed.any(|handle| handle.file.ino() == ino) {
+            Err(Errno::TXTBSY)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Creates a handle of the shared contents of `ino`.
     fn opened(
         &self,
@@ -138,7 +171,7 @@ impl Vfs {
         mode: OpenMode,
         (file, Revalidated { version, changed }): (Arc<OpenFile>, Revalidated),
     ) -> Result<Opened, Errno> {
-        let may_be_local = !mode.writes() && self.may_have_pages(mode);
+        let may_be_local = !mode.changes() && self.may_have_pages(mode);
         let is_local = self.open_kernel_reads(&file, may_be_local)?;
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
@@ -220,6 +253,7 @@ impl Vfs {
             access: OpenAccess::Write,
             append: false,
             truncate: false,
+            execute: false,
         };
         let (attr, file) = self.create(parent, name, mode, write, Blocking::Yes(cancel))?;
         let stored = self.flush(file.handle, 0, Blocking::Yes(cancel));
@@ -347,18 +381,17 @@ impl Vfs {
     }
 
     fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode, created: bool) -> Handle {
-        let stores = mode.writes() || created;
-        file.add_handle();
-        if stores {
-            file.add_writer();
-        }
-        self.files.insert(FileHandle {
+        let opened = FileHandle {
             file,
-            writable: mode.writes(),
-            stores,
+            purpose: mode.purpose(created),
             append: mode.append,
             writers: Mutex::default(),
             opener: AtomicU32::new(0),
-        })
+        };
+        opened.file.add_handle();
+        if opened.stores() {
+            opened.file.add_writer();
+        }
+        self.files.insert(opened)
     }
 }

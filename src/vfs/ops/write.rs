@@ -61,7 +61,7 @@ impl Vfs {
 
     fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {
         let opened = self.files.find(handle)?;
-        if !opened.writable {
+        if !opened.is_writable() {
             return Err(Errno::BADF);
         }
         let position = if opened.append {

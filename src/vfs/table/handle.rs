@@ -18,17 +18,39 @@ pub(crate) struct Handle(pub u64);
 #[derive(Debug)]
 pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) file: Arc<OpenFile>,
-    /// Whether it was opened for writing.
-    pub(in crate::vfs) writable: bool,
-    /// Whether closing it stores the file: it may write, or it created the file (O_CREAT, with or
-    /// without O_RDONLY).
-    pub(in crate::vfs) stores: bool,
+    /// What it was opened for.
+    pub(in crate::vfs) purpose: Purpose,
     /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
     /// The threads that wrote through it.
     pub(in crate::vfs) writers: Mutex<Vec<WritingThread>>,
     /// The process that opened it, or 0 if that is unknown.
     pub(in crate::vfs) opener: AtomicU32,
+}
+
+impl FileHandle {
+    /// Whether it was opened for writing.
+    pub(in crate::vfs) fn is_writable(&self) -> bool {
+        self.purpose == Purpose::Write
+    }
+
+    /// Whether closing it stores the file.
+    pub(in crate::vfs) fn stores(&self) -> bool {
+        matches!(self.purpose, Purpose::Write | Purpose::StoreAndRead)
+    }
+}
+
+/// What a file was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum Purpose {
+    /// execve(2). The kernel closes the file when the program ends.
+    Execute,
+    /// O_RDONLY.
+    Read,
+    /// O_RDONLY, of a file that the open created (O_CREAT) or truncated (O_TRUNC).
+    StoreAndRead,
+    /// O_WRONLY or O_RDWR.
+    Write,
 }
 
 /// A thread that wrote through a handle.
