@@ -212,6 +212,60 @@ fn an_open_file_is_fetched_where_the_server_renames_nothing() {
     }
 }
 
+/// Runs `change`, and closes `file` between a rename that it makes on the server and the reply.
+fn close_during(server: &TestServer, file: File, change: impl FnOnce() + Send) {
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
+    let late = Misdeed::LateReply(Duration::from_millis(500));
+    faults.add(Fault::on("RNTO", late));
+    std::thread::scope(|scope| {
+        let changing = scope.spawn(change);
+        assert!(wait_for(SOON, || faults.happened() > 0));
+        drop(file);
+        changing.join().unwrap();
+    });
+}
+
+#[test]
+fn a_file_that_is_closed_while_it_is_removed_does_not_keep_its_directory() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("dir/file", pattern(1));
+    let mount = Mount::new(&server);
+    let path = mount.join("dir/file");
+    close_during(&server, open(&path), || fs::remove_file(&path).unwrap());
+    assert!(names(&server.root().join("dir")).is_empty());
+    fs::remove_dir(mount.join("dir")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_closed_while_it_is_replaced_does_not_keep_its_directory() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("dir/old", pattern(2));
+    server.write("dir/new", "the new content");
+    let mount = Mount::new(&server);
+    let path = mount.join("dir/old");
+    close_during(&server, open(&path), || {
+        fs::rename(mount.join("dir/new"), &path).unwrap();
+    });
+    assert_eq!(names(&server.root().join("dir")), ["old"]);
+    shell(mount.path(), "rm -r dir");
+}
+
+/// The file is closed while its directory is renamed or removed.
+#[test]
+fn a_removed_file_that_is_closed_while_it_is_moved_leaves_nothing() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("a/b/file", pattern(3));
+    let mount = Mount::new(&server);
+    let path = mount.join("a/b/file");
+    let removed = open(&path);
+    fs::remove_file(&path).unwrap();
+    close_during(&server, removed, || {
+        fs::remove_dir(mount.join("a/b")).unwrap();
+    });
+    fs::remove_dir(mount.join("a")).unwrap();
+}
+
 #[test]
 fn an_open_file_gets_its_name_back_when_it_is_not_replaced() {
     let server = TestServer::start(Kind::Embedded);

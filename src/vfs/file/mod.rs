@@ -195,6 +195,11 @@ impl OpenFile {
         self.handles.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
+    /// Whether any handle is open.
+    pub(super) fn has_handles(&self) -> bool {
+        self.handles.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts a new handle that may write.
     pub(super) fn add_writer(&self) {
         self.writers.fetch_add(1, Ordering::Relaxed);

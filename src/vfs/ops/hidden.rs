@@ -5,7 +5,8 @@
 //! 2. If the operation that took the name succeeds, [`OpenFile::hide`]; if it fails,
 //!    [`Vfs::unhide`].
 //! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at
-//!    the end of the mount. The next mount deletes what a killed one left.
+//!    the end of the mount. The next mount deletes what a killed one left. A close does not see a
+//!    file that is being hidden or moved: [`Vfs::discard_if_closed`] follows both.
 
 use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
@@ -75,6 +76,14 @@ impl Vfs {
         }
     }
 
+    /// Deletes the hidden file of `file` on the server if the last handle was closed while the file
+    /// was being hidden or moved.
+    pub(in crate::vfs) fn discard_if_closed(&self, file: &OpenFile) {
+        if !file.has_handles() {
+            self.discard_hidden(file, &Cancel::never());
+        }
+    }
+
     /// Leaves all hidden files, even open ones, to [`crate::remote::Remote::clear_orphans`].
     pub(in crate::vfs) fn discard_all_hidden(&self) {
         for file in self.files_in_use() {
@@ -100,6 +109,8 @@ impl Vfs {
                 Err(error) => log::debug!("{error}"),
             }
             file.put_hidden(&pass, hidden);
+            drop(pass);
+            self.discard_if_closed(&file);
         }
         Ok(())
     }

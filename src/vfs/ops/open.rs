@@ -12,7 +12,7 @@ use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{OpenFile, Position};
 use crate::vfs::read::ReadEnd;
-use crate::vfs::table::handle::{FileHandle, Handle, Purpose};
+use crate::vfs::table::handle::{FileHandle, Handle, HandleUse};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
 
@@ -49,12 +49,12 @@ impl OpenMode {
         self.access != OpenAccess::Read
     }
 
-    fn purpose(self, created: bool) -> Purpose {
+    fn used_for(self, created: bool) -> HandleUse {
         match self.access {
-            OpenAccess::Write | OpenAccess::ReadWrite => Purpose::Write,
-            OpenAccess::Read if created || self.truncate => Purpose::StoreAndRead,
-            OpenAccess::Read if self.execute => Purpose::Execute,
-            OpenAccess::Read => Purpose::Read,
+            OpenAccess::Write | OpenAccess::ReadWrite => HandleUse::Write,
+            OpenAccess::Read if created || self.truncate => HandleUse::StoreAndRead,
+            OpenAccess::Read if self.execute => HandleUse::Execute,
+            OpenAccess::Read => HandleUse::Read,
         }
     }
 
@@ -156,7 +156,7 @@ impl Vfs {
         let open = self.files.all();
         let mut executed = open
             .iter()
-            .filter(|handle| handle.purpose == Purpose::Execute);
+            .filter(|handle| handle.used_for == HandleUse::Execute);
         if executed.any(|handle| handle.file.ino() == ino) {
             Err(Errno::TXTBSY)
         } else {
@@ -383,7 +383,7 @@ impl Vfs {
     fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode, created: bool) -> Handle {
         let opened = FileHandle {
             file,
-            purpose: mode.purpose(created),
+            used_for: mode.used_for(created),
             append: mode.append,
             writers: Mutex::default(),
             opener: AtomicU32::new(0),

@@ -165,15 +165,37 @@ impl Vfs {
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
         }
-        let below = self.open_below(&from.path);
-        let files = moved_file.iter().chain(&replaced_file).chain(&below);
-        let passes = enter_all(files.collect(), cancel)?;
+        let files = RenamedFiles {
+            moved: moved_file,
+            replaced: replaced_file,
+            below: self.open_below(&from.path),
+        };
+        let passes = enter_all(files.all().collect(), cancel)?;
+        let entered = (&files, &*passes);
+        let step = self.rename_entered(from, to, (moved, replaced), entered, is_in_turn, cancel);
+        drop(passes);
+        for file in files.all() {
+            self.discard_if_closed(file);
+        }
+        step
+    }
+
+    fn rename_entered(
+        &self,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
+        (moved, replaced): (&Attributes, Option<&Attributes>),
+        (files, passes): (&RenamedFiles, &[(Ino, Pass<'_>)]),
+        is_in_turn: bool,
+        cancel: &Cancel,
+    ) -> Result<RenameStep, Errno> {
         let pass_of = |ino| {
             passes
                 .iter()
                 .find(|(of, _)| *of == ino)
                 .map(|(_, pass)| pass)
         };
+        let (moved_file, replaced_file) = (&files.moved, &files.replaced);
 
         let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
         if moves_on_server && !is_in_turn {
@@ -195,7 +217,8 @@ impl Vfs {
             }
             None => None,
         };
-        let below: Vec<_> = below
+        let below: Vec<_> = files
+            .below
             .iter()
             .filter_map(|file| Some((file, pass_of(file.ino())?)))
             .collect();
@@ -218,13 +241,13 @@ impl Vfs {
                 cached.finish();
             }
             self.on_renamed(from, to, moved.kind);
-        } else if let Some(file) = &moved_file {
+        } else if let Some(file) = moved_file {
             self.cache.remove(&from.directory, from.name);
             if self.names.needs_look(file.ino()) && !self.is_offline() {
                 // It was not the one of the server.
                 self.invalidate(&from.directory, from.name);
             }
-            file.set_base(match &replaced_file {
+            file.set_base(match replaced_file {
                 Some(file) => file.base(),
                 None => replaced.map(Version::from),
             });
@@ -488,6 +511,21 @@ impl Vfs {
                 "{error}; the directory has the server's default mode now"
             );
         }
+    }
+}
+
+/// The open files that a rename is about.
+struct RenamedFiles {
+    moved: Option<Arc<OpenFile>>,
+    replaced: Option<Arc<OpenFile>>,
+    /// Those below a renamed directory, see [`Vfs::open_below`].
+    below: Vec<Arc<OpenFile>>,
+}
+
+impl RenamedFiles {
+    fn all(&self) -> impl Iterator<Item = &Arc<OpenFile>> {
+        let named = self.moved.iter().chain(&self.replaced);
+        named.chain(&self.below)
     }
 }
 

@@ -58,12 +58,14 @@ impl Vfs {
         }
         // The inode of a hidden file already has another name.
         self.inodes.remove(parent, name);
-        if let Some((file, pass)) = &open {
+        if let Some((file, pass)) = open {
             match hidden {
-                Some(hidden) => file.hide(pass, hidden),
-                None => file.unlink(pass),
+                Some(hidden) => file.hide(&pass, hidden),
+                None => file.unlink(&pass),
             }
             self.forget_sealed(file);
+            drop(pass);
+            self.discard_if_closed(file);
         }
         Ok(())
     }

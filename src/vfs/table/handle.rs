@@ -19,7 +19,7 @@ pub(crate) struct Handle(pub u64);
 pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) file: Arc<OpenFile>,
     /// What it was opened for.
-    pub(in crate::vfs) purpose: Purpose,
+    pub(in crate::vfs) used_for: HandleUse,
     /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
     /// The threads that wrote through it.
@@ -31,18 +31,18 @@ pub(in crate::vfs) struct FileHandle {
 impl FileHandle {
     /// Whether it was opened for writing.
     pub(in crate::vfs) fn is_writable(&self) -> bool {
-        self.purpose == Purpose::Write
+        self.used_for == HandleUse::Write
     }
 
     /// Whether closing it stores the file.
     pub(in crate::vfs) fn stores(&self) -> bool {
-        matches!(self.purpose, Purpose::Write | Purpose::StoreAndRead)
+        matches!(self.used_for, HandleUse::Write | HandleUse::StoreAndRead)
     }
 }
 
 /// What a file was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::vfs) enum Purpose {
+pub(in crate::vfs) enum HandleUse {
     /// execve(2). The kernel closes the file when the program ends.
     Execute,
     /// O_RDONLY.
