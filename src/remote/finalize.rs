@@ -7,7 +7,7 @@ use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
 use super::{CommitOptions, Error, Remote, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting, Version};
+use crate::ftp::{Capability, Entry, Modified, Precision, RemotePath, Setting, Version};
 
 /// The mode that servers give new files under the usual umask 022.
 const USUAL_MODE: u32 = 0o644;
@@ -48,6 +48,35 @@ pub(super) fn place(
     }
     finalizer.set_the_rest(exchange);
     Ok(finalizer.stored)
+}
+
+/// See [`Remote::complete_stored`].
+pub(super) fn complete(
+    remote: &Remote,
+    path: &RemotePath,
+    commit: &CommitOptions,
+    found: &Entry,
+) -> StoredFacts {
+    let mut exchange = remote.exchange();
+    let is_exact = |it: &Modified| it.utc && it.precision == Precision::Second;
+    let exact = found.modified.filter(is_exact).or_else(|| {
+        let reported = exchange.run_idempotent(|session| session.modified(path));
+        Some(Modified {
+            seconds: reported.ok()?,
+            precision: Precision::Second,
+            utc: true,
+        })
+    });
+    let found = Entry {
+        modified: exact,
+        ..found.clone()
+    };
+    let mut finalizer = Finalizer::new(remote, path, commit, Some(&found));
+    if exact.map(|it| it.seconds) == finalizer.modified {
+        finalizer.modified = None;
+    }
+    finalizer.set_the_rest(&mut exchange);
+    finalizer.stored
 }
 
 /// A file that is being given its final name and attributes.

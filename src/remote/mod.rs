@@ -494,6 +494,17 @@ impl Remote {
         change::set_modified(self, &mut self.exchange(), path, seconds, Owner::File)
     }
 
+    /// Gives the file at `path`, which has its contents already and was `found` there, the time and
+    /// mode in `commit`, as an upload does. Returns the resulting facts. Best effort.
+    pub(crate) fn complete_stored(
+        &self,
+        path: &RemotePath,
+        commit: &CommitOptions,
+        found: &Entry,
+    ) -> StoredFacts {
+        finalize::complete(self, path, commit, found)
+    }
+
     /// Sets the modification time of a directory, which many servers do not support.
     ///
     /// # Errors

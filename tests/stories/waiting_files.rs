@@ -3,8 +3,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
@@ -187,4 +189,51 @@ fn a_read_only_mount_says_that_something_waits() {
     let mount = left.mount(&[]);
     assert!(wait_for(SOON, || left.is_stored()));
     left.assert_nothing_waits(mount);
+}
+
+/// A program writes what the server's file contains already, later, and ftpfs is killed before it
+/// is uploaded. The file gets its time, and what replaces it later is not taken for a conflict.
+#[test]
+fn the_same_contents_written_again_get_their_time() {
+    let without: [&[&str]; 2] = [&["MLSD", "MLST"], &[]];
+    for (option, disabled) in ["writeback=names", "writeback"]
+        .into_iter()
+        .flat_map(|option| without.map(|disabled| (option, disabled)))
+    {
+        let server = TestServer::start_with(Kind::Embedded, |options| {
+            options.disabled = disabled.iter().map(ToString::to_string).collect();
+        });
+        let embedded = server.embedded().unwrap();
+        let faults = embedded.faults();
+        let state = TempDir::new().unwrap();
+        let stored = server.write("file", "the same");
+        let old = SystemTime::now() - Duration::from_secs(90);
+        fs::File::open(&stored).unwrap().set_modified(old).unwrap();
+        let seconds = |path: &Path| fs::metadata(path).unwrap().mtime();
+        let next_mount = || {
+            let mount = Mount::with_state(&server, &[option, "log_level=info"], state.path());
+            let is_stored = || {
+                !mount.log().contains("is being stored") || mount.log().contains("is stored now")
+            };
+            assert!(wait_for(SOON, is_stored), "{}", mount.log());
+            mount
+        };
+        let killed_writing = |contents: &str| {
+            let mount = next_mount();
+            faults.add(Fault::on("STOR", Misdeed::StallControl).always());
+            fs::write(mount.join("file"), contents).unwrap();
+            let written = seconds(&mount.join("file"));
+            mount.kill_nine();
+            faults.clear();
+            written
+        };
+        let again = killed_writing("the same");
+        assert!(seconds(&stored) < again - 60);
+        killed_writing("the new contents");
+        let time = seconds(&stored);
+        let last = next_mount();
+        assert_eq!(server.read("file"), b"the new contents", "{}", last.log());
+        assert_eq!(server.names(), ["file"]);
+        assert_eq!(time, again, "{option} {disabled:?}");
+    }
 }

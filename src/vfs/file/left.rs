@@ -9,9 +9,9 @@ use super::remote_file::FileServices;
 use super::tail::AppendedTail;
 use super::{OpenFile, Spooled, State};
 use crate::cache::Attributes;
-use crate::ftp::{Entry, Kind, Precision, RemotePath};
+use crate::ftp::{Kind, Precision, RemotePath};
 use crate::journal::{Pending, StateDir, UnprovenUpload};
-use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
+use crate::remote::{self, CommitOptions, ErrorKind};
 use crate::vfs::local::spool::Spool;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::write::conflict::{self, OwnClaim, Problem, UploadVerdict};
@@ -269,8 +269,9 @@ impl OpenFile {
         Ok(match verdict {
             UploadVerdict::Upload => None,
             UploadVerdict::Stored(found) => {
+                let stored = remote.complete_stored(&pending.target, &pending.commit, &found);
                 spooled.store.mark_stored();
-                Some(self.on_uploaded(spooled, pending, facts(&found)))
+                Some(self.on_uploaded(spooled, pending, stored))
             }
         })
     }
@@ -390,23 +391,5 @@ fn to_error(problem: Problem, target: &RemotePath) -> remote::Error {
         path: target.clone(),
         reason: problem.to_string(),
         reply: None,
-    }
-}
-
-fn facts(found: &Entry) -> StoredFacts {
-    let Attributes {
-        modified,
-        mode,
-        unique,
-        ..
-    } = Attributes::from(found);
-    StoredFacts {
-        modified: match modified {
-            Some((seconds, Precision::Second)) => Some(seconds),
-            Some(_) | None => None,
-        },
-        mode,
-        unique,
-        is_exact: false,
     }
 }

@@ -24,7 +24,8 @@ const COMPARE: usize = 256 << 10;
 pub(in crate::vfs) enum UploadVerdict {
     /// Upload it.
     Upload,
-    /// The server has it: it was stored, and ftpfs was killed before it could record that.
+    /// The server has its contents: it was stored, and ftpfs was killed before it could record
+    /// that, or the contents were the same before, and the file needs its time and mode.
     Stored(Box<Entry>),
 }
 

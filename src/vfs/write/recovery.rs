@@ -405,7 +405,10 @@ fn finish(remote: &Remote, pending: &Pending, file: &File, claim: OwnClaim) -> R
         return append(remote, pending, file, from);
     }
     match conflict::judge(remote, pending, file, claim)? {
-        UploadVerdict::Stored(_) => return Ok(()),
+        UploadVerdict::Stored(found) => {
+            remote.complete_stored(target, commit, &found);
+            return Ok(());
+        }
         UploadVerdict::Upload => {}
     }
     let commit = CommitOptions {
