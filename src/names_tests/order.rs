@@ -126,3 +126,27 @@ fn a_long_file_that_is_uploaded_to_its_name_waits_for_the_rename_before_it() {
     assert_eq!(fs::metadata(tree.local("d/log")).unwrap().len(), 8 << 20);
     assert_eq!(fs::read(tree.local("d/log.1")).unwrap(), b"old");
 }
+
+/// The older contents are uploaded in the turn of the newer ones, which is behind another change.
+#[test]
+fn a_file_whose_older_contents_wait_for_their_turn_can_be_renamed() {
+    let setup = Setup::new(Duration::from_millis(100), Way::Open);
+    let tree = with_renamed_log(setup, Way::Holds("log.1"));
+    tree.write("d/file", b"older");
+    let is_being_uploaded = || names(&tree.local("d")).len() == 2;
+    wait_until("the upload begins", is_being_uploaded);
+    tree.write("d/file", b"newer");
+    let is_uploaded = || count(&tree, b"older") == 1;
+    wait_until("it waits for its turn", is_uploaded);
+    let (from, to) = (tree.parent("d/file"), tree.parent("d/renamed"));
+    std::thread::scope(|scope| {
+        let renaming = scope.spawn(|| tree.vfs.rename(from, to, false, NEVER));
+        wait_until("it is renamed", || renaming.is_finished());
+        renaming.join().unwrap().unwrap();
+    });
+    assert!(tree.find("d/file").is_err());
+    tree.proxy.set(Way::Open);
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), ["log.1", "renamed"]);
+    assert_eq!(fs::read(tree.local("d/renamed")).unwrap(), b"newer");
+}

@@ -95,10 +95,16 @@ impl OpenFile {
         Some(errno)
     }
 
-    /// Interrupts a background upload, which would store outdated contents or use an old name.
+    /// Interrupts a background upload, which would store outdated contents or use an old name. They
+    /// may be older ones than those that were closed last.
     pub(in crate::vfs) fn interrupt_upload(&self) {
-        if let Some(sealed) = self.sealed() {
-            sealed.store.interrupt();
+        let state = self.state();
+        let uploading = state.contents.uploading();
+        let sealed = state.contents.sealed().map(|sealed| &sealed.copy);
+        let copies: Vec<_> = uploading.into_iter().chain(sealed).cloned().collect();
+        drop(state);
+        for copy in copies {
+            copy.store.interrupt();
         }
     }
 
