@@ -367,6 +367,29 @@ impl SpoolFile {
         journaled.append_synced(&Record::Pending(journaled.number, pending.clone()))
     }
 
+    /// Changes the record of a file that [waits](Self::persist) for its upload. The change is on
+    /// the local disk after [`Self::sync_record`] with the returned number.
+    ///
+    /// # Errors
+    /// The old record stays.
+    pub(crate) fn amend(&self, pending: &Pending) -> io::Result<u64> {
+        let Some(journaled) = &self.journaled else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        journaled.try_append(&Record::Pending(journaled.number, pending.clone()))
+    }
+
+    /// Returns when the first `records` records of the journal are on the local disk.
+    ///
+    /// # Errors
+    /// They may not be there.
+    pub(crate) fn sync_record(&self, records: u64) -> io::Result<()> {
+        let Some(journaled) = &self.journaled else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        journaled.sync(records)
+    }
+
     /// Records that no upload is needed any more: the server has the file, or it is not wanted.
     pub fn done(&self) {
         if let Some(journaled) = &self.journaled {
@@ -436,10 +459,22 @@ impl JournaledSpool {
     }
 
     fn append_synced(&self, record: &Record) -> io::Result<()> {
+        let records = self.try_append(record)?;
+        self.sync(records)
+    }
+
+    /// Returns the number of records.
+    fn try_append(&self, record: &Record) -> io::Result<u64> {
+        let JournalMode::Enabled { log, .. } = &self.journal.shared.mode else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        lock(log).try_append(record)
+    }
+
+    fn sync(&self, records: u64) -> io::Result<()> {
         let JournalMode::Enabled { log, turns, .. } = &self.journal.shared.mode else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let records = lock(log).try_append(record)?;
         let sync = || {
             let unsynced = lock(log).unsynced();
             unsynced.sync()

@@ -1,5 +1,6 @@
 //! Files that programs open while they are stored.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -54,4 +55,34 @@ fn who_opens_a_file_while_it_is_stored_gets_it_with_names() {
 #[test]
 fn who_opens_a_file_while_it_is_stored_gets_it_with_data() {
     who_opens_a_file_while_it_is_stored_gets_it(false);
+}
+
+/// A rename, and the end of an upload, record closed contents again. If newer ones are closed at
+/// that moment, nothing of the older ones stays for the next mount.
+#[test]
+fn contents_that_newer_ones_replaced_are_not_left_to_the_next_mount() {
+    let tree = Fixture::new(Duration::ZERO);
+    tree.mkdir("d");
+    let may = Blocking::Yes(NEVER);
+    let handle = tree.write_and_keep("d/file", b"0");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                tree.rename("d/file", "d/other");
+                tree.rename("d/other", "d/file");
+            }
+        });
+        for number in 1..=400 {
+            let content = format!("{number}");
+            let offset = tree.vfs.write(handle, 0, content.as_bytes(), 1, may);
+            offset.unwrap();
+            tree.vfs.flush(handle, 1, may).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    tree.vfs.release(handle, may).unwrap();
+    tree.sync();
+    assert_eq!(fs::read(tree.local("d/file")).unwrap(), b"400");
+    assert_eq!(tree.journal.waiting(), []);
 }

@@ -152,18 +152,34 @@ impl OpenFile {
         sealed.spool.journal_record().record_order(change, domains)
     }
 
-    /// Updates the journal record of `spooled`, which is pending.
+    /// Updates the journal record of `spooled`, if it is still pending.
     pub(super) fn rerecord(&self, spooled: &Spooled) {
         let Some(pending) = self.pending_of(spooled) else {
             return;
         };
-        if let Err(error) = spooled.spool.journal_record().persist(&pending) {
+        let record = spooled.spool.journal_record();
+        let Some(amended) = self.amend(spooled, &pending) else {
+            return;
+        };
+        if let Err(error) = amended.and_then(|records| record.sync_record(records)) {
             log::warn!(
                 path = pending.target;
                 "if ftpfs is killed now, the next mount stores an old version or name of {}: {error}",
                 pending.target
             );
         }
+    }
+
+    /// Amends the journal record of `spooled`. Returns `None` if it is not sealed any more.
+    ///
+    /// Newer contents, or the end of an upload, may take its place at any moment, and then end its
+    /// record. Therefore the record is appended under the lock: nothing would end one that comes
+    /// after that, and the next mount would store these contents.
+    fn amend(&self, spooled: &Spooled, pending: &Pending) -> Option<io::Result<u64>> {
+        let state = self.state();
+        let sealed = state.contents.sealed()?;
+        let is_sealed = sealed.copy.is_same(spooled);
+        is_sealed.then(|| spooled.spool.journal_record().amend(pending))
     }
 
     /// Records attributes that were set while the contents are pending.
@@ -179,8 +195,10 @@ impl OpenFile {
             sealed.mode = mode;
             sealed.copy.clone()
         };
-        if let Some(pending) = self.pending_of(&sealed) {
-            sealed.spool.journal_record().pending(&pending);
+        if let Some(pending) = self.pending_of(&sealed)
+            && let Some(Err(error)) = self.amend(&sealed, &pending)
+        {
+            log::debug!(path = pending.target; "cannot record its attributes: {error}");
         }
     }
 
