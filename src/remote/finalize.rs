@@ -55,24 +55,30 @@ pub(super) fn complete(
     remote: &Remote,
     path: &RemotePath,
     commit: &CommitOptions,
+    base: Option<&Version>,
     found: &Entry,
 ) -> StoredFacts {
     let mut exchange = remote.exchange();
+    let mut found = found.clone();
     let is_exact = |it: &Modified| it.utc && it.precision == Precision::Second;
-    let exact = found.modified.filter(is_exact).or_else(|| {
-        let reported = exchange.run_idempotent(|session| session.modified(path));
-        Some(Modified {
-            seconds: reported.ok()?,
+    if !found.modified.as_ref().is_some_and(is_exact) {
+        let may_ask = remote.profile().has(Capability::Mdtm);
+        let reported = may_ask.then(|| {
+            exchange
+                .run_idempotent(|session| session.modified(path))
+                .ok()
+        });
+        found.modified = reported.flatten().map(|seconds| Modified {
+            seconds,
             precision: Precision::Second,
             utc: true,
-        })
-    });
-    let found = Entry {
-        modified: exact,
-        ..found.clone()
-    };
+        });
+    }
     let mut finalizer = Finalizer::new(remote, path, commit, Some(&found));
-    if exact.map(|it| it.seconds) == finalizer.modified {
+    if !base.is_some_and(|base| base.agrees(&Version::from(&found))) {
+        finalizer.mode = None;
+        finalizer.modified = None;
+    } else if found.modified.map(|it| it.seconds) == finalizer.modified {
         finalizer.modified = None;
     }
     finalizer.set_the_rest(&mut exchange);
@@ -220,7 +226,13 @@ impl<'a> Finalizer<'a> {
                     self.stored.modified = Some(reported);
                     self.stored.is_exact = false;
                 }
-                Err(error) => remote.warn_unset(&error),
+                Err(error) => {
+                    if error.kind.is_unanswered() {
+                        // It may have been set.
+                        self.stored.modified = None;
+                    }
+                    remote.warn_unset(&error);
+                }
             }
         }
         if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {

@@ -495,14 +495,16 @@ impl Remote {
     }
 
     /// Gives the file at `path`, which has its contents already and was `found` there, the time and
-    /// mode in `commit`, as an upload does. Returns the resulting facts. Best effort.
+    /// mode in `commit`, as an upload does, if it is still the version `base`. Another one has what
+    /// was set by the client that stored it. Returns the resulting facts. Best effort.
     pub(crate) fn complete_stored(
         &self,
         path: &RemotePath,
         commit: &CommitOptions,
+        base: Option<&Version>,
         found: &Entry,
     ) -> StoredFacts {
-        finalize::complete(self, path, commit, found)
+        finalize::complete(self, path, commit, base, found)
     }
 
     /// Sets the modification time of a directory, which many servers do not support.

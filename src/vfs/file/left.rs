@@ -259,6 +259,8 @@ impl OpenFile {
             return Ok(None);
         }
         let remote = self.services.remote.uncancelled();
+        // What is written during the comparison remains to be stored.
+        let generation = spooled.store.generation();
         let verdict = conflict::judge(&remote, pending, spooled.spool.file(), OwnClaim::None);
         let verdict = verdict.map_err(|problem| to_error(problem, &pending.target))?;
         let mut state = self.state();
@@ -269,8 +271,14 @@ impl OpenFile {
         Ok(match verdict {
             UploadVerdict::Upload => None,
             UploadVerdict::Stored(found) => {
-                let stored = remote.complete_stored(&pending.target, &pending.commit, &found);
-                spooled.store.mark_stored();
+                let Pending {
+                    target,
+                    commit,
+                    base,
+                    ..
+                } = pending;
+                let stored = remote.complete_stored(target, commit, base.as_ref(), &found);
+                spooled.store.mark_stored(generation);
                 Some(self.on_uploaded(spooled, pending, stored))
             }
         })

@@ -361,13 +361,16 @@ impl OpenFile {
 
     /// Returns a number that changes while the file is fetched or stored.
     fn progress(&self) -> u64 {
-        let (local, sealed, filling) = {
+        let (locals, filling) = {
             let state = self.state();
-            let sealed = state.contents.sealed().map(|it| it.copy.clone());
-            let local = state.contents.local().cloned();
-            (local, sealed, state.filling.clone())
+            let contents = &state.contents;
+            let sealed = contents.sealed().map(|it| &it.copy);
+            // It may be older than both.
+            let uploading = contents.uploading();
+            let locals = [contents.local(), sealed, uploading].map(Option::<&_>::cloned);
+            (locals, state.filling.clone())
         };
-        let progress = |copy: Option<Spooled>| copy.map_or(0, |copy| copy.store.progress());
+        let progress = locals.iter().flatten().map(|copy| copy.store.progress());
         let filled = filling.map_or(0, |spool| spool.len());
         // The server does not say how far it is. The deadline of its reply ends the wait.
         let copied = if self.copying.load(Ordering::Relaxed) {
@@ -375,8 +378,8 @@ impl OpenFile {
         } else {
             0
         };
-        progress(local)
-            .wrapping_add(progress(sealed))
+        progress
+            .fold(0, u64::wrapping_add)
             .wrapping_add(filled)
             .wrapping_add(copied)
     }

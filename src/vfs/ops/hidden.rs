@@ -68,6 +68,10 @@ impl Vfs {
         let Ok(pass) = file.enter(cancel) else {
             return;
         };
+        if file.has_handles() {
+            // It was opened again before it was hidden.
+            return;
+        }
         if let Some(hidden) = file.take_hidden(&pass) {
             // Its readers may have added to it.
             self.forget_cached(hidden.path());

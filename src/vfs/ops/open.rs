@@ -111,7 +111,7 @@ impl Vfs {
             self.check_overwritable(ino)?;
             self.check_storable()?;
         }
-        if mode.truncate {
+        if mode.truncate && !mode.writes() {
             self.check_not_executed(ino)?;
         }
         self.check_passthrough(ino, |open| !mode.changes() && !open.has_changed())?;

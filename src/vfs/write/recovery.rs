@@ -406,7 +406,7 @@ fn finish(remote: &Remote, pending: &Pending, file: &File, claim: OwnClaim) -> R
     }
     match conflict::judge(remote, pending, file, claim)? {
         UploadVerdict::Stored(found) => {
-            remote.complete_stored(target, commit, &found);
+            remote.complete_stored(target, commit, pending.base.as_ref(), &found);
             return Ok(());
         }
         UploadVerdict::Upload => {}

@@ -281,10 +281,10 @@ impl Uploader {
         self.shared.lock().generation += 1;
     }
 
-    /// Marks everything so far as stored, because the server was found to have it.
-    pub(crate) fn mark_stored(&self) {
+    /// Marks the contents as of `generation` as stored, because the server was found to have them.
+    pub(crate) fn mark_stored(&self, generation: u64) {
         let mut state = self.shared.lock();
-        state.stored = state.generation;
+        state.stored = generation;
         state.is_persisted = false;
     }
 

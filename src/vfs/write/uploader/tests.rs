@@ -110,6 +110,19 @@ fn a_small_file_is_stored_by_close_and_again_when_it_changed() {
 }
 
 #[test]
+fn what_is_written_while_the_server_is_found_to_have_the_rest_is_stored() {
+    let server = FakeServer::new(&[]);
+    let file = Open::on(&server);
+    file.copy(0, 100);
+    let compared = file.store.generation();
+    file.write(40, b"later");
+    file.store.mark_stored(compared);
+    assert!(file.store.is_dirty());
+    file.store.mark_stored(file.store.generation());
+    assert!(!file.store.is_dirty());
+}
+
+#[test]
 fn a_large_file_is_on_its_way_before_it_is_closed() {
     let server = FakeServer::new(&[]);
     let open = Open::on(&server);
