@@ -555,3 +555,23 @@ fn without_a_state_directory_there_is_no_writeback() {
     );
     assert!(!crate::support::is_mounted(point.path()));
 }
+
+/// A rename interrupts the upload that a sync of the directory above waits for.
+#[test]
+fn a_sync_waits_for_a_file_that_is_renamed_meanwhile() {
+    let server = TestServer::start(Kind::Embedded);
+    fs::create_dir(server.root().join("d")).unwrap();
+    let mount = Mount::with_options(&server, &["writeback"]);
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
+    let late = Misdeed::LateReply(Duration::from_secs(1));
+    faults.add(Fault::on("STOR", late));
+    write(&mount.join("d/file"), "content").unwrap();
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| shell(mount.path(), "sync ."));
+        assert!(wait_for(SOON, || faults.happened() > 0));
+        fs::rename(mount.join("d/file"), mount.join("d/renamed")).unwrap();
+        syncing.join().unwrap();
+        assert_eq!(server.read("d/renamed"), b"content");
+    });
+}

@@ -371,10 +371,10 @@ impl Vfs {
                 {
                     log::warn!(path; "{path}, closed before ftpfs was killed, is stored now");
                 }
-                if file.has_sealed() {
-                    StoreOutcome::Requeue
-                } else {
-                    StoreOutcome::Stored
+                match (file.has_sealed(), is_stored) {
+                    (false, _) => StoreOutcome::Stored,
+                    (true, true) => StoreOutcome::Requeue,
+                    (true, false) => StoreOutcome::Interrupted,
                 }
             }
             Err(error) if !file.has_sealed() => self.gave_up(file, &error),
@@ -393,7 +393,7 @@ impl Vfs {
                 }
                 self.names.store_is_done(ino);
             }
-            StoreOutcome::Requeue => self.names.store_undone(ino),
+            StoreOutcome::Requeue | StoreOutcome::Interrupted => self.names.store_undone(ino),
             StoreOutcome::RetryLater(failure) => {
                 self.names.store_undone(ino);
                 self.names.note_trouble(ino, failure);

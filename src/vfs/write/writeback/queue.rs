@@ -90,8 +90,10 @@ pub(crate) struct StoreFailure {
 pub(crate) enum StoreOutcome {
     /// The server has the file.
     Stored,
-    /// The file was closed again in the meantime, or the upload was interrupted.
+    /// The file was closed again in the meantime.
     Requeue,
+    /// The upload was interrupted, by a change of its name. It does not count as an attempt.
+    Interrupted,
     /// The attempt failed, and a later one may succeed.
     RetryLater(StoreFailure),
     /// The attempt failed, and another one would fail, too.
@@ -375,16 +377,18 @@ impl<F: Numbered> Queue<F> {
             return None;
         };
         self.running -= 1;
-        entry.tried += 1;
+        if !matches!(outcome, StoreOutcome::Interrupted) {
+            entry.tried += 1;
+        }
         let is_far = self.end == QueuePhase::Running;
         match outcome {
-            StoreOutcome::Stored | StoreOutcome::Requeue => {
+            StoreOutcome::Stored | StoreOutcome::Requeue | StoreOutcome::Interrupted => {
                 entry.failures = 0;
                 entry.failure = None;
                 let again = match outcome {
-                    StoreOutcome::Requeue if is_far => again.or(Some(now + debounce)),
-                    StoreOutcome::Requeue => Some(now),
-                    _ => again,
+                    StoreOutcome::Stored => again,
+                    _ if is_far => again.or(Some(now + debounce)),
+                    _ => Some(now),
                 };
                 if let Some(due) = again {
                     entry.step = EntryState::Due(due);

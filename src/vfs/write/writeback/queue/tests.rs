@@ -94,6 +94,19 @@ fn a_file_that_a_program_waits_for_is_stored_before_others() {
 }
 
 #[test]
+fn who_waits_for_an_attempt_waits_for_one_that_is_not_interrupted() {
+    let now = Instant::now();
+    let mut queue = queue(&[7], now);
+    let tried = queue.expedite(&[Ino(7)], now);
+    for _ in 0..3 {
+        assert!(!try_once(&mut queue, 7, StoreOutcome::Interrupted, now));
+        assert!(queue.is_undecided(Ino(7), &tried));
+    }
+    assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
+    assert!(!queue.is_undecided(Ino(7), &tried));
+}
+
+#[test]
 fn a_failure_that_may_pass_is_tried_again_ever_more_seldom() {
     let now = Instant::now();
     let mut queue = queue(&[7], now);
