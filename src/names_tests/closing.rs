@@ -150,6 +150,6 @@ fn a_file_that_others_change_while_it_is_open_and_the_server_is_away_is_kept_bes
     };
     wait_until("it is kept beside the other", has_mine);
     assert_eq!(fs::read(tree.local("d/f")).unwrap(), b"theirs");
-    let shown = tree.vfs.getattr(tree.find("d/f").unwrap(), may).unwrap();
-    assert_eq!(shown.value.size, 6);
+    let shown = || tree.vfs.getattr(tree.find("d/f").unwrap(), may).unwrap();
+    wait_until("theirs is shown", || shown().value.size == 6);
 }
