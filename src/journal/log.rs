@@ -437,7 +437,7 @@ impl LiveRecords {
                             .as_ref()
                             .is_some_and(|it| it.target == before.target)
                     });
-                    if !(is_again && self.is_ordered) {
+                    if !is_again {
                         self.turns += 1;
                         spooled.turn = self.turns;
                     }

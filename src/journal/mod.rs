@@ -379,6 +379,13 @@ impl SpoolFile {
         journaled.try_append(&Record::Pending(journaled.number, pending.clone()))
     }
 
+    /// Whether the next mount would store the file.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.journaled
+            .as_ref()
+            .is_some_and(JournaledSpool::is_pending)
+    }
+
     /// Returns when the first `records` records of the journal are on the local disk.
     ///
     /// # Errors

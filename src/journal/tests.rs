@@ -525,11 +525,12 @@ fn a_spool_file_goes_when_the_record_that_frees_it_is_on_the_disk() {
     assert!(killed.left().iter().all(|left| left.changes().is_empty()));
 }
 
-#[test]
-fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does() {
+fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does(keeps_order: bool) {
     let state = State::new();
     let journal = state.open();
-    journal.keep_order();
+    if keeps_order {
+        journal.keep_order();
+    }
     let (first, second) = (spool(&journal, "/f"), spool(&journal, "/f"));
     let third = spool(&journal, "/tmp");
     third.pending(&pending("/tmp"));
@@ -544,6 +545,16 @@ fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does() {
     assert_eq!(order(), [3, 1, 2]);
     third.pending(&pending("/f"));
     assert_eq!(order(), [1, 2, 3]);
+}
+
+#[test]
+fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does_with_names() {
+    another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does(true);
+}
+
+#[test]
+fn another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does_with_data() {
+    another_attempt_does_not_make_a_version_the_last_one_and_a_rename_does(false);
 }
 
 #[test]

@@ -47,17 +47,23 @@ impl OpenFile {
                 return Ok(Some(stored));
             }
         }
-        let Some(spooled) = self.local() else {
-            return Ok(None);
-        };
-        if !self.is_dirty() {
-            return Ok(None);
+        loop {
+            let Some(spooled) = self.local() else {
+                return Ok(None);
+            };
+            if !self.is_dirty() {
+                return Ok(None);
+            }
+            let stored = self.store(&spooled, Priority::Foreground);
+            if stored.is_err() {
+                self.state().failure = UploadFailure::Reported;
+            }
+            match stored? {
+                // Newer contents have taken its place.
+                None if !self.state().contents.is_current(&spooled) => {}
+                stored => return Ok(stored),
+            }
         }
-        let stored = self.store(&spooled, Priority::Foreground);
-        if stored.is_err() {
-            self.state().failure = UploadFailure::Reported;
-        }
-        Ok(stored?)
     }
 
     /// Stores the most recently closed contents, and calls `list` like [`Self::commit`]. Returns
@@ -112,12 +118,15 @@ impl OpenFile {
             && self.needs_turn(spooled)
             && !self.services.names.try_begin_store(self.ino)
         {
+            self.has_not_stored(spooled);
             return Ok(None);
         }
         if let Some(recent) = &self.services.recent {
             recent.remove(self.ino);
         }
-        self.state().contents.upload_begins(spooled);
+        if !self.state().contents.upload_begins(spooled) {
+            return Ok(None);
+        }
         if let Some(tail) = &spooled.tail {
             return self.store_tail(spooled, tail, priority);
         }
@@ -317,7 +326,14 @@ impl OpenFile {
             state.base = Some(base);
             state.uploaded();
             state.checked = self.services.clock.now();
-            state.contents.uploaded(spooled)
+            let mut after = state.contents.uploaded(spooled);
+            if after.rebased.is_none() {
+                // Under the lock, because the contents may be written and closed again.
+                for done in after.done.drain(..) {
+                    done.spool.journal_record().done();
+                }
+            }
+            after
         };
         if let Some(rebased) = after.rebased {
             self.rerecord(&rebased);
@@ -328,8 +344,9 @@ impl OpenFile {
     }
 
     pub(super) fn has_not_stored(&self, spooled: &Spooled) {
-        let fate = self.state().contents.upload_failed(spooled);
-        match fate {
+        // Under the lock, because the contents may be closed at this moment.
+        let mut state = self.state();
+        match state.contents.upload_failed(spooled) {
             RecordFate::Kept => {}
             RecordFate::Removed => spooled.spool.journal_record().done(),
             RecordFate::Abandoned => spooled.spool.journal_record().abandon(),

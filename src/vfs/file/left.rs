@@ -325,7 +325,11 @@ impl OpenFile {
                 if is_visible && !has_copy {
                     self.unlink(pass);
                 } else {
-                    self.state().contents.unseal();
+                    let mut state = self.state();
+                    let now = state.contents.sealed();
+                    if now.is_some_and(|now| now.copy.is_same(&sealed)) {
+                        state.contents.unseal();
+                    }
                 }
                 LeftContents::Kept(words)
             }

@@ -22,18 +22,24 @@ impl OpenFile {
     /// # Errors
     /// Those of the local disk, or it has only a part of the contents. They are not persisted.
     pub(in crate::vfs) fn persist(&self) -> io::Result<bool> {
-        let Some(spooled) = self.unpersisted() else {
-            return Ok(self.has_sealed());
-        };
-        let Some(_kept) = spooled.store.keep_all() else {
-            return Err(io::Error::other("its beginning was sent already"));
-        };
-        let was_persisted = spooled.store.set_persisted(true);
-        let persisted = self.persist_whole(&spooled);
-        if !matches!(persisted, Ok(true)) && !self.state().contents.is_all_sealed() {
-            spooled.store.set_persisted(was_persisted);
+        loop {
+            let Some(spooled) = self.unpersisted() else {
+                return Ok(self.has_sealed());
+            };
+            let Some(_kept) = spooled.store.keep_all() else {
+                return Err(io::Error::other("its beginning was sent already"));
+            };
+            let was_persisted = spooled.store.set_persisted(true);
+            let persisted = self.persist_whole(&spooled);
+            if !matches!(persisted, Ok(true)) && !self.state().contents.is_all_sealed() {
+                spooled.store.set_persisted(was_persisted);
+            }
+            let has_gone = !self.state().contents.is_current(&spooled);
+            if !(has_gone && matches!(persisted, Ok(false))) {
+                return persisted;
+            }
+            // Another copy has taken its place.
         }
-        persisted
     }
 
     fn persist_whole(&self, spooled: &Spooled) -> io::Result<bool> {
@@ -46,7 +52,6 @@ impl OpenFile {
             spooled.spool.journal_record().persist(&noted)?;
             self.note_offline();
             if !self.seal(spooled, generation, &noted) {
-                spooled.spool.journal_record().done();
                 return Ok(false);
             }
             // A rename or the end of an upload may have changed this in between.
@@ -54,7 +59,7 @@ impl OpenFile {
                 let is_same = now.target == noted.target && now.base == noted.base;
                 is_same && now.unproven == noted.unproven
             });
-            if is_so {
+            if is_so && spooled.spool.journal_record().is_pending() {
                 return Ok(true);
             }
         }
@@ -274,7 +279,8 @@ impl OpenFile {
     }
 
     /// Seals `spooled`, which replaces contents closed earlier. Returns false if it need not be
-    /// stored any more.
+    /// stored any more. The journal's records of what need not be stored end, under the lock: they
+    /// may be closed again afterwards.
     fn seal(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
         let sealed = Sealed {
             copy: spooled.clone(),
@@ -282,11 +288,10 @@ impl OpenFile {
             modified: noted.commit.modified,
             mode: noted.commit.mode,
         };
-        let outcome = {
-            let mut state = self.state();
-            if state.naming.is_unlinked() || !spooled.store.is_dirty() {
-                return false;
-            }
+        let mut state = self.state();
+        let outcome = if state.naming.is_unlinked() || !spooled.store.is_dirty() {
+            SealOutcome::Obsolete
+        } else {
             state.failure = UploadFailure::None;
             state.contents.seal(sealed)
         };
@@ -297,7 +302,10 @@ impl OpenFile {
                 }
                 true
             }
-            SealOutcome::Obsolete => false,
+            SealOutcome::Obsolete => {
+                spooled.spool.journal_record().done();
+                false
+            }
         }
     }
 }

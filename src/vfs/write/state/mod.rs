@@ -102,7 +102,8 @@ pub(in crate::vfs) enum SealOutcome<C> {
 pub(in crate::vfs) struct AfterUpload<C> {
     /// Copies that need no upload any more.
     pub(in crate::vfs) done: Vec<C>,
-    /// The sealed copy, which is now based on the uploaded one.
+    /// The sealed copy, which is now based on the uploaded one. It may be the same, with what was
+    /// closed during the upload.
     pub(in crate::vfs) rebased: Option<C>,
 }
 
@@ -359,10 +360,22 @@ impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
             .is_some_and(|uploading| uploading.is_same(copy))
     }
 
-    /// Records that the upload of `copy` begins.
-    pub(in crate::vfs) fn upload_begins(&mut self, copy: &C) {
+    /// Records that the upload of `copy` begins. Returns false if newer contents have taken its
+    /// place.
+    pub(in crate::vfs) fn upload_begins(&mut self, copy: &C) -> bool {
+        if !self.is_current(copy) {
+            self.uploading = None;
+            return false;
+        }
         self.uploading = Some(copy.clone());
         self.late.mode = None;
+        true
+    }
+
+    /// Whether programs see `copy`, or it was the last one to be closed.
+    pub(in crate::vfs) fn is_current(&self, copy: &C) -> bool {
+        let is_sealed = self.sealed().is_some_and(|it| it.copy.is_same(copy));
+        is_sealed || self.is_visible(copy)
     }
 
     /// Records that the upload of `copy` failed. Returns what becomes of its record.
@@ -388,7 +401,7 @@ impl<R, C: LocalCopy, K: Clone> WriteState<R, C, K> {
             if copy.is_dirty() {
                 return AfterUpload {
                     done: Vec::new(),
-                    rebased: None,
+                    rebased: Some(sealed.copy),
                 };
             }
             self.unseal();

@@ -117,8 +117,9 @@ fn contents_closed_again_replace_those_that_wait() {
     assert_eq!(state.local(), Some(&second));
     let obsolete = SealOutcome::Sealed(Some(first.clone()));
     assert_eq!(state.seal(sealed(&second)), obsolete);
-    // A close that comes late does not bring them back.
+    // Neither a close that comes late nor an upload brings them back.
     assert_eq!(state.seal(sealed(&first)), SealOutcome::Obsolete);
+    assert!(!state.upload_begins(&first) && !state.has_upload());
     assert!(state.sealed().unwrap().copy.is_same(&second));
 }
 
@@ -133,7 +134,6 @@ fn contents_replaced_during_their_upload_are_the_base_of_the_newer_ones() {
     let after = state.uploaded(&first);
     assert_eq!(after.done, vec![first.clone()]);
     assert_eq!(after.rebased, Some(second.clone()));
-    state.upload_begins(&first);
     assert_eq!(state.upload_failed(&first), RecordFate::Removed);
     assert_eq!(state.upload_failed(&second), RecordFate::Kept);
 }
