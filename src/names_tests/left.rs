@@ -184,3 +184,25 @@ fn what_a_mount_without_names_left_is_stored_before_what_follows() {
     assert!(tree.local("d/marker").exists());
     assert_eq!(tree.vfs.report().changes, 0);
 }
+
+/// What a killed mount left may be on the server already, with another time than it has here. The
+/// file that replaces it expects the time that was found.
+#[test]
+fn a_file_replaces_one_that_was_left_and_is_there_already() {
+    let directory = Arc::new(TempDir::new().unwrap());
+    fs::create_dir_all(directory.path().join("root/d")).unwrap();
+    let tree = Fixture::mount(Setup::new(Duration::ZERO, Way::Open), directory, 0);
+    fs::write(tree.local("d/left"), b"the old contents").unwrap();
+    fs::write(tree.local("d/other"), b"other").unwrap();
+    assert!(tree.find("d/left").is_ok() && tree.find("d/other").is_ok());
+    tree.write("d/left", b"the same");
+    fs::write(tree.local("d/left"), b"the same").unwrap();
+    let stored = fs::File::options().write(true).open(tree.local("d/left"));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    stored.unwrap().set_modified(time).unwrap();
+    let tree = tree.killed(Duration::from_millis(100));
+    tree.rename("d/other", "d/left");
+    tree.sync();
+    assert_eq!(names(&tree.local("d")), ["left"]);
+    assert_eq!(fs::read(tree.local("d/left")).unwrap(), b"other");
+}

@@ -60,6 +60,9 @@ impl Vfs {
         if to.path.below(&from.path).is_some() || self.is_below_in_other_case(&from, &to) {
             return Err(Errno::INVAL);
         }
+        for place in [&from, &to] {
+            self.confirm_left(self.open_at(place).as_ref(), &place.path, cancel)?;
+        }
         let moved = self.what_is_at(&from, cancel)?.ok_or(Errno::NOENT)?;
         let replaced = if self.is_case_only(&from, &to) {
             None
@@ -72,9 +75,6 @@ impl Vfs {
                 return Err(Errno::EXIST);
             }
             check_replaceable(moved.kind, replaced.kind)?;
-        }
-        for place in [&from, &to] {
-            self.confirm_left(self.open_at(place).as_ref(), &place.path, cancel)?;
         }
         if !self.is_case_only(&from, &to)
             && self.rename_closed(&from, &to, &moved, replaced.as_ref(), cancel)?
