@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{lines, run_with, shell, stories, wait_for};
+use crate::support::{Mount, TestServer, assert_errno, lines, run_with, shell, stories, wait_for};
 
 /// Longer than cached attributes are valid for opening a file.
 const A_WHILE: Duration = Duration::from_millis(1200);
@@ -32,7 +32,43 @@ fn mapped(file: &Path) -> Vec<u8> {
     run_with("python3", &arguments).stdout
 }
 
+fn reads_on_when_the_time_is_set(server: &TestServer, mount: &Mount) {
+    const SIZE: usize = 24 << 20;
+    let on_server = server.write("pack", vec![b'1'; SIZE]);
+    let name = mount.join("pack");
+    let file = File::open(&name).unwrap();
+    let read = |at: usize| {
+        let mut bytes = [0; 4096];
+        file.read_exact_at(&mut bytes, at as u64).map(|()| bytes)
+    };
+    assert_eq!(read(0).unwrap(), [b'1'; 4096]);
+    for (round, year) in [2001, 2002, 2003].into_iter().enumerate() {
+        thread::sleep(A_WHILE);
+        shell(mount.path(), &format!("touch -d {year}-05-06 pack"));
+        assert_eq!(read((3 * round + 4) << 20).unwrap(), [b'1'; 4096]);
+        thread::sleep(A_WHILE);
+        assert_eq!(read((3 * round + 5) << 20).unwrap(), [b'1'; 4096]);
+        let years = lines(&shell(mount.path(), "date -r pack +%Y; head -c 1 pack"));
+        assert_eq!(years, ["1".to_owned(), year.to_string()]);
+    }
+    shell(mount.path(), "sync .");
+    assert_eq!(lines(&shell(server.root(), "date -r pack +%Y")), ["2003"]);
+    thread::sleep(A_WHILE);
+    change(&on_server, &vec![b'2'; SIZE], 30);
+    assert_errno(read(SIZE - 4096), libc::ESTALE);
+}
+
 stories! {
+    /// A program reads on when another one on this mount sets the time of the file: git does that
+    /// with a pack that it reads. A time that another client sets is one of another version.
+    fn a_program_reads_on_when_the_time_is_set(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        reads_on_when_the_time_is_set(server, mount);
+    }
+
+    fn a_program_reads_on_when_the_time_is_set_later(server: &TestServer, mount: &Mount) with ["writeback=names", "dir_ttl=600", "attr_ttl=600"] {
+        reads_on_when_the_time_is_set(server, mount);
+    }
+
     /// Opening a file opens the server's current version, however fresh the listing is.
     fn open_sees_what_others_wrote(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("dir/file", "old");

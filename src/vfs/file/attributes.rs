@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{OpenFile, UploadFailure};
 use crate::cache::Attributes;
-use crate::ftp::Precision;
+use crate::ftp::{Precision, Version};
 use crate::vfs::attr::to_seconds;
 use crate::vfs::write::state::Visible;
 
@@ -45,9 +45,44 @@ impl OpenFile {
         let before = state.attributes.modified;
         change(&mut state.attributes);
         let now = state.attributes.modified;
-        if let Some(base) = state.base.as_mut().filter(|_| now != before) {
+        if now == before {
+            return;
+        }
+        if let Some((reader, (seconds, _))) = state.contents.reader().zip(now) {
+            reader.has_time(seconds);
+        }
+        if let Some(base) = &mut state.base {
             base.modified = now;
         }
+    }
+
+    /// Records the time and the mode that the server will have under the file's name.
+    pub(in crate::vfs) fn update_later(&self, attributes: &Attributes) {
+        let mut state = self.state();
+        if let Some(base) = &mut state.base {
+            base.modified = attributes.modified;
+        }
+        // A program may have changed the contents in the meantime.
+        if state.contents.reader().is_some() {
+            state.attributes.modified = attributes.modified;
+            state.attributes.mode = attributes.mode;
+            state.attributes.perm.clone_from(&attributes.perm);
+        }
+    }
+
+    /// Records that the server's file will get the modification time `seconds`, which is no change
+    /// of its contents.
+    pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
+        if let Some(reader) = self.state().contents.reader() {
+            reader.may_get_time(seconds);
+        }
+    }
+
+    /// Whether `now`, which the server has, is the version that programs read from it.
+    pub(in crate::vfs) fn reads_version(&self, now: &Version) -> bool {
+        let state = self.state();
+        let reader = state.contents.reader();
+        reader.is_some_and(|reader| !reader.has_changed() && reader.is_of(now))
     }
 
     /// Records a time that is set when the waiting bytes are stored. Returns false if none are

@@ -223,7 +223,11 @@ impl OpenFile {
             return true;
         }
         let version = Version::from(attributes);
-        if !state.has_changed() && Version::from(&state.attributes).agrees(&version) {
+        let is_read = |reader: &Arc<Reader>| reader.is_of(&version);
+        if !state.has_changed()
+            && (Version::from(&state.attributes).agrees(&version)
+                || state.contents.reader().is_some_and(is_read))
+        {
             return true;
         }
         if !self.has_writers() {

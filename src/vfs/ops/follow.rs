@@ -84,7 +84,7 @@ impl Vfs {
         let grown = match self.revalidate(&directory, &name, cancel) {
             Ok((found, _)) => {
                 let now = Version::from(&found);
-                if now.agrees(&before) {
+                if now.agrees(&before) || file.reads_version(&now) {
                     file.checked();
                     return Ok(false);
                 }

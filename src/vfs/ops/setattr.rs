@@ -224,6 +224,9 @@ impl Vfs {
             // Nothing is sent, so nothing is waited for.
             return Ok(());
         }
+        if let Some(file) = &open {
+            file.may_get_time(self.remote.round_trip_of(seconds));
+        }
         let watch = self.begin_change(&[&path], cancel)?;
         if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());

@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::disk_cache::DiskCache;
+use crate::ftp::Version;
 use crate::remote::{Error, ErrorKind};
 use crate::vfs::local_share::LocalShare;
 
@@ -243,6 +244,22 @@ impl Reader {
     /// Records that this mount appends to the file until it has `size` bytes.
     pub(in crate::vfs) fn may_become(&self, size: u64) {
         self.shared.expected.may_become(size);
+    }
+
+    /// Records that this mount gives the file the modification time `seconds`, in Unix seconds, now
+    /// or later.
+    pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
+        self.shared.expected.may_get_time(seconds);
+    }
+
+    /// Records that the server's file has the modification time `seconds`.
+    pub(in crate::vfs) fn has_time(&self, seconds: i64) {
+        self.shared.expected.has_time(seconds);
+    }
+
+    /// Whether `now`, which the server has, is the version that is read.
+    pub(in crate::vfs) fn is_of(&self, now: &Version) -> bool {
+        self.shared.expected.is(now)
     }
 
     /// Records how far a program has read that reached the end. From now on, the file may grow.

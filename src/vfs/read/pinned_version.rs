@@ -1,19 +1,23 @@
 //! The version of a file when it was opened, so that a later transfer never continues in another
 //! one.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{RangeSource, ReadEnd};
 use crate::cancel::Cancel;
-use crate::ftp::Version;
+use crate::ftp::{Precision, Version};
 use crate::remote::{Error, ErrorKind};
 
 /// How long a version counts as confirmed for a program that reads at random offsets. FTP times do
 /// not distinguish two changes within a second.
 const CONFIRMED: Duration = Duration::from_secs(1);
+
+/// Maximum number of times that are remembered of those that this mount gives to a file.
+const MOST_TIMES: usize = 8;
 
 /// Bytes received at a time to compare the end of what was read.
 const CHUNK: usize = 16 << 10;
@@ -32,6 +36,16 @@ pub(in crate::vfs) struct PinnedVersion {
     ends: Mutex<Option<ReadEnds>>,
     /// Size up to which this mount appends to the file; 0 if it does not.
     appended_to: AtomicU64,
+    times: Mutex<SetTimes>,
+}
+
+/// Modification times that this mount gives to the file while it is read, in Unix seconds.
+#[derive(Debug, Default)]
+struct SetTimes {
+    /// The time that the server's file has, if it is not that of the version.
+    current: Option<i64>,
+    /// Those that the file may have by now, the oldest first.
+    possible: VecDeque<i64>,
 }
 
 /// How far programs have read a file that may grow.
@@ -54,6 +68,7 @@ impl PinnedVersion {
             changed: AtomicBool::new(false),
             ends: Mutex::new(None),
             appended_to: AtomicU64::new(0),
+            times: Mutex::default(),
         }
     }
 
@@ -61,6 +76,47 @@ impl PinnedVersion {
     /// larger still begins with the bytes of this one.
     pub(in crate::vfs) fn may_become(&self, size: u64) {
         self.appended_to.fetch_max(size, Ordering::AcqRel);
+    }
+
+    /// Records that this mount is about to give the file the modification time `seconds`, or will
+    /// do so later. The contents stay the same.
+    pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
+        let mut times = self.times();
+        if times.possible.len() == MOST_TIMES {
+            times.possible.pop_front();
+        }
+        times.possible.push_back(seconds);
+    }
+
+    /// Records that the server's file has the modification time `seconds` by now.
+    pub(in crate::vfs) fn has_time(&self, seconds: i64) {
+        self.times().current = Some(seconds);
+    }
+
+    /// Whether `now`, which the server has, is the version, maybe with a time that this mount has
+    /// set. [`Self::version`] has that time from then on.
+    pub(in crate::vfs) fn is(&self, now: &Version) -> bool {
+        if now.agrees(&self.version()) {
+            return true;
+        }
+        let mut times = self.times();
+        let with_time = |seconds: Option<i64>| Version {
+            modified: seconds.map_or(self.version.modified, |it| Some((it, Precision::Second))),
+            size: self.size(),
+            ..self.version
+        };
+        let possible = times.possible.iter().rev().copied().map(Some);
+        let mut possible = possible.chain([None]);
+        let Some(found) = possible.find(|seconds| now.agrees(&with_time(*seconds))) else {
+            return false;
+        };
+        drop(possible);
+        times.current = found;
+        true
+    }
+
+    fn times(&self) -> MutexGuard<'_, SetTimes> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records how far a program has read that reached the end, of this version or of one from
@@ -99,10 +155,13 @@ impl PinnedVersion {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the version, with the corrected size if there is one.
+    /// Returns the version, with the corrected size if there is one, and the time that this mount
+    /// has set.
     pub(in crate::vfs) fn version(&self) -> Version {
+        let set = self.times().current.map(|it| (it, Precision::Second));
         Version {
             size: self.size(),
+            modified: set.or(self.version.modified),
             ..self.version
         }
     }
@@ -154,10 +213,10 @@ impl PinnedVersion {
         source: &dyn RangeSource,
         cancel: &Cancel,
     ) -> Result<bool, Error> {
-        let version = self.version();
-        if now.agrees(&version) {
+        if self.is(now) {
             return Ok(true);
         }
+        let version = self.version();
         if now.grew_from(&version) && now.size <= Some(self.appended_to.load(Ordering::Acquire)) {
             return Ok(true);
         }
@@ -198,7 +257,7 @@ impl PinnedVersion {
         if now.modified.is_none() || self.version.modified.is_none() {
             return Ok(false);
         }
-        if !without_size(now).agrees(&without_size(self.version)) {
+        if !self.is(&without_size(now)) {
             return Err(self.changed(source));
         }
         // If another thread was first, it found the same size.
@@ -271,6 +330,33 @@ mod tests {
             size: Some(size),
             ..Version::default()
         }
+    }
+
+    #[test]
+    fn a_version_has_the_times_that_this_mount_sets_and_no_others() {
+        let of_time = |seconds| Version {
+            modified: Some((seconds, Precision::Second)),
+            ..of_size(10)
+        };
+        let pinned = PinnedVersion::new(of_time(1_000_000));
+        pinned.may_get_time(2_000_000);
+        pinned.may_get_time(3_000_000);
+        assert!(pinned.is(&of_time(1_000_000)));
+        assert!(pinned.is(&of_time(2_000_000)));
+        assert_eq!(pinned.version(), of_time(2_000_000));
+        assert!(pinned.is(&of_time(3_000_000)));
+        assert!(!pinned.is(&of_time(4_000_000)));
+        let of_other_size = Version {
+            size: Some(11),
+            ..of_time(3_000_000)
+        };
+        assert!(!pinned.is(&of_other_size));
+        for day in 1..=2 * MOST_TIMES as i64 {
+            pinned.may_get_time(day * 86_400 * 365);
+        }
+        assert!(!pinned.is(&of_time(86_400 * 365)));
+        pinned.has_time(5_000_000);
+        assert_eq!(pinned.version(), of_time(5_000_000));
     }
 
     #[test]

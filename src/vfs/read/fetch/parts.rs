@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::LOOK_AGAIN;
 use crate::cancel::Cancel;
-use crate::ftp::Version;
 use crate::remote::Error;
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::read::bytes::LocalPiece;
@@ -28,7 +27,6 @@ pub(super) fn fetch(shared: &Arc<ReaderShared>, queue: u64) {
         began: SystemTime::now(),
         shared,
         queue,
-        version: shared.expected.version(),
     };
     while fetch.wait_for_room() {
         if !fetch.fetch_next() {
@@ -42,8 +40,6 @@ struct PartsFetch<'a> {
     /// Before the first part.
     began: SystemTime,
     queue: u64,
-    /// The version that the readers of the file expect.
-    version: Version,
 }
 
 impl PartsFetch<'_> {
@@ -66,7 +62,7 @@ impl PartsFetch<'_> {
     fn fetch_next(&self) -> bool {
         let source = &self.shared.source;
         let mut claimed = None;
-        let opened = source.open_beside(PATIENCE, &self.version, &mut || {
+        let opened = source.open_beside(PATIENCE, &self.shared.expected.version(), &mut || {
             claimed = self.claim();
             claimed.as_ref().map(|(part, _)| part.range.clone())
         });
@@ -112,7 +108,7 @@ impl PartsFetch<'_> {
         file: &QuotaFile,
         mut incoming: Box<dyn RangeDownload>,
     ) -> Result<PartOutcome, Error> {
-        let is_last = self.version.size == Some(part.range.end);
+        let is_last = self.shared.expected.size() == Some(part.range.end);
         let length = part.range.end - part.range.start;
         let mut buffer = vec![0; BUFFER];
         let mut filled = 0;
