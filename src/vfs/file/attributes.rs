@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::{OpenFile, UploadFailure};
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::{Precision, Version};
 use crate::vfs::attr::to_seconds;
 use crate::vfs::write::state::Visible;
@@ -56,25 +57,16 @@ impl OpenFile {
         }
     }
 
-    /// Records the time and the mode that the server will have under the file's name.
-    pub(in crate::vfs) fn update_later(&self, attributes: &Attributes) {
-        let mut state = self.state();
-        if let Some(base) = &mut state.base {
-            base.modified = attributes.modified;
-        }
-        // A program may have changed the contents in the meantime.
-        if state.contents.reader().is_some() {
-            state.attributes.modified = attributes.modified;
-            state.attributes.mode = attributes.mode;
-            state.attributes.perm.clone_from(&attributes.perm);
-        }
-    }
-
-    /// Records that the server's file will get the modification time `seconds`, which is no change
-    /// of its contents.
-    pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
-        if let Some(reader) = self.state().contents.reader() {
-            reader.may_get_time(seconds);
+    /// Records that the server's file is about to get the modification time `seconds`, in Unix
+    /// seconds. Programs that read it go on if it is still their version, which the server is asked
+    /// first.
+    pub(in crate::vfs) fn expect_time(&self, seconds: i64, cancel: &Cancel) {
+        let reader = self.state().contents.reader().cloned();
+        if let Some(reader) = reader {
+            match reader.confirm(cancel) {
+                Ok(()) => reader.may_get_time(seconds),
+                Err(error) => log::debug!("{error}"),
+            }
         }
     }
 

@@ -395,11 +395,9 @@ impl Vfs {
         })
     }
 
-    /// Sets an attribute of `ino` later, if programs at most read it from the server.
+    /// Sets an attribute of `ino`, which is not open, later.
     pub(super) fn set_later(&self, ino: Ino, new: NewAttribute) -> Result<ChangeTime, Errno> {
-        let open = self.inodes.open_file(ino);
-        let is_read = |file: &Arc<OpenFile>| file.is_clean_remote() && !file.has_writers();
-        if !self.changes_later() || ino == Ino::ROOT || !open.as_ref().is_none_or(is_read) {
+        if !self.changes_later() || ino == Ino::ROOT || self.inodes.open_file(ino).is_some() {
             return Ok(ChangeTime::Now);
         }
         let (directory, name) = self.location(ino)?;
@@ -437,14 +435,13 @@ impl Vfs {
                 NameBase::File(Version::from(&known))
             },
         };
-        let views = vec![(path, Some(attributes.clone()))];
-        if !self.record_change(change, Inherited::default(), views)? {
-            return Ok(ChangeTime::Now);
-        }
-        if let Some(file) = open {
-            file.update_later(&attributes);
-        }
-        Ok(ChangeTime::Later)
+        let views = vec![(path, Some(attributes))];
+        let is_recorded = self.record_change(change, Inherited::default(), views)?;
+        Ok(if is_recorded {
+            ChangeTime::Later
+        } else {
+            ChangeTime::Now
+        })
     }
 
     /// Puts the closed contents of `file` into the order of the changes.

@@ -224,10 +224,12 @@ impl Vfs {
             // Nothing is sent, so nothing is waited for.
             return Ok(());
         }
-        if let Some(file) = &open {
-            file.may_get_time(self.remote.round_trip_of(seconds));
-        }
         let watch = self.begin_change(&[&path], cancel)?;
+        if !is_directory {
+            // Contents of that time may be there from before.
+            self.inodes.set_cached(ino, None);
+            self.forget_cached(&path);
+        }
         if self.set_later(ino, NewAttribute::Modified(seconds))? == ChangeTime::Later {
             return Ok(());
         }
@@ -237,8 +239,9 @@ impl Vfs {
                 .with(cancel)
                 .set_directory_modified(&path, seconds)
         } else {
-            // Contents of that time may be there from before.
-            self.forget_cached(&path);
+            if let Some(file) = &open {
+                file.expect_time(self.remote.round_trip_of(seconds), cancel);
+            }
             self.remote.with(cancel).set_modified(&path, seconds)
         };
         match set {

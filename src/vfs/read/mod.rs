@@ -246,8 +246,23 @@ impl Reader {
         self.shared.expected.may_become(size);
     }
 
-    /// Records that this mount gives the file the modification time `seconds`, in Unix seconds, now
-    /// or later.
+    /// Asks the server whether it still has the version, unless it said so within the last second.
+    ///
+    /// # Errors
+    /// `Changed` if it has another one; the error of the query if the server cannot be asked.
+    pub(in crate::vfs) fn confirm(&self, cancel: &Cancel) -> Result<(), Error> {
+        let shared = &self.shared;
+        if shared.expected.has_changed() {
+            return Err(shared.expected.changed(&*shared.source));
+        }
+        if shared.expected.is_confirmed() {
+            return Ok(());
+        }
+        shared.expected.confirm(&*shared.source, cancel)
+    }
+
+    /// Records that this mount is about to give the file the modification time `seconds`, in Unix
+    /// seconds.
     pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
         self.shared.expected.may_get_time(seconds);
     }

@@ -78,10 +78,11 @@ impl PinnedVersion {
         self.appended_to.fetch_max(size, Ordering::AcqRel);
     }
 
-    /// Records that this mount is about to give the file the modification time `seconds`, or will
-    /// do so later. The contents stay the same.
+    /// Records that this mount is about to give the file the modification time `seconds`. The
+    /// contents stay the same.
     pub(in crate::vfs) fn may_get_time(&self, seconds: i64) {
         let mut times = self.times();
+        times.possible.retain(|other| *other != seconds);
         if times.possible.len() == MOST_TIMES {
             times.possible.pop_front();
         }
