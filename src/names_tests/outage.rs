@@ -4,11 +4,12 @@
 use std::fs;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::fixture::{Fixture, Setup};
+use super::fixture::{Fixture, READS, Setup};
 use super::proxy::Way;
 use super::{NEVER, names, refused, wait_until};
+use crate::cancel::Blocking;
 use crate::ftp::RemotePath;
 use crate::server::{Fault, Misdeed};
 use crate::vfs::{Errno, Ino, Vfs};
@@ -143,6 +144,34 @@ fn a_file_whose_time_was_set_with_an_upload_can_be_removed_after_a_kill() {
     tree.sync();
     assert_eq!(tree.vfs.report().refused, []);
     assert_eq!(placed(&tree), ["first", "new"]);
+}
+
+/// A program has listed the file before the server gets the time that a killed mount left. What
+/// replaces the file then expects that time, also after another kill.
+#[test]
+fn a_time_that_a_killed_mount_left_is_shown_when_the_server_has_it() {
+    const SET: u64 = 1_000_000_000;
+    let holds = |command| Way::RefusesAndHolds(&[], "", "", command);
+    let tree = tree_with(&["f"]);
+    tree.proxy.set(holds("MFMT "));
+    tree.set_time("d/f", SET);
+    let tree = tree.killed_as(Setup::new(Duration::ZERO, holds("MFMT ")));
+    let before = tree.find("d/f").unwrap();
+    tree.proxy.set(Way::Open);
+    let opened = tree.vfs.open(before, READS, Blocking::Yes(NEVER)).unwrap();
+    tree.vfs
+        .release(opened.handle, Blocking::Yes(NEVER))
+        .unwrap();
+    let shown = tree.vfs.getattr(before, Blocking::Yes(NEVER)).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(SET);
+    assert_eq!(shown.value.modified, time);
+    tree.proxy.set(holds("STOR "));
+    tree.write("d/f", b"new");
+    let tree = tree.killed(Duration::ZERO);
+    tree.sync();
+    assert_eq!(tree.vfs.report().refused, []);
+    assert_eq!(fs::read(tree.local("d/f")).unwrap(), b"new");
+    assert_eq!(placed(&tree), ["f"]);
 }
 
 #[test]

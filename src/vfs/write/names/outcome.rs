@@ -52,6 +52,9 @@ impl Names {
         let mut state = self.lock();
         let entry = state.log.remove(place)?;
         RecordedChange::end(&entry.records);
+        if let NameAction::SetAttributes { .. } = entry.change.action {
+            self.forget_unshown(&entry.change.path);
+        }
         for path in entry.change.paths() {
             self.confirm(&state, path);
         }
@@ -67,6 +70,16 @@ impl Names {
         {
             self.cache.confirm_pin(&directory, path.name());
             self.cache.unpin(&directory, path.name());
+        }
+    }
+
+    /// Forgets attributes that the server had before they were set, if programs were not shown the
+    /// new ones: those that a killed mount left are not known completely.
+    fn forget_unshown(&self, path: &RemotePath) {
+        if let Some(directory) = path.parent()
+            && !self.cache.is_pinned(&directory, path.name())
+        {
+            self.cache.invalidate(&directory, path.name());
         }
     }
 
