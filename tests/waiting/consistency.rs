@@ -7,7 +7,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Mount, TestServer, assert_errno, lines, run_with, shell, stories, wait_for};
+use crate::support::{
+    Kind, Mount, TestServer, assert_errno, lines, run_with, shell, stories, wait_for,
+};
+use ftpfs::server::{Fault, Misdeed};
 
 /// Longer than cached attributes are valid for opening a file.
 const A_WHILE: Duration = Duration::from_millis(1200);
@@ -312,4 +315,36 @@ fn absent_names_do_not_each_wait_for_a_server_that_is_silent() {
     };
     assert!(wait_for(PATIENCE, are_all_absent));
     server.thaw();
+}
+
+/// The server has renamed the file, or a directory above it, and its reply is on its way: a program
+/// that reads the file meanwhile reads on, and gets the bytes of this file.
+#[test]
+fn a_program_reads_on_while_its_file_is_moved_removed_or_replaced() {
+    const SIZE: usize = 24 << 20;
+    for work in ["mv d/f d/g", "rm d/f", "mv new d/f", "mv d e"] {
+        let server = TestServer::start(Kind::Embedded);
+        server.write("d/f", vec![b'1'; SIZE]);
+        server.write("new", vec![b'2'; SIZE]);
+        let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+        let file = File::open(mount.join("d/f")).unwrap();
+        let read = |at: usize| {
+            let mut bytes = [0; 4096];
+            file.read_exact_at(&mut bytes, at as u64).map(|()| bytes)
+        };
+        assert_eq!(read(0).unwrap(), [b'1'; 4096]);
+        shell(mount.path(), "stat new");
+        thread::sleep(A_WHILE);
+        let embedded = server.embedded().unwrap();
+        let late = Misdeed::LateReply(Duration::from_secs(3));
+        embedded.faults().add(Fault::on("RNTO", late));
+        thread::scope(|scope| {
+            let moved = scope.spawn(|| shell(mount.path(), work));
+            assert!(wait_for(PATIENCE, || !server.root().join("d/f").exists()));
+            assert_eq!(read(SIZE / 2).unwrap(), [b'1'; 4096], "{work}");
+            assert!(moved.join().unwrap().status.success(), "{work}");
+        });
+        thread::sleep(A_WHILE);
+        assert_eq!(read(SIZE - 4096).unwrap(), [b'1'; 4096], "{work}");
+    }
 }

@@ -167,6 +167,9 @@ const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a question is repeated because the file was moved in the meantime.
+const MOST_MOVES: usize = 8;
+
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
     remote: RemoteHandle,
@@ -230,6 +233,27 @@ impl RemoteFile {
             reply: None,
         })
     }
+
+    /// Returns what `ask` says about the file at its path. Asks again if programs on this mount
+    /// have moved the file in the meantime.
+    fn ask<T>(
+        &self,
+        operation: &'static str,
+        cancel: &Cancel,
+        mut ask: impl FnMut(RemotePath) -> Result<T, remote::Error>,
+    ) -> Result<T, remote::Error> {
+        for _ in 0..MOST_MOVES {
+            let path = self.path_for(operation)?;
+            let answer = ask(path.clone());
+            if cancel.is_cancelled() || !self.inodes.may_have_moved(self.ino, &path) {
+                return answer;
+            }
+            // The rename may wait for the connection.
+            drop(answer);
+            self.inodes.wait_for_moves(&path, cancel);
+        }
+        ask(self.path_for(operation)?)
+    }
 }
 
 impl RangeSource for RemoteFile {
@@ -248,20 +272,25 @@ impl RangeSource for RemoteFile {
         offset: u64,
         cancel: &Cancel,
     ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
-        let path = self.path_for("read")?;
-        let transfer = self.remote.with(cancel).open_at(&path, offset)?;
-        let start = transfer.start();
-        let extent = Extent::ToEnd(self.ino, start);
-        let ticket = self.transfers.begin(path, Direction::Download, extent);
-        Ok((Box::new(Metered { transfer, ticket }), start))
+        self.ask("read", cancel, |path| {
+            let transfer = self.remote.with(cancel).open_at(&path, offset)?;
+            let start = transfer.start();
+            let extent = Extent::ToEnd(self.ino, start);
+            let ticket = self.transfers.begin(path, Direction::Download, extent);
+            Ok((Box::new(Metered { transfer, ticket }) as _, start))
+        })
     }
 
     fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
-        self.remote.with(cancel).version(&self.path_for("look up")?)
+        self.ask("look up", cancel, |path| {
+            self.remote.with(cancel).version(&path)
+        })
     }
 
     fn size(&self, cancel: &Cancel) -> Result<Option<u64>, remote::Error> {
-        self.remote.with(cancel).size(&self.path_for("look up")?)
+        self.ask("look up", cancel, |path| {
+            self.remote.with(cancel).size(&path)
+        })
     }
 
     fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
@@ -298,6 +327,15 @@ impl RangeSource for RemoteFile {
         let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
             let transfer = spare.open_within(&path, version, &range)?;
+            if self.inodes.may_have_moved(self.ino, &path) {
+                return Err(remote::Error {
+                    kind: ErrorKind::Changed,
+                    operation: "read",
+                    path,
+                    reason: "it is being moved".to_owned(),
+                    reply: None,
+                });
+            }
             let extent = Extent::Bytes(range.end.saturating_sub(range.start));
             let ticket = self.transfers.begin(path, Direction::Download, extent);
             Ok(Box::new(Metered { transfer, ticket }) as _)

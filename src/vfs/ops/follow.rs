@@ -102,6 +102,12 @@ impl Vfs {
         match grown {
             Ok(true) => Ok(true),
             Ok(false) | Err(Errno::STALE) => {
+                let path = directory.join(&name).ok();
+                let has_moved = |path| self.inodes.may_have_moved(ino, path);
+                if path.as_ref().is_some_and(has_moved) {
+                    // The next poll asks again.
+                    return Ok(false);
+                }
                 let place = self.inodes.parent_and_name(ino)?;
                 // A program that opened the inode since may have another file, and writes to it.
                 if !self.inodes.detach_file(ino, file) {
@@ -110,7 +116,6 @@ impl Vfs {
                 }
                 file.replaced();
                 self.replaced.add(place);
-                let path = directory.join(&name).ok();
                 let name = String::from_utf8_lossy(&name);
                 log::info!(
                     path;

@@ -29,12 +29,15 @@ impl Vfs {
         path: &RemotePath,
         cancel: &Cancel,
     ) -> Result<Option<HiddenFile>, Errno> {
-        match self.remote.with(cancel).hide(path) {
-            Ok(hidden) => {
-                let aside = hidden.path().name();
-                self.inodes.rename((parent, name), (parent, aside));
-                Ok(Some(hidden))
-            }
+        let moving = self.inodes.begin_move(&[path]);
+        let hidden = self.remote.with(cancel).hide(path);
+        if let Ok(hidden) = &hidden {
+            let aside = hidden.path().name();
+            self.inodes.rename((parent, name), (parent, aside));
+        }
+        drop(moving);
+        match hidden {
+            Ok(hidden) => Ok(Some(hidden)),
             Err(error) if may_be_deleted(error.kind) => {
                 log::debug!("{error}; fetching its contents instead");
                 file.keep_contents(pass, cancel)?;
@@ -55,6 +58,7 @@ impl Vfs {
     /// Gives the file its name back after the operation that was to take it failed.
     pub(in crate::vfs) fn unhide(&self, (parent, name): (Ino, &[u8]), hidden: HiddenFile) {
         let aside = hidden.path().clone();
+        let _moving = self.inodes.begin_move(&[&aside]);
         hidden.put_back();
         self.inodes.rename((parent, aside.name()), (parent, name));
     }
@@ -108,10 +112,12 @@ impl Vfs {
             let Some(mut hidden) = file.take_hidden(&pass) else {
                 continue;
             };
+            let moving = self.inodes.begin_move(&[hidden.path()]);
             match hidden.move_to(&directory) {
                 Ok(()) => self.inodes.rename((ino, &name), (parent, &name)),
                 Err(error) => log::debug!("{error}"),
             }
+            drop(moving);
             file.put_hidden(&pass, hidden);
             drop(pass);
             self.discard_if_closed(&file);

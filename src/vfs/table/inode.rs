@@ -9,6 +9,7 @@ mod by_path;
 mod children;
 mod exported;
 mod listed;
+mod moves;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,6 +23,7 @@ use crate::vfs::file::OpenFile;
 use crate::vfs::read::ReadEnd;
 use children::Children;
 use exported::ExportedNumbers;
+use moves::Moves;
 
 pub(in crate::vfs) use listed::ListedInode;
 
@@ -60,6 +62,7 @@ pub(in crate::vfs) struct Inodes {
     numbers: Option<ExportedNumbers>,
     /// The numbers that open files use.
     claimed: ClaimedNumbers,
+    moves: Moves,
 }
 
 #[derive(Debug)]
@@ -145,6 +148,7 @@ impl Inodes {
         Self {
             numbers: None,
             claimed: claimed.clone(),
+            moves: Moves::default(),
             table: Mutex::new(InodeTable {
                 root,
                 nodes,
