@@ -85,6 +85,14 @@ impl Reply {
         self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))
     }
 
+    /// Whether one of the processes of the server's session has died: vsftpd's `500 OOPS:
+    /// priv_sock_get_result`. Another login may succeed.
+    pub(crate) fn is_of_lost_process(&self) -> bool {
+        let words = ["priv_sock_", "child died"];
+        let text = self.words();
+        self.is_fatal_oops() && words.iter().any(|it| text.contains(it))
+    }
+
     /// Returns the text in lower case, for searching.
     pub(crate) fn words(&self) -> String {
         String::from_utf8_lossy(&self.lines.join(&b' ')).to_lowercase()

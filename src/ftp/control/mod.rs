@@ -420,7 +420,8 @@ impl Control {
         log::debug!("< {reply}");
         // RFC 959 §4.2.2: 421 can answer any command, and the server closes the connection.
         self.usable &= code.0 != 421;
-        if self.logged_in && reply.is_fatal_oops() {
+        // Before the login, it may be about the configuration, which the user must see.
+        if reply.is_fatal_oops() && (self.logged_in || reply.is_of_lost_process()) {
             log::info!(reply; "the server's session ended with an internal error: {reply}");
             self.usable = false;
             return Err(Error::Closed(phase));

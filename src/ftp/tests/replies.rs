@@ -325,6 +325,26 @@ fn one_file_is_asked_for_by_mlst() {
     peer.join();
 }
 
+/// The server was killed between USER and PASS. That is no refusal of the login: another one may
+/// succeed. What vsftpd says about its configuration is one.
+#[test]
+fn a_login_whose_session_dies_is_not_refused() {
+    let login = |reply: &'static str| {
+        let peer = Peer::plays(move |stage| {
+            stage.reply("220 hello");
+            stage.answer("USER alice", "331 password");
+            stage.answer("PASS open sesame", reply);
+        });
+        let error = Session::connect(&peer.options()).unwrap_err();
+        peer.join();
+        error
+    };
+    let error = login("500 OOPS: priv_sock_get_result");
+    assert!(matches!(error, Error::Closed(_)), "{error}");
+    let error = login("500 OOPS: vsftpd: refusing to run with writable root inside chroot()");
+    assert!(error.to_string().contains("writable root"), "{error}");
+}
+
 /// vsftpd sends this in place of any reply when one of its processes has died. It does not mean
 /// that SIZE is unknown.
 #[test]
