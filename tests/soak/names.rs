@@ -1,10 +1,12 @@
-//! Random work in a tree with `-o writeback=names` and `kill -9`s of ftpfs: programs see what they
-//! made, also after the next mount, and the server has it after a sync.
+//! Random work in a tree with `-o writeback=names` and `kill -9`s of ftpfs, also while the server
+//! comes and goes: programs see what they made, also after the next mount, and the server has it
+//! after a sync.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +26,10 @@ const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 40_000, 300_000];
 /// Operations between two looks at the server, and on average between two kills.
 const UNTIL_SYNC: usize = 60;
 const UNTIL_KILL: usize = 40;
+
+/// Longest time in milliseconds that the server is there, and that it is away.
+const UP: usize = 1500;
+const DOWN: usize = 700;
 
 /// What programs have made: files with their contents, and directories.
 type Tree = BTreeMap<String, Option<Vec<u8>>>;
@@ -191,71 +197,164 @@ fn collect(directory: &Path, at: &str, found: &mut Tree) {
     }
 }
 
-fn work(kind: Kind) {
-    let duration = Duration::from_secs(amount("FTPFS_SOAK_SECONDS", 6) as u64);
+/// What happens to the mount while the program works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disturbance {
+    /// `kill -9`.
+    Kills,
+    /// `kill -9`, and the server is killed and started again all the time.
+    KillsAndOutages,
+}
+
+/// Ends the outages when the program has ended, even if it panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Kills the server and starts it again until `stop`. Returns how often.
+fn interrupt(server: &TestServer, stop: &AtomicBool) -> usize {
+    let mut random = Random::new();
+    let mut outages = 0;
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(random.below(UP) as u64));
+        server.kill();
+        thread::sleep(Duration::from_millis(random.below(DOWN) as u64));
+        server.start_again();
+        outages += 1;
+    }
+    outages
+}
+
+fn work(kind: Kind, disturbance: Disturbance) {
     let server = TestServer::start(kind);
     let state = TempDir::new().unwrap();
-    let options = ["writeback=names", "timeout=10"];
+    let mut options = vec!["writeback=names", "timeout=10"];
+    if disturbance == Disturbance::KillsAndOutages {
+        // A program waits until the server is back, and a mount begins without it.
+        options.extend(["hard", "delay_connect"]);
+    }
+    let mount = || Mount::with_state(&server, &options, state.path());
     let mut walker = Walker {
         random: Random::new(),
         tree: Tree::new(),
         step: 0,
         trail: Vec::new(),
     };
-    let mut mount = Mount::with_state(&server, &options, state.path());
+    let stop = AtomicBool::new(false);
+    let (mounted, tally, outages) = thread::scope(|scope| {
+        let outages = match disturbance {
+            Disturbance::Kills => None,
+            Disturbance::KillsAndOutages => Some(scope.spawn(|| interrupt(&server, &stop))),
+        };
+        let stop = Stop(&stop);
+        let (mounted, tally) = walk(&mut walker, &server, &mount);
+        drop(stop);
+        let outages = outages.map_or(0, |outages| outages.join().unwrap());
+        (mounted, tally, outages)
+    });
+    walker.check(mounted.path(), "at the end, the mount has", || {
+        mounted.log()
+    });
+    mounted.unmount();
+    walker.check(server.root(), "at the end, the server has", String::new);
+    let (kills, syncs) = tally;
+    println!(
+        "{kind:?}, names in the background: {} operations, {kills} kills, {outages} outages, {syncs} syncs, 0 mismatches",
+        walker.step
+    );
+    assert_eq!(temporary_names(server.root()), 0);
+}
+
+/// Works, kills the mount and syncs at random. Returns the last mount, and the numbers of kills and
+/// syncs.
+fn walk(
+    walker: &mut Walker,
+    server: &TestServer,
+    mount: &impl Fn() -> Mount,
+) -> (Mount, (usize, usize)) {
+    let duration = Duration::from_secs(amount("FTPFS_SOAK_SECONDS", 6) as u64);
+    let mut mounted = mount();
     let (mut kills, mut syncs) = (0, 0);
     let end = Instant::now() + duration;
-    while Instant::now() < end {
-        walker.step(mount.path());
+    while Instant::now() < end || kills == 0 {
+        walker.step(mounted.path());
         if walker.random.below(UNTIL_KILL) == 0 {
             thread::sleep(Duration::from_millis(walker.random.below(250) as u64));
             walker.trail.push("kill".to_owned());
-            mount.kill_nine();
+            mounted.kill_nine();
             kills += 1;
-            mount = Mount::with_state(&server, &options, state.path());
-            walker.check(mount.path(), "after a kill, the mount has", || mount.log());
+            mounted = mount();
+            walker.check(mounted.path(), "after a kill, the mount has", || {
+                mounted.log()
+            });
         }
         if walker.random.below(UNTIL_SYNC) == 0 {
-            shell(mount.path(), "sync .");
+            shell(mounted.path(), "sync .");
             syncs += 1;
             walker.check(server.root(), "after a sync, the server has", || {
-                mount.log()
+                mounted.log()
             });
             walker.trail.clear();
         }
     }
-    walker.check(mount.path(), "at the end, the mount has", || mount.log());
-    mount.unmount();
-    walker.check(server.root(), "at the end, the server has", String::new);
-    println!(
-        "{kind:?}, names in the background: {} operations, {kills} kills, {syncs} syncs, 0 mismatches",
-        walker.step
-    );
-    assert_eq!(temporary_names(server.root()), 0);
-    assert!(kills > 0, "nothing was killed");
+    (mounted, (kills, syncs))
 }
 
 #[test]
 fn embedded() {
-    work(Kind::Embedded);
+    work(Kind::Embedded, Disturbance::Kills);
 }
 
 #[test]
 fn vsftpd() {
-    work(Kind::Vsftpd);
+    work(Kind::Vsftpd, Disturbance::Kills);
 }
 
 #[test]
 fn proftpd() {
-    work(Kind::Proftpd);
+    work(Kind::Proftpd, Disturbance::Kills);
 }
 
 #[test]
 fn pure_ftpd() {
-    work(Kind::PureFtpd);
+    work(Kind::PureFtpd, Disturbance::Kills);
 }
 
 #[test]
 fn pyftpdlib() {
-    work(Kind::Pyftpdlib);
+    work(Kind::Pyftpdlib, Disturbance::Kills);
+}
+
+/// The server comes and goes.
+mod outages {
+    use super::{Disturbance, Kind, work};
+
+    #[test]
+    fn embedded() {
+        work(Kind::Embedded, Disturbance::KillsAndOutages);
+    }
+
+    #[test]
+    fn vsftpd() {
+        work(Kind::Vsftpd, Disturbance::KillsAndOutages);
+    }
+
+    #[test]
+    fn proftpd() {
+        work(Kind::Proftpd, Disturbance::KillsAndOutages);
+    }
+
+    #[test]
+    fn pure_ftpd() {
+        work(Kind::PureFtpd, Disturbance::KillsAndOutages);
+    }
+
+    #[test]
+    fn pyftpdlib() {
+        work(Kind::Pyftpdlib, Disturbance::KillsAndOutages);
+    }
 }
