@@ -218,7 +218,13 @@ impl PinnedVersion {
             return Ok(true);
         }
         let version = self.version();
-        if now.grew_from(&version) && now.size <= Some(self.appended_to.load(Ordering::Acquire)) {
+        // The file may have had a time in the future, or of a clock that is ahead of the server's.
+        let of_any_time = Version {
+            modified: None,
+            ..version
+        };
+        let appended_to = Some(self.appended_to.load(Ordering::Acquire));
+        if now.grew_from(&of_any_time) && now.size <= appended_to {
             return Ok(true);
         }
         let ends = self.ends();
@@ -358,6 +364,25 @@ mod tests {
         assert!(!pinned.is(&of_time(86_400 * 365)));
         pinned.has_time(5_000_000);
         assert_eq!(pinned.version(), of_time(5_000_000));
+    }
+
+    #[test]
+    fn a_version_to_which_this_mount_appends_may_get_an_older_time() {
+        let of = |size, seconds| Version {
+            modified: Some((seconds, Precision::Second)),
+            ..of_size(size)
+        };
+        let file = FakeFile::new(sample(10_000), &[]);
+        let confirms = |appended_to, now| {
+            let pinned = PinnedVersion::new(of(9_000, 2_000_000_000));
+            pinned.may_become(appended_to);
+            file.says(now);
+            let source = FakeSource(Arc::clone(&file));
+            pinned.confirm(&source, &Cancel::never()).is_ok()
+        };
+        assert!(confirms(10_000, of(9_500, 1_000_000_000)));
+        assert!(!confirms(9_400, of(9_500, 1_000_000_000)));
+        assert!(!confirms(10_000, of(8_000, 1_000_000_000)));
     }
 
     #[test]
