@@ -85,10 +85,10 @@ impl Reply {
         self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))
     }
 
-    /// Whether one of the processes of the server's session has died: vsftpd's `500 OOPS:
-    /// priv_sock_get_result`. Another login may succeed.
-    pub(crate) fn is_of_lost_process(&self) -> bool {
-        let words = ["priv_sock_", "child died"];
+    /// Whether the server was killed during the login: vsftpd's `500 OOPS: priv_sock_get_result` is
+    /// from a process that has lost the one above it. Another login may succeed.
+    pub(crate) fn is_of_killed_server(&self) -> bool {
+        let words = ["priv_sock_get_result", "priv_sock_send_cmd"];
         let text = self.words();
         self.is_fatal_oops() && words.iter().any(|it| text.contains(it))
     }

@@ -202,14 +202,14 @@ fn collect(directory: &Path, at: &str, found: &mut Tree) {
 enum Disturbance {
     /// `kill -9`.
     Kills,
-    /// `kill -9`, and the server is killed and started again all the time.
+    /// `kill -9`, and the server is killed and started again repeatedly.
     KillsAndOutages,
 }
 
 /// Ends the outages when the program has ended, even if it panics.
-struct Stop<'a>(&'a AtomicBool);
+struct StopOutages<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOutages<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -250,7 +250,7 @@ fn work(kind: Kind, disturbance: Disturbance) {
             Disturbance::Kills => None,
             Disturbance::KillsAndOutages => Some(scope.spawn(|| interrupt(&server, &stop))),
         };
-        let stop = Stop(&stop);
+        let stop = StopOutages(&stop);
         let (mounted, tally) = walk(&mut walker, &server, &mount);
         drop(stop);
         let outages = outages.map_or(0, |outages| outages.join().unwrap());

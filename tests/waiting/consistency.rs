@@ -340,11 +340,50 @@ fn a_program_reads_on_while_its_file_is_moved_removed_or_replaced() {
         embedded.faults().add(Fault::on("RNTO", late));
         thread::scope(|scope| {
             let moved = scope.spawn(|| shell(mount.path(), work));
-            assert!(wait_for(PATIENCE, || !server.root().join("d/f").exists()));
+            assert!(wait_for(PATIENCE, || embedded.faults().happened() > 0));
+            // The server renames it now.
+            thread::sleep(A_WHILE / 4);
             assert_eq!(read(SIZE / 2).unwrap(), [b'1'; 4096], "{work}");
             assert!(moved.join().unwrap().status.success(), "{work}");
         });
         thread::sleep(A_WHILE);
         assert_eq!(read(SIZE - 4096).unwrap(), [b'1'; 4096], "{work}");
     }
+}
+
+/// A program that follows a file asks for its size while the server has renamed the directory, and
+/// the reply is on its way.
+#[test]
+fn a_program_follows_a_file_while_its_directory_is_renamed() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("d/log", "one\n");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    let mut file = File::open(mount.join("d/log")).unwrap();
+    file.read_to_end(&mut Vec::new()).unwrap();
+    thread::sleep(A_WHILE);
+    let embedded = server.embedded().unwrap();
+    let late = Misdeed::LateReply(Duration::from_secs(3));
+    embedded.faults().add(Fault::on("RNTO", late));
+    thread::scope(|scope| {
+        let renamed = scope.spawn(|| shell(mount.path(), "mv d e"));
+        assert!(wait_for(PATIENCE, || server.root().join("e").exists()));
+        assert_eq!(file.metadata().unwrap().len(), 4);
+        assert!(renamed.join().unwrap().status.success());
+    });
+    thread::sleep(A_WHILE);
+    assert_eq!(
+        lines(&shell(mount.path(), "ls e; cat e/log")),
+        ["log", "one"]
+    );
+    let log = OpenOptions::new()
+        .append(true)
+        .open(server.root().join("e/log"));
+    log.unwrap().write_all(b"two\n").unwrap();
+    let mut more = Vec::new();
+    assert!(wait_for(PATIENCE, || {
+        file.read_to_end(&mut more).unwrap();
+        thread::sleep(A_WHILE / 4);
+        !more.is_empty()
+    }));
+    assert_eq!(more, b"two\n");
 }

@@ -420,8 +420,8 @@ impl Control {
         log::debug!("< {reply}");
         // RFC 959 §4.2.2: 421 can answer any command, and the server closes the connection.
         self.usable &= code.0 != 421;
-        // Before the login, it may be about the configuration, which the user must see.
-        if reply.is_fatal_oops() && (self.logged_in || reply.is_of_lost_process()) {
+        // Before the login, other words are about the configuration, and the user must see them.
+        if reply.is_fatal_oops() && (self.logged_in || reply.is_of_killed_server()) {
             log::info!(reply; "the server's session ended with an internal error: {reply}");
             self.usable = false;
             return Err(Error::Closed(phase));

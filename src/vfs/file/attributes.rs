@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use super::{OpenFile, UploadFailure};
+use super::{OpenFile, State, UploadFailure};
 use crate::cache::Attributes;
 use crate::cancel::Cancel;
 use crate::ftp::{Precision, Version};
@@ -58,8 +58,8 @@ impl OpenFile {
     }
 
     /// Records that the server's file is about to get the modification time `seconds`, in Unix
-    /// seconds. Programs that read it go on if it is still their version, which the server is asked
-    /// first.
+    /// seconds. Asks the server first whether it still has the version that programs read. If so,
+    /// they continue after the change.
     pub(in crate::vfs) fn expect_time(&self, seconds: i64, cancel: &Cancel) {
         let reader = self.state().contents.reader().cloned();
         if let Some(reader) = reader {
@@ -70,11 +70,10 @@ impl OpenFile {
         }
     }
 
-    /// Whether `now`, which the server has, is the version that programs read from it.
-    pub(in crate::vfs) fn reads_version(&self, now: &Version) -> bool {
-        let state = self.state();
-        let reader = state.contents.reader();
-        reader.is_some_and(|reader| !reader.has_changed() && reader.is_of(now))
+    /// Whether `now`, which the server has, is the version that programs read, maybe with a time
+    /// that this mount has set. If so, the file has that time from now on.
+    pub(in crate::vfs) fn recognizes(&self, now: &Version) -> bool {
+        self.state().recognizes(now)
     }
 
     /// Records a time that is set when the waiting bytes are stored. Returns false if none are
@@ -124,5 +123,22 @@ impl OpenFile {
             let of_group = if mode & 0o010 == 0 { 0 } else { 0o2000 };
             self.set_mode_later(mode & !(0o4000 | of_group));
         }
+    }
+}
+
+impl State {
+    /// See [`OpenFile::recognizes`].
+    pub(super) fn recognizes(&mut self, now: &Version) -> bool {
+        let reader = self.contents.reader();
+        if !reader.is_some_and(|reader| !reader.has_changed() && reader.recognizes(now)) {
+            return false;
+        }
+        if !Version::from(&self.attributes).agrees(now) {
+            self.attributes.modified = now.modified;
+            if let Some(base) = &mut self.base {
+                base.modified = now.modified;
+            }
+        }
+        true
     }
 }

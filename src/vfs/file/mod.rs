@@ -223,10 +223,8 @@ impl OpenFile {
             return true;
         }
         let version = Version::from(attributes);
-        let is_read = |reader: &Arc<Reader>| reader.is_of(&version);
-        if !state.has_changed()
-            && (Version::from(&state.attributes).agrees(&version)
-                || state.contents.reader().is_some_and(is_read))
+        if !state.has_changed() && Version::from(&state.attributes).agrees(&version)
+            || state.recognizes(&version)
         {
             return true;
         }

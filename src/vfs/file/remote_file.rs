@@ -167,8 +167,8 @@ const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a question is repeated because the file was moved in the meantime.
-const MOST_MOVES: usize = 8;
+/// Maximum number of times that the server is asked because the file was renamed meanwhile.
+const MOST_QUESTIONS: usize = 8;
 
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
@@ -235,24 +235,45 @@ impl RemoteFile {
     }
 
     /// Returns what `ask` says about the file at its path. Asks again if programs on this mount
-    /// have moved the file in the meantime.
+    /// renamed the file meanwhile.
+    ///
+    /// # Errors
+    /// Those of `ask`; `Interrupted` if the answer may be about another file and there is no time
+    /// to ask again.
     fn ask<T>(
         &self,
         operation: &'static str,
         cancel: &Cancel,
         mut ask: impl FnMut(RemotePath) -> Result<T, remote::Error>,
     ) -> Result<T, remote::Error> {
-        for _ in 0..MOST_MOVES {
+        for _ in 0..MOST_QUESTIONS {
             let path = self.path_for(operation)?;
             let answer = ask(path.clone());
-            if cancel.is_cancelled() || !self.inodes.may_have_moved(self.ino, &path) {
+            if !self.inodes.may_have_been_renamed(self.ino, &path) {
                 return answer;
             }
             // The rename may wait for the connection.
             drop(answer);
-            self.inodes.wait_for_moves(&path, cancel);
+            self.inodes.wait_for_renames(&path, cancel);
+            if cancel.is_cancelled() {
+                break;
+            }
         }
-        ask(self.path_for(operation)?)
+        Err(remote::Error {
+            kind: ErrorKind::Interrupted,
+            ..self.renamed(operation)
+        })
+    }
+
+    /// The error of an answer that may be about another file.
+    fn renamed(&self, operation: &'static str) -> remote::Error {
+        remote::Error {
+            kind: ErrorKind::Changed,
+            operation,
+            path: self.path(),
+            reason: "it was renamed meanwhile".to_owned(),
+            reply: None,
+        }
     }
 }
 
@@ -327,14 +348,8 @@ impl RangeSource for RemoteFile {
         let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
             let transfer = spare.open_within(&path, version, &range)?;
-            if self.inodes.may_have_moved(self.ino, &path) {
-                return Err(remote::Error {
-                    kind: ErrorKind::Changed,
-                    operation: "read",
-                    path,
-                    reason: "it is being moved".to_owned(),
-                    reply: None,
-                });
+            if self.inodes.may_have_been_renamed(self.ino, &path) {
+                return Err(self.renamed("read"));
             }
             let extent = Extent::Bytes(range.end.saturating_sub(range.start));
             let ticket = self.transfers.begin(path, Direction::Download, extent);

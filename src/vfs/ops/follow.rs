@@ -84,7 +84,7 @@ impl Vfs {
         let grown = match self.revalidate(&directory, &name, cancel) {
             Ok((found, _)) => {
                 let now = Version::from(&found);
-                if now.agrees(&before) || file.reads_version(&now) {
+                if now.agrees(&before) || file.recognizes(&now) {
                     file.checked();
                     return Ok(false);
                 }
@@ -103,7 +103,7 @@ impl Vfs {
             Ok(true) => Ok(true),
             Ok(false) | Err(Errno::STALE) => {
                 let path = directory.join(&name).ok();
-                let has_moved = |path| self.inodes.may_have_moved(ino, path);
+                let has_moved = |path| self.inodes.may_have_been_renamed(ino, path);
                 if path.as_ref().is_some_and(has_moved) {
                     // The next poll asks again.
                     return Ok(false);

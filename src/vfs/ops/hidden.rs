@@ -29,13 +29,13 @@ impl Vfs {
         path: &RemotePath,
         cancel: &Cancel,
     ) -> Result<Option<HiddenFile>, Errno> {
-        let moving = self.inodes.begin_move(&[path]);
+        let renaming = self.inodes.begin_rename(&[path]);
         let hidden = self.remote.with(cancel).hide(path);
         if let Ok(hidden) = &hidden {
             let aside = hidden.path().name();
             self.inodes.rename((parent, name), (parent, aside));
         }
-        drop(moving);
+        drop(renaming);
         match hidden {
             Ok(hidden) => Ok(Some(hidden)),
             Err(error) if may_be_deleted(error.kind) => {
@@ -58,7 +58,7 @@ impl Vfs {
     /// Gives the file its name back after the operation that was to take it failed.
     pub(in crate::vfs) fn unhide(&self, (parent, name): (Ino, &[u8]), hidden: HiddenFile) {
         let aside = hidden.path().clone();
-        let _moving = self.inodes.begin_move(&[&aside]);
+        let _renaming = self.inodes.begin_rename(&[&aside]);
         hidden.put_back();
         self.inodes.rename((parent, aside.name()), (parent, name));
     }
@@ -112,12 +112,12 @@ impl Vfs {
             let Some(mut hidden) = file.take_hidden(&pass) else {
                 continue;
             };
-            let moving = self.inodes.begin_move(&[hidden.path()]);
+            let renaming = self.inodes.begin_rename(&[hidden.path()]);
             match hidden.move_to(&directory) {
                 Ok(()) => self.inodes.rename((ino, &name), (parent, &name)),
                 Err(error) => log::debug!("{error}"),
             }
-            drop(moving);
+            drop(renaming);
             file.put_hidden(&pass, hidden);
             drop(pass);
             self.discard_if_closed(&file);

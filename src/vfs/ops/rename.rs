@@ -225,7 +225,7 @@ impl Vfs {
         for (file, pass) in &below {
             file.end_early_upload(pass)?;
         }
-        let moving = moves_on_server.then(|| self.inodes.begin_move(&[&from.path, &to.path]));
+        let renaming = moves_on_server.then(|| self.inodes.begin_rename(&[&from.path, &to.path]));
         if moves_on_server {
             // Hiding the replaced file was the first step: the others follow.
             let never = Cancel::never();
@@ -258,7 +258,7 @@ impl Vfs {
         let inherited = self.inherit_store(moved_file.as_ref(), replaced_file.as_ref());
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
-        drop(moving);
+        drop(renaming);
         if let Some(file) = moved_file.as_ref().filter(|_| !moves_on_server) {
             self.expect_refused(file);
         }

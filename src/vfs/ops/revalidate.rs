@@ -85,7 +85,19 @@ impl Vfs {
                 };
             }
         };
-        match self.remote.with(cancel).version(&directory.join(name)?) {
+        let path = directory.join(name)?;
+        let reported = loop {
+            let reported = self.remote.with(cancel).version(&path);
+            if !self.inodes.is_being_renamed(&path) {
+                break reported;
+            }
+            // It may be about no file, or about another one.
+            self.inodes.wait_for_renames(&path, cancel);
+            if cancel.is_cancelled() {
+                return Err(Errno::INTR);
+            }
+        };
+        match reported {
             Ok(reported) => {
                 let listed = Version::from(&known);
                 let changed = !reported.agrees(&listed);

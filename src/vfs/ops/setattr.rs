@@ -226,7 +226,7 @@ impl Vfs {
         }
         let watch = self.begin_change(&[&path], cancel)?;
         if !is_directory {
-            // Contents of that time may be there from before.
+            // The caches may hold other contents with this time.
             self.inodes.set_cached(ino, None);
             self.forget_cached(&path);
         }
@@ -239,7 +239,7 @@ impl Vfs {
                 .with(cancel)
                 .set_directory_modified(&path, seconds)
         } else {
-            if let Some(file) = &open {
+            if let Some(file) = self.inodes.open_file(ino) {
                 file.expect_time(self.remote.round_trip_of(seconds), cancel);
             }
             self.remote.with(cancel).set_modified(&path, seconds)

@@ -155,7 +155,7 @@ impl Keeping {
         }
         // No read depends on the answer, so it does not end those that memory can answer.
         match shared.source.version(&Cancel::never()) {
-            Ok(now) if shared.expected.is(&now) => self.fill.confirm(),
+            Ok(now) if shared.expected.recognizes(&now) => self.fill.confirm(),
             Ok(_) => {}
             Err(error) => log::debug!("what was read is not kept: {error}"),
         }

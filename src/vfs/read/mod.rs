@@ -267,14 +267,16 @@ impl Reader {
         self.shared.expected.may_get_time(seconds);
     }
 
-    /// Records that the server's file has the modification time `seconds`.
+    /// Records that the server's file has the modification time `seconds`, if that was
+    /// [announced](Self::may_get_time).
     pub(in crate::vfs) fn has_time(&self, seconds: i64) {
         self.shared.expected.has_time(seconds);
     }
 
-    /// Whether `now`, which the server has, is the version that is read.
-    pub(in crate::vfs) fn is_of(&self, now: &Version) -> bool {
-        self.shared.expected.is(now)
+    /// Whether `now`, which the server has, is the version that is read, maybe with a time that
+    /// this mount has set. If so, the version has that time from now on.
+    pub(in crate::vfs) fn recognizes(&self, now: &Version) -> bool {
+        self.shared.expected.recognizes(now)
     }
 
     /// Records how far a program has read that reached the end. From now on, the file may grow.

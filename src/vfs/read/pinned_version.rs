@@ -16,7 +16,7 @@ use crate::remote::{Error, ErrorKind};
 /// not distinguish two changes within a second.
 const CONFIRMED: Duration = Duration::from_secs(1);
 
-/// Maximum number of times that are remembered of those that this mount gives to a file.
+/// Maximum number of set times that are remembered per file.
 const MOST_TIMES: usize = 8;
 
 /// Bytes received at a time to compare the end of what was read.
@@ -44,7 +44,7 @@ pub(in crate::vfs) struct PinnedVersion {
 struct SetTimes {
     /// The time that the server's file has, if it is not that of the version.
     current: Option<i64>,
-    /// Those that the file may have by now, the oldest first.
+    /// Times that the file may have, oldest first.
     possible: VecDeque<i64>,
 }
 
@@ -89,14 +89,18 @@ impl PinnedVersion {
         times.possible.push_back(seconds);
     }
 
-    /// Records that the server's file has the modification time `seconds` by now.
+    /// Records that the server's file has the modification time `seconds` by now, if that was
+    /// [announced](Self::may_get_time).
     pub(in crate::vfs) fn has_time(&self, seconds: i64) {
-        self.times().current = Some(seconds);
+        let mut times = self.times();
+        if times.possible.contains(&seconds) {
+            times.current = Some(seconds);
+        }
     }
 
     /// Whether `now`, which the server has, is the version, maybe with a time that this mount has
-    /// set. [`Self::version`] has that time from then on.
-    pub(in crate::vfs) fn is(&self, now: &Version) -> bool {
+    /// set. If so, [`Self::version`] has that time from now on.
+    pub(in crate::vfs) fn recognizes(&self, now: &Version) -> bool {
         if now.agrees(&self.version()) {
             return true;
         }
@@ -214,7 +218,7 @@ impl PinnedVersion {
         source: &dyn RangeSource,
         cancel: &Cancel,
     ) -> Result<bool, Error> {
-        if self.is(now) {
+        if self.recognizes(now) {
             return Ok(true);
         }
         let version = self.version();
@@ -264,7 +268,7 @@ impl PinnedVersion {
         if now.modified.is_none() || self.version.modified.is_none() {
             return Ok(false);
         }
-        if !self.is(&without_size(now)) {
+        if !self.recognizes(&without_size(now)) {
             return Err(self.changed(source));
         }
         // If another thread was first, it found the same size.
@@ -348,20 +352,23 @@ mod tests {
         let pinned = PinnedVersion::new(of_time(1_000_000));
         pinned.may_get_time(2_000_000);
         pinned.may_get_time(3_000_000);
-        assert!(pinned.is(&of_time(1_000_000)));
-        assert!(pinned.is(&of_time(2_000_000)));
+        assert!(pinned.recognizes(&of_time(1_000_000)));
+        assert!(pinned.recognizes(&of_time(2_000_000)));
         assert_eq!(pinned.version(), of_time(2_000_000));
-        assert!(pinned.is(&of_time(3_000_000)));
-        assert!(!pinned.is(&of_time(4_000_000)));
+        assert!(pinned.recognizes(&of_time(3_000_000)));
+        assert!(!pinned.recognizes(&of_time(4_000_000)));
         let of_other_size = Version {
             size: Some(11),
             ..of_time(3_000_000)
         };
-        assert!(!pinned.is(&of_other_size));
+        assert!(!pinned.recognizes(&of_other_size));
         for day in 1..=2 * MOST_TIMES as i64 {
             pinned.may_get_time(day * 86_400 * 365);
         }
-        assert!(!pinned.is(&of_time(86_400 * 365)));
+        assert!(!pinned.recognizes(&of_time(86_400 * 365)));
+        pinned.has_time(5_000_000);
+        assert_ne!(pinned.version(), of_time(5_000_000));
+        pinned.may_get_time(5_000_000);
         pinned.has_time(5_000_000);
         assert_eq!(pinned.version(), of_time(5_000_000));
     }

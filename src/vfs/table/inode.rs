@@ -9,7 +9,7 @@ mod by_path;
 mod children;
 mod exported;
 mod listed;
-mod moves;
+mod renames;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,7 +23,7 @@ use crate::vfs::file::OpenFile;
 use crate::vfs::read::ReadEnd;
 use children::Children;
 use exported::ExportedNumbers;
-use moves::Moves;
+use renames::OngoingRenames;
 
 pub(in crate::vfs) use listed::ListedInode;
 
@@ -62,7 +62,7 @@ pub(in crate::vfs) struct Inodes {
     numbers: Option<ExportedNumbers>,
     /// The numbers that open files use.
     claimed: ClaimedNumbers,
-    moves: Moves,
+    renames: OngoingRenames,
 }
 
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Inodes {
         Self {
             numbers: None,
             claimed: claimed.clone(),
-            moves: Moves::default(),
+            renames: OngoingRenames::default(),
             table: Mutex::new(InodeTable {
                 root,
                 nodes,

@@ -73,8 +73,8 @@ impl Names {
         }
     }
 
-    /// Forgets attributes that the server had before they were set, if programs were not shown the
-    /// new ones: those that a killed mount left are not known completely.
+    /// Discards cached attributes from before the change, unless the change is pinned: one that a
+    /// killed mount left is not shown before the server has it.
     fn forget_unshown(&self, path: &RemotePath) {
         if let Some(directory) = path.parent()
             && !self.cache.is_pinned(&directory, path.name())

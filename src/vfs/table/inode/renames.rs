@@ -9,12 +9,12 @@ use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::vfs::table::ino::Ino;
 
-/// Interval at which a wait looks whether it is cancelled.
+/// Interval at which a wait checks whether it is cancelled.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// The paths that renames under way change, with everything below them.
 #[derive(Debug, Default)]
-pub(super) struct Moves {
+pub(super) struct OngoingRenames {
     paths: Mutex<Vec<RemotePath>>,
     ended: Condvar,
 }
@@ -22,28 +22,31 @@ pub(super) struct Moves {
 /// A rename under way. Dropping it ends it.
 #[derive(Debug)]
 #[must_use]
-pub(in crate::vfs) struct MoveGuard<'a> {
-    moves: &'a Moves,
+pub(in crate::vfs) struct RenameGuard<'a> {
+    renames: &'a OngoingRenames,
     paths: Vec<RemotePath>,
 }
 
-impl Moves {
+impl OngoingRenames {
     /// Begins a rename that changes what is at `paths` and below them.
-    fn begin(&self, paths: &[&RemotePath]) -> MoveGuard<'_> {
+    fn begin(&self, paths: &[&RemotePath]) -> RenameGuard<'_> {
         let paths: Vec<_> = paths.iter().copied().cloned().collect();
         self.lock().extend(paths.iter().cloned());
-        MoveGuard { moves: self, paths }
+        RenameGuard {
+            renames: self,
+            paths,
+        }
     }
 
     /// Whether a rename that changes what is at `path` is under way.
-    fn concern(&self, path: &RemotePath) -> bool {
-        concern(&self.lock(), path)
+    fn affect(&self, path: &RemotePath) -> bool {
+        affects(&self.lock(), path)
     }
 
     /// Waits until no rename that changes what is at `path` is under way, or `cancel` is cancelled.
     fn wait(&self, path: &RemotePath, cancel: &Cancel) {
         let mut paths = self.lock();
-        while concern(&paths, path) && !cancel.is_cancelled() {
+        while affects(&paths, path) && !cancel.is_cancelled() {
             let waited = self.ended.wait_timeout(paths, LOOK_UP);
             paths = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -58,36 +61,41 @@ impl Moves {
 impl Inodes {
     /// Announces a rename on the server that changes what is at `paths` and below them, until the
     /// inodes have their new paths.
-    pub(in crate::vfs) fn begin_move(&self, paths: &[&RemotePath]) -> MoveGuard<'_> {
-        self.moves.begin(paths)
+    pub(in crate::vfs) fn begin_rename(&self, paths: &[&RemotePath]) -> RenameGuard<'_> {
+        self.renames.begin(paths)
+    }
+
+    /// Whether a rename that changes what is at `path` is under way on the server.
+    pub(in crate::vfs) fn is_being_renamed(&self, path: &RemotePath) -> bool {
+        self.renames.affect(path)
     }
 
     /// Whether what the server has just said about `path`, which was the path of `ino`, may be
     /// about another file: a rename is under way, or has given `ino` another path.
-    pub(in crate::vfs) fn may_have_moved(&self, ino: Ino, path: &RemotePath) -> bool {
-        self.moves.concern(path) || self.path(ino).is_ok_and(|now| now != *path)
+    pub(in crate::vfs) fn may_have_been_renamed(&self, ino: Ino, path: &RemotePath) -> bool {
+        self.is_being_renamed(path) || self.path(ino).is_ok_and(|now| now != *path)
     }
 
     /// Waits until no rename that changes what is at `path` is under way, or `cancel` is cancelled.
-    pub(in crate::vfs) fn wait_for_moves(&self, path: &RemotePath, cancel: &Cancel) {
-        self.moves.wait(path, cancel);
+    pub(in crate::vfs) fn wait_for_renames(&self, path: &RemotePath, cancel: &Cancel) {
+        self.renames.wait(path, cancel);
     }
 }
 
-fn concern(moves: &[RemotePath], path: &RemotePath) -> bool {
-    moves.iter().any(|moved| path.below(moved).is_some())
+fn affects(renames: &[RemotePath], path: &RemotePath) -> bool {
+    renames.iter().any(|renamed| path.below(renamed).is_some())
 }
 
-impl Drop for MoveGuard<'_> {
+impl Drop for RenameGuard<'_> {
     fn drop(&mut self) {
-        let mut moves = self.moves.lock();
+        let mut renames = self.renames.lock();
         for path in &self.paths {
-            if let Some(at) = moves.iter().position(|it| it == path) {
-                moves.swap_remove(at);
+            if let Some(at) = renames.iter().position(|it| it == path) {
+                renames.swap_remove(at);
             }
         }
-        drop(moves);
-        self.moves.ended.notify_all();
+        drop(renames);
+        self.renames.ended.notify_all();
     }
 }
 
@@ -100,21 +108,21 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_concerns_what_it_moves_until_it_ends() {
-        let moves = Moves::default();
+    fn a_rename_affects_what_is_below_its_paths_until_it_ends() {
+        let renames = OngoingRenames::default();
         let (from, to) = (path("/d"), path("/e"));
-        let first = moves.begin(&[&from, &to]);
-        let second = moves.begin(&[&from]);
-        let concerned = |name| moves.concern(&path(name));
-        assert!(concerned("/d") && concerned("/d/f/g") && concerned("/e/f"));
-        assert!(!concerned("/dd") && !concerned("/") && !concerned("/f"));
+        let first = renames.begin(&[&from, &to]);
+        let second = renames.begin(&[&from]);
+        let is_affected = |name| renames.affect(&path(name));
+        assert!(is_affected("/d") && is_affected("/d/f/g") && is_affected("/e/f"));
+        assert!(!is_affected("/dd") && !is_affected("/") && !is_affected("/f"));
         drop(first);
-        assert!(concerned("/d/f") && !concerned("/e/f"));
+        assert!(is_affected("/d/f") && !is_affected("/e/f"));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| moves.wait(&path("/d/f"), &Cancel::never()));
+            let waiting = scope.spawn(|| renames.wait(&path("/d/f"), &Cancel::never()));
             drop(second);
             waiting.join().unwrap();
         });
-        assert!(!concerned("/d/f"));
+        assert!(!is_affected("/d/f"));
     }
 }
