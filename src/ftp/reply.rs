@@ -86,11 +86,11 @@ impl Reply {
     }
 
     /// Whether the server was killed during the login: vsftpd's `500 OOPS: priv_sock_get_result` is
-    /// from a process that has lost the one above it. Another login may succeed.
+    /// from a process that has lost the one above it. Another login may succeed. The one above says
+    /// `priv_sock_get_cmd` after a limit or a sandbox has ended this one, which happens each time.
     pub(crate) fn is_of_killed_server(&self) -> bool {
-        let words = ["priv_sock_get_result", "priv_sock_send_cmd"];
         let text = self.words();
-        self.is_fatal_oops() && words.iter().any(|it| text.contains(it))
+        self.is_fatal_oops() && text.contains("priv_sock_") && !text.contains("priv_sock_get_cmd")
     }
 
     /// Returns the text in lower case, for searching.

@@ -129,14 +129,17 @@ impl OpenFile {
 impl State {
     /// See [`OpenFile::recognizes`].
     pub(super) fn recognizes(&mut self, now: &Version) -> bool {
-        let reader = self.contents.reader();
-        if !reader.is_some_and(|reader| !reader.has_changed() && reader.recognizes(now)) {
+        let Some(reader) = self.contents.reader().filter(|it| !it.has_changed()) else {
+            return false;
+        };
+        if !reader.recognizes(now) {
             return false;
         }
-        if !Version::from(&self.attributes).agrees(now) {
-            self.attributes.modified = now.modified;
+        let version = reader.version();
+        if !Version::from(&self.attributes).agrees(&version) {
+            self.attributes.modified = version.modified;
             if let Some(base) = &mut self.base {
-                base.modified = now.modified;
+                base.modified = version.modified;
             }
         }
         true

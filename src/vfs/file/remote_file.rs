@@ -238,8 +238,8 @@ impl RemoteFile {
     /// renamed the file meanwhile.
     ///
     /// # Errors
-    /// Those of `ask`; `Interrupted` if the answer may be about another file and there is no time
-    /// to ask again.
+    /// Those of `ask`; `Interrupted` if `cancel` is cancelled while the file is renamed, `TryLater`
+    /// if it is renamed again and again.
     fn ask<T>(
         &self,
         operation: &'static str,
@@ -259,8 +259,13 @@ impl RemoteFile {
                 break;
             }
         }
+        let kind = if cancel.is_cancelled() {
+            ErrorKind::Interrupted
+        } else {
+            ErrorKind::TryLater
+        };
         Err(remote::Error {
-            kind: ErrorKind::Interrupted,
+            kind,
             ..self.renamed(operation)
         })
     }

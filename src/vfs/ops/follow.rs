@@ -81,7 +81,16 @@ impl Vfs {
             return Ok(false);
         };
         let before = following.version;
-        let grown = match self.revalidate(&directory, &name, cancel) {
+        let answer = self.revalidate(&directory, &name, cancel);
+        let path = directory.join(&name).ok();
+        if path
+            .as_ref()
+            .is_some_and(|path| self.inodes.may_have_been_renamed(ino, path))
+        {
+            // The next poll asks again.
+            return Ok(false);
+        }
+        let grown = match answer {
             Ok((found, _)) => {
                 let now = Version::from(&found);
                 if now.agrees(&before) || file.recognizes(&now) {
@@ -102,12 +111,6 @@ impl Vfs {
         match grown {
             Ok(true) => Ok(true),
             Ok(false) | Err(Errno::STALE) => {
-                let path = directory.join(&name).ok();
-                let has_moved = |path| self.inodes.may_have_been_renamed(ino, path);
-                if path.as_ref().is_some_and(has_moved) {
-                    // The next poll asks again.
-                    return Ok(false);
-                }
                 let place = self.inodes.parent_and_name(ino)?;
                 // A program that opened the inode since may have another file, and writes to it.
                 if !self.inodes.detach_file(ino, file) {

@@ -301,6 +301,10 @@ impl Vfs {
         }
         let (directory, name) = self.location(ino)?;
         let (attributes, changed) = self.revalidate(&directory, &name, may.cancel()?)?;
+        if self.location(ino)? != (directory, name) {
+            // The name may belong to another file by now. The kernel looks it up again.
+            return Err(Errno::STALE);
+        }
         let (file, version) = self.share_as(ino, &attributes)?;
         Ok((file, Revalidated { version, changed }))
     }

@@ -242,6 +242,8 @@ impl Vfs {
             if let Some(file) = self.inodes.open_file(ino) {
                 file.expect_time(self.remote.round_trip_of(seconds), cancel);
             }
+            // The question may have waited for a rename.
+            let path = self.inodes.path(ino)?;
             self.remote.with(cancel).set_modified(&path, seconds)
         };
         match set {

@@ -273,8 +273,13 @@ impl Reader {
         self.shared.expected.has_time(seconds);
     }
 
+    /// Returns the version that is read.
+    pub(in crate::vfs) fn version(&self) -> Version {
+        self.shared.expected.version()
+    }
+
     /// Whether `now`, which the server has, is the version that is read, maybe with a time that
-    /// this mount has set. If so, the version has that time from now on.
+    /// this mount has set. If so, the version has that time from now on, unless it has a later one.
     pub(in crate::vfs) fn recognizes(&self, now: &Version) -> bool {
         self.shared.expected.recognizes(now)
     }

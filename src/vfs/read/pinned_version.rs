@@ -99,24 +99,31 @@ impl PinnedVersion {
     }
 
     /// Whether `now`, which the server has, is the version, maybe with a time that this mount has
-    /// set. If so, [`Self::version`] has that time from now on.
+    /// set. If so, [`Self::version`] has that time from now on, unless it has one that was set
+    /// later: answers may arrive in another order.
     pub(in crate::vfs) fn recognizes(&self, now: &Version) -> bool {
         if now.agrees(&self.version()) {
             return true;
         }
+        let has_time = |modified| {
+            now.agrees(&Version {
+                modified,
+                size: self.size(),
+                ..self.version
+            })
+        };
         let mut times = self.times();
-        let with_time = |seconds: Option<i64>| Version {
-            modified: seconds.map_or(self.version.modified, |it| Some((it, Precision::Second))),
-            size: self.size(),
-            ..self.version
+        let SetTimes { current, possible } = &mut *times;
+        let newest = possible
+            .iter()
+            .rposition(|time| has_time(Some((*time, Precision::Second))));
+        let Some(newest) = newest else {
+            return has_time(self.version.modified);
         };
-        let possible = times.possible.iter().rev().copied().map(Some);
-        let mut possible = possible.chain([None]);
-        let Some(found) = possible.find(|seconds| now.agrees(&with_time(*seconds))) else {
-            return false;
-        };
-        drop(possible);
-        times.current = found;
+        let place = |time: i64| possible.iter().position(|it| *it == time);
+        if current.and_then(place) < Some(newest) {
+            *current = possible.get(newest).copied();
+        }
         true
     }
 
@@ -356,6 +363,8 @@ mod tests {
         assert!(pinned.recognizes(&of_time(2_000_000)));
         assert_eq!(pinned.version(), of_time(2_000_000));
         assert!(pinned.recognizes(&of_time(3_000_000)));
+        assert!(pinned.recognizes(&of_time(2_000_000)) && pinned.recognizes(&of_time(1_000_000)));
+        assert_eq!(pinned.version(), of_time(3_000_000), "it was set later");
         assert!(!pinned.recognizes(&of_time(4_000_000)));
         let of_other_size = Version {
             size: Some(11),
