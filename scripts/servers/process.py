@@ -15,6 +15,8 @@ from servers.common import ADDRESS, PASSWORD, USER, Failure
 # Above the ports of known services, below those the kernel gives to outgoing connections.
 PORTS = range(20000, 30000)
 GREETING_SECONDS = 20
+# How long a killed server may wait for its port.
+PORT_SECONDS = 20
 ENDING_SECONDS = 10
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -24,20 +26,33 @@ class Life:
 
     def __init__(self, name, kind, wanted):
         self.name, self.kind, self.wanted, self.server = name, kind, wanted, None
+        self.was_killed = False
 
     def start(self):
-        if self.server is None:
-            environment = self.wanted.tls.environment() if self.wanted.tls else {}
-            if self.wanted.zone:
-                environment["TZ"] = self.wanted.zone
-            account = self.wanted.account if self.kind.runs_as_account else None
-            self.server = start(self.kind.command(self.wanted), self.wanted.state / "output", environment, account)
-            wait_for_greeting(self.name, self.wanted, self.server)
+        # While it was away, a data connection of another server may have taken its port.
+        deadline = time.monotonic() + PORT_SECONDS
+        while self.server is None:
+            try:
+                self.try_start()
+            except Failure:
+                if not self.was_killed or self.is_as_wanted() or time.monotonic() > deadline:
+                    raise
+                self.server = None
+                time.sleep(0.1)
+
+    def try_start(self):
+        environment = self.wanted.tls.environment() if self.wanted.tls else {}
+        if self.wanted.zone:
+            environment["TZ"] = self.wanted.zone
+        account = self.wanted.account if self.kind.runs_as_account else None
+        self.server = start(self.kind.command(self.wanted), self.wanted.state / "output", environment, account)
+        wait_for_greeting(self.name, self.wanted, self.server)
 
     def kill(self):
         if self.server is not None:
             end_all(self.server)
             self.server = None
+            self.was_killed = True
 
     def is_as_wanted(self):
         return self.server is None or self.server.poll() is None

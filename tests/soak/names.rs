@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::amount;
@@ -215,8 +216,40 @@ impl Drop for StopOutages<'_> {
     }
 }
 
+/// The process of the mount, which ends if the server cannot be started again: programs would wait
+/// for it for ever.
+#[derive(Default)]
+struct EndMount {
+    pid: AtomicU32,
+    has_ended: AtomicBool,
+}
+
+impl EndMount {
+    fn is_of(&self, mount: Mount) -> Mount {
+        self.pid.store(mount.pid(), Ordering::SeqCst);
+        assert!(!self.has_ended.load(Ordering::SeqCst), "there is no server");
+        mount
+    }
+}
+
+/// See [`EndMount`].
+struct EndOnPanic<'a>(&'a EndMount);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.has_ended.store(true, Ordering::SeqCst);
+            let pid = i32::try_from(self.0.pid.load(Ordering::SeqCst)).unwrap_or_default();
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
 /// Kills the server and starts it again until `stop`. Returns how often.
-fn interrupt(server: &TestServer, stop: &AtomicBool) -> usize {
+fn interrupt(server: &TestServer, stop: &AtomicBool, mount: &EndMount) -> usize {
+    let _end = EndOnPanic(mount);
     let mut random = Random::new();
     let mut outages = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -237,7 +270,8 @@ fn work(kind: Kind, disturbance: Disturbance) {
         // A program waits until the server is back, and a mount begins without it.
         options.extend(["hard", "delay_connect"]);
     }
-    let mount = || Mount::with_state(&server, &options, state.path());
+    let end = EndMount::default();
+    let mount = || end.is_of(Mount::with_state(&server, &options, state.path()));
     let mut walker = Walker {
         random: Random::new(),
         tree: Tree::new(),
@@ -248,7 +282,7 @@ fn work(kind: Kind, disturbance: Disturbance) {
     let (mounted, tally, outages) = thread::scope(|scope| {
         let outages = match disturbance {
             Disturbance::Kills => None,
-            Disturbance::KillsAndOutages => Some(scope.spawn(|| interrupt(&server, &stop))),
+            Disturbance::KillsAndOutages => Some(scope.spawn(|| interrupt(&server, &stop, &end))),
         };
         let stop = StopOutages(&stop);
         let (mounted, tally) = walk(&mut walker, &server, &mount);
