@@ -74,6 +74,18 @@ stories! {
         reads_on_when_the_time_is_set(server, mount);
     }
 
+    /// A file that gets the time of an older version has its own bytes, not those that were read of
+    /// that version.
+    fn an_old_time_does_not_bring_back_old_bytes(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("file", vec![b'1'; 3000]);
+        shell(server.root(), "touch -d 2001-05-06 file");
+        assert_eq!(fs::read(mount.join("file")).unwrap(), [b'1'; 3000]);
+        thread::sleep(A_WHILE);
+        change(&on_server, &[b'2'; 3000], 30);
+        shell(mount.path(), "touch -cd 2001-05-06 file");
+        assert_eq!(fs::read(mount.join("file")).unwrap(), [b'2'; 3000]);
+    }
+
     /// Opening a file opens the server's current version, however fresh the listing is.
     fn open_sees_what_others_wrote(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("dir/file", "old");
