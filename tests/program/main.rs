@@ -20,6 +20,7 @@ mod credentials;
 mod docs;
 mod examples;
 mod fstab;
+mod hanging_tests;
 mod health;
 mod home;
 mod log;
