@@ -495,13 +495,16 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain.
+    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain. What
+    /// has failed is decided: [`Self::expedite`] made it due, and an interrupted attempt before the
+    /// failure is not counted.
     pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, StoreAttempts>) -> bool {
         let (Some(entry), Some(before)) = (self.entries.get(&ino), tried.get(&ino)) else {
             return false;
         };
         let is_parked = self.is_parked && matches!(entry.step, EntryState::Due(_));
-        entry.tried <= before.tried
+        entry.step != EntryState::Failed
+            && entry.tried <= before.tried
             && entry.blocked <= before.blocked
             && !is_parked
             && self.end != QueuePhase::Stopped

@@ -106,6 +106,21 @@ fn who_waits_for_an_attempt_waits_for_one_that_is_not_interrupted() {
     assert!(!queue.is_undecided(Ino(7), &tried));
 }
 
+/// The attempt that was running when the wait began does not count because it is interrupted.
+#[test]
+fn a_wait_ends_with_a_refusal_after_an_interrupted_attempt() {
+    let now = Instant::now();
+    let mut queue = queue(&[7], now);
+    assert!(queue.start(Ino(7)).is_some());
+    let tried = queue.expedite(&[Ino(7)], now);
+    queue.done(Ino(7), StoreOutcome::Interrupted, now, DEBOUNCE);
+    assert!(queue.is_undecided(Ino(7), &tried));
+    let refused = StoreOutcome::Failed(failure());
+    assert!(!try_once(&mut queue, 7, refused, now));
+    assert!(!queue.is_undecided(Ino(7), &tried));
+    assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
+}
+
 #[test]
 fn a_failure_that_may_pass_is_tried_again_ever_more_seldom() {
     let now = Instant::now();
