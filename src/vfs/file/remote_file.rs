@@ -27,7 +27,7 @@ use crate::vfs::read::{
     ResumableDownload, Revalidate,
 };
 use crate::vfs::table::ino::Ino;
-use crate::vfs::table::inode::Inodes;
+use crate::vfs::table::inode::{Inodes, MOST_QUESTIONS};
 use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
 use crate::vfs::write::names::{Names, StoreTurn};
 use crate::vfs::write::uploader::{Priority, UploadStream, UploadTarget, Uploader};
@@ -166,9 +166,6 @@ pub(in crate::vfs) enum KeepOutcome {
 const KEPT_AT_A_TIME: usize = 256 << 10;
 /// How long such a download waits for the local disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Maximum number of times that the server is asked because the file was renamed meanwhile.
-const MOST_QUESTIONS: usize = 8;
 
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {

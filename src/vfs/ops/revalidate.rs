@@ -9,6 +9,7 @@ use crate::remote::ErrorKind;
 use super::case::CachedAnswer;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::table::inode::MOST_QUESTIONS;
 
 impl Vfs {
     /// Returns the attributes of `name` in `directory` if the server reported them recently enough
@@ -86,10 +87,15 @@ impl Vfs {
             }
         };
         let path = directory.join(name)?;
+        let mut questions = 0;
         let reported = loop {
             let reported = self.remote.with(cancel).version(&path);
             if !self.inodes.is_being_renamed(&path) {
                 break reported;
+            }
+            questions += 1;
+            if questions == MOST_QUESTIONS {
+                return Err(ErrorKind::TryLater.into());
             }
             // It may be about no file, or about another one.
             self.inodes.wait_for_renames(&path, cancel);

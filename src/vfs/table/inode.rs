@@ -26,6 +26,7 @@ use exported::ExportedNumbers;
 use renames::OngoingRenames;
 
 pub(in crate::vfs) use listed::ListedInode;
+pub(in crate::vfs) use renames::MOST_QUESTIONS;
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use crate::vfs::table::ino::Ino;
 /// Interval at which a wait checks whether it is cancelled.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// Maximum number of times that the server is asked about a file because it was renamed meanwhile.
+pub(in crate::vfs) const MOST_QUESTIONS: usize = 8;
+
 /// The paths that renames under way change, with everything below them.
 #[derive(Debug, Default)]
 pub(super) struct OngoingRenames {
