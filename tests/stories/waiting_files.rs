@@ -131,11 +131,14 @@ fn real_servers_get_what_waits_as_well() {
     }
 }
 
+/// The server does not answer the uploads, which have begun.
 #[test]
 fn what_waits_can_be_renamed_removed_and_written() {
     let left = Left::new(Kind::Embedded);
     left.stall();
-    let mount = left.mount(&["timeout=300", "writeback"]);
+    let mount = left.mount(&["timeout=2", "writeback"]);
+    let happened = || left.server.embedded().unwrap().faults().happened() > 1;
+    assert!(wait_for(SOON, happened), "{}", mount.log());
     fs::rename(mount.join("dir/new0"), mount.join("dir/renamed")).unwrap();
     fs::remove_file(mount.join("dir/new1")).unwrap();
     let append = OpenOptions::new().append(true).open(mount.join("dir/new2"));
@@ -161,21 +164,11 @@ fn what_waits_can_be_renamed_removed_and_written() {
 fn a_mount_of_another_directory_stores_it_too() {
     let left = Left::new(Kind::Embedded);
     let url = format!("{}/other", left.server.url());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
-    let place = tempfile::tempdir().unwrap();
-    let mut ftpfs = command
-        .args(["-f", &url])
-        .arg(place.path())
-        .env("FTPFS_PASSWORD", left.server.password())
-        .env("XDG_STATE_HOME", left.state.path())
-        .spawn()
-        .unwrap();
-    assert!(wait_for(SOON, || left.is_stored()));
-    shell(
-        "/",
-        &format!("umount {0} || fusermount3 -u {0}", place.path().display()),
-    );
-    assert!(ftpfs.wait().unwrap().success());
+    let state = left.state.path().to_str().unwrap();
+    let variables = [("XDG_STATE_HOME", state)];
+    let mount = Mount::in_environment(&url, left.server.password(), &[], &variables);
+    assert!(wait_for(SOON, || left.is_stored()), "{}", mount.log());
+    mount.unmount();
 }
 
 #[test]

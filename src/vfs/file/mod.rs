@@ -347,12 +347,30 @@ impl OpenFile {
     /// # Errors
     /// `INTR` if the wait is cancelled, `TIMEDOUT` if the other thread is stuck.
     pub(super) fn enter(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
+        // The thread that waits may have the gate of a file whose turn is before.
+        self.enter_calling_off(&|| self.services.names.waits_for_turn(self.ino), cancel)
+    }
+
+    /// Like [`Self::enter`], and interrupts background uploads as long as it waits: one that has not
+    /// begun to send when the wait begins, too.
+    ///
+    /// # Errors
+    /// Those of [`Self::enter`].
+    pub(super) fn enter_interrupting(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
+        self.interrupt_upload();
+        self.enter_calling_off(&|| true, cancel)
+    }
+
+    fn enter_calling_off(
+        &self,
+        is_in_the_way: &dyn Fn() -> bool,
+        cancel: &Cancel,
+    ) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
             // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
             progress: &|| {
-                // The thread that waits may have the gate of a file whose turn is before.
-                if self.services.names.waits_for_turn(self.ino) {
+                if is_in_the_way() {
                     self.interrupt_upload();
                 }
                 self.progress()

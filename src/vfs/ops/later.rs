@@ -223,11 +223,8 @@ impl Vfs {
         }
         let open = self.open_file_at(parent, name);
         self.confirm_left(open.as_ref(), path, cancel)?;
-        if let Some(file) = &open {
-            file.interrupt_upload();
-        }
         let pass = match &open {
-            Some(file) => Some(file.enter(cancel)?),
+            Some(file) => Some(file.enter_interrupting(cancel)?),
             None => None,
         };
         let base = match &open {

@@ -120,11 +120,8 @@ impl Vfs {
             return Ok(ChangeTime::Now);
         }
         let replaced_file = self.open_at(to);
-        if let Some(file) = &replaced_file {
-            file.interrupt_upload();
-        }
         let pass = match &replaced_file {
-            Some(file) => Some(file.enter(cancel)?),
+            Some(file) => Some(file.enter_interrupting(cancel)?),
             None => None,
         };
         let there = (replaced, replaced_file.as_ref());
@@ -162,9 +159,6 @@ impl Vfs {
             replaces_read_file,
             cancel,
         );
-        for file in moved_file.iter().chain(&replaced_file) {
-            file.interrupt_upload();
-        }
         let files = RenamedFiles {
             moved: moved_file,
             replaced: replaced_file,
@@ -532,7 +526,7 @@ impl RenamedFiles {
 }
 
 /// Enters the gates of `files` in the order of their inodes, so that two renames never wait for
-/// each other.
+/// each other. Their background uploads, which would use old names, are interrupted.
 fn enter_all<'a>(
     mut files: Vec<&'a Arc<OpenFile>>,
     cancel: &Cancel,
@@ -541,7 +535,7 @@ fn enter_all<'a>(
     files.dedup_by_key(|file| file.ino());
     let files = files.into_iter();
     files
-        .map(|file| Ok((file.ino(), file.enter(cancel)?)))
+        .map(|file| Ok((file.ino(), file.enter_interrupting(cancel)?)))
         .collect()
 }
 

@@ -28,11 +28,8 @@ impl Vfs {
             .inodes
             .known(parent, name)
             .and_then(|ino| self.inodes.open_file(ino));
-        if let Some(file) = &open {
-            file.interrupt_upload();
-        }
         let open = match &open {
-            Some(file) => Some((file, file.enter(cancel)?)),
+            Some(file) => Some((file, file.enter_interrupting(cancel)?)),
             None => None,
         };
         let mut hidden = None;
