@@ -2,7 +2,7 @@
 //! and no file is damaged.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::append::{LARGE, append, old, with};
 use crate::crash::SOON;
-use crate::support::{Kind, Mount, TestServer, wait_for};
+use crate::support::{Kind, Mount, TestServer, shell, wait_for};
 
 /// Long enough that a part of it can be cut off.
 const LONG: usize = 3 << 20;
@@ -434,24 +434,25 @@ fn a_writer_that_comes_between_spoils_nothing() {
 #[test]
 fn a_follower_sees_what_is_appended() {
     let proven = Proven::new(&["open_ttl=0"]);
-    let mut follower = Command::new("tail")
-        .args(["-c", "3", "-f", "-s", "0.1"])
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let mut follower = Command::new("timeout")
+        .args(["60", "tail", "-c", "3", "-f", "-s", "0.1"])
         .arg(proven.mount.join("file"))
-        .stdout(Stdio::piped())
+        .stdout(output.reopen().unwrap())
         .spawn()
         .unwrap();
-    let mut output = follower.stdout.take().unwrap();
-    let mut seen = [0; 3];
-    output.read_exact(&mut seen).unwrap();
-    let mut ends = Vec::new();
+    let shows = |expected: &[u8]| {
+        let is_shown = || fs::read(output.path()).unwrap() == expected;
+        assert!(wait_for(SOON, is_shown), "{}", proven.mount.log());
+    };
+    let mut expected = old().split_off(old().len() - 3);
+    shows(&expected);
     for line in ["one\n", "two\n", "three\n"] {
         proven.append(line.as_bytes()).unwrap();
-        let mut bytes = vec![0; line.len()];
-        output.read_exact(&mut bytes).unwrap();
-        ends.extend(bytes);
+        expected.extend(line.as_bytes());
+        shows(&expected);
     }
-    follower.kill().unwrap();
+    shell("/", &format!("kill {}", follower.id()));
     follower.wait().unwrap();
-    assert_eq!(ends, b"one\ntwo\nthree\n");
     proven.assert_has(&with(&old(), b"one\ntwo\nthree\n"));
 }

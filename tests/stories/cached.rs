@@ -235,8 +235,8 @@ fn a_mount_works_without_its_cache() {
 fn a_cache_inside_the_mountpoint_is_refused() {
     let server = TestServer::start(Kind::Embedded);
     let home = TempDir::new().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
-        .args(["-f", &server.url()])
+    let output = Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_ftpfs"), "-f", &server.url()])
         .arg(home.path())
         .args(["-o", &option(&home.path().join("below/it"))])
         .env("FTPFS_PASSWORD", server.password())

@@ -233,8 +233,8 @@ fn a_second_export_of_one_directory_is_refused() {
     let cache = TempDir::new().unwrap();
     let refused = |url: &str, options: &str| {
         let point = TempDir::new().unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
-            .args(["-f", url])
+        let output = Command::new("timeout")
+            .args(["60", env!("CARGO_BIN_EXE_ftpfs"), "-f", url])
             .arg(point.path())
             .args(["-o", options])
             .env("FTPFS_PASSWORD", server.password())

@@ -540,8 +540,15 @@ fn the_time_of_a_file_does_not_change_when_it_is_stored() {
 fn without_a_state_directory_there_is_no_writeback() {
     let server = TestServer::start(Kind::Embedded);
     let point = TempDir::new().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
-        .args(["-f", "-o", "writeback", &server.url()])
+    let output = Command::new("timeout")
+        .args([
+            "60",
+            env!("CARGO_BIN_EXE_ftpfs"),
+            "-f",
+            "-o",
+            "writeback",
+            &server.url(),
+        ])
         .arg(point.path())
         .env("FTPFS_PASSWORD", server.password())
         .env("XDG_STATE_HOME", "/proc/nothing")

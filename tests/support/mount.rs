@@ -202,8 +202,8 @@ impl Mount {
             }
         });
         if !unmounted {
-            let _ = unmount(&self.point, true);
             self.kill();
+            let _ = unmount(&self.point, true);
             return Err(format!(
                 "{} is leaked or busy: {words}",
                 self.point.display()
@@ -226,7 +226,14 @@ impl Mount {
 
     fn kill(&mut self) {
         let _ = self.program.kill();
-        let _ = self.program.wait();
+        let mut has_ended = || self.program.try_wait().expect("our own child").is_some();
+        if wait_for(END, &mut has_ended) {
+            return;
+        }
+        // A thread of it waits in the kernel for a lock that a request of the mount holds, which
+        // only ends with the connection.
+        let _ = Command::new("umount").arg("-f").arg(&self.point).output();
+        assert!(wait_for(END, has_ended), "ftpfs cannot be killed");
     }
 }
 
