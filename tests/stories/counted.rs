@@ -341,6 +341,7 @@ fn new_file_costs_a_transfer_and_its_name() {
     let (server, mount) = start();
     let source = server.root().join("one/file 0");
     shell(mount.path(), "ls -lR");
+    await_arm(&server);
     let verbs = work_of(&server, || {
         drop(crate::support::run_with(
             "cp",
