@@ -19,6 +19,16 @@ impl RemoteHandle {
         Remote {
             handle: self.clone(),
             cancel: cancel.clone(),
+            is_interruptible: false,
+        }
+    }
+
+    /// Returns what asks the server, for work that `interrupt` ends even while it waits for a
+    /// reply: it closes the connection.
+    pub(crate) fn interruptible(&self, interrupt: &Cancel) -> Remote {
+        Remote {
+            is_interruptible: true,
+            ..self.with(interrupt)
         }
     }
 

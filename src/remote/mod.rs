@@ -23,6 +23,7 @@ mod finalize;
 mod handle;
 mod hidden;
 mod incomplete;
+mod interruption;
 pub(crate) mod links;
 mod listed_size;
 mod listing;
@@ -215,6 +216,8 @@ pub struct Remote {
     /// Ends the wait of each operation for its first connection. An operation that has begun is
     /// completed.
     cancel: Cancel,
+    /// Whether `cancel` also ends what has begun. Uploads continue so until they are complete.
+    is_interruptible: bool,
 }
 
 impl Deref for Remote {
@@ -584,10 +587,6 @@ impl Remote {
             Ok(()) => Ok(exchange),
             Err(fault) => Err(self.diagnose(&mut exchange, context, &fault)),
         }
-    }
-
-    fn exchange(&self) -> Exchange<'_> {
-        Exchange::new(self.pool(), self.cancel.clone())
     }
 }
 

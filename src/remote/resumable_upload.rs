@@ -12,7 +12,7 @@ use super::Remote;
 use super::error::refusal;
 use super::fallbacks::{Fallback, ResumeWay};
 use super::resume_probe::{self, Soundness};
-use super::retry::Exchange;
+use super::retry::{Exchange, interruption};
 use super::transience::{Attempts, is_lost, transience};
 use crate::ftp::{self, Capability, Cause, Phase, RemotePath, Transience};
 use crate::pool::{self, Lease, Permit, RetryMode};
@@ -106,7 +106,7 @@ impl ResumableUpload {
         (transfer, permit): (ftp::Upload, Permit),
     ) -> Self {
         Self {
-            remote: remote.uncancelled(),
+            remote: remote.same(),
             path: path.clone(),
             is_ours,
             sent: transfer.sent_early(),
@@ -259,11 +259,13 @@ impl ResumableUpload {
             let UploadConnection::Open(transfer, _) = &mut self.line else {
                 return Err(pool::Error::Closed);
             };
+            let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
             let sending = if copies {
                 send_copies(transfer, file, self.sent, end - self.sent)
             } else {
                 transfer.send_file(file, self.sent, end - self.sent)
             };
+            drop(listener);
             let Err(error) = sending else {
                 (self.sent, self.moved) = (end, Instant::now());
                 return Ok(());
@@ -294,7 +296,10 @@ impl ResumableUpload {
                 is_gone.set(!self.remote.is_server_alive());
                 !is_gone.get()
             };
-            let fault = match transfer.finish_while(&is_alive) {
+            let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
+            let finished = transfer.finish_while(&is_alive);
+            drop(listener);
+            let fault = match finished {
                 Ok((session, _)) => {
                     self.line = UploadConnection::Arrived(Some(permit.into_lease(session)));
                     return Ok(());
@@ -396,6 +401,7 @@ impl ResumableUpload {
             _ => transience(&fault),
         };
         if !self.is_ours
+            || self.remote.is_interrupted()
             || !class.is_immediate()
             || ResumeWay::candidates(self.remote.profile())
                 .next()
@@ -403,7 +409,7 @@ impl ResumableUpload {
         {
             return Err(fault);
         }
-        let remote = self.remote.uncancelled();
+        let remote = self.remote.same();
         let mut exchange = remote.exchange();
         let there = self.size_there(&mut exchange)?;
         let least = self.kept_from.max(1);

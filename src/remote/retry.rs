@@ -5,13 +5,14 @@
 //! only after a lookup showed that it did not. [`super::transience`] says what the other layers
 //! repeat.
 
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{io, thread};
 
 use super::error::refusal;
 use super::transience::{is_endless, is_lost, pause, transience};
-use crate::cancel::Cancel;
-use crate::ftp::{self, Failed, Session, Transience};
+use crate::cancel::{Cancel, CancelListener};
+use crate::ftp::{self, Failed, Interrupter, Session, Transience};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
 /// Maximum number of attempts of a step.
@@ -26,6 +27,8 @@ pub(super) struct Exchange<'pool> {
     pool: &'pool Pool,
     /// Ends the wait for the first session. An operation that has begun is completed.
     cancel: Cancel,
+    /// Ends every step, too. Its session is closed.
+    interrupt: Option<Cancel>,
     lease: Option<Lease>,
     /// The purpose for which the first session is leased.
     purpose: Purpose,
@@ -39,10 +42,25 @@ impl<'pool> Exchange<'pool> {
         Self {
             pool,
             cancel,
+            interrupt: None,
             lease: None,
             purpose: Purpose::Command,
             is_spare: false,
         }
+    }
+
+    /// Creates an exchange without a session. `interrupt` ends all its waits, and no step begins
+    /// afterwards.
+    pub(super) fn interruptible(pool: &'pool Pool, interrupt: &Cancel) -> Self {
+        Self {
+            interrupt: Some(interrupt.clone()),
+            ..Self::new(pool, interrupt.clone())
+        }
+    }
+
+    /// Lets nothing end the following steps.
+    pub(super) fn complete(&mut self) {
+        (self.cancel, self.interrupt) = (Cancel::never(), None);
     }
 
     /// Creates an exchange without a session, whose first step is a listing.
@@ -95,7 +113,9 @@ impl<'pool> Exchange<'pool> {
         let mut lease = self.lease_session(self.purpose)?;
         let reused = lease.is_reused();
         let demotions = self.demotions();
+        let listener = interruption(self.interrupt.as_ref(), || lease.interrupter());
         let outcome = step(&mut lease);
+        drop(listener);
         if lease.is_usable() {
             self.lease = Some(lease);
         } else {
@@ -141,7 +161,12 @@ impl<'pool> Exchange<'pool> {
             let lease = self.lease_session(Purpose::Transfer)?;
             let reused = lease.is_reused();
             let demotions = self.demotions();
-            let error = match lease.into_transfer(&step) {
+            let interrupt = self.interrupt.as_ref();
+            let started = lease.into_transfer(|session| {
+                let _listener = interruption(interrupt, || session.interrupter());
+                step(session)
+            });
+            let error = match started {
                 Ok(started) => return Ok(started),
                 Err(error) => error,
             };
@@ -205,6 +230,9 @@ impl<'pool> Exchange<'pool> {
 
     /// Returns the current session, or one from the pool.
     fn lease_session(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
+        if self.interrupt.as_ref().is_some_and(Cancel::is_cancelled) {
+            return Err(pool::Error::Cancelled);
+        }
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
         }
@@ -212,7 +240,7 @@ impl<'pool> Exchange<'pool> {
             return Err(pool::Error::Exhausted(Duration::ZERO));
         }
         let lease = self.pool.lease(purpose, &self.cancel)?;
-        self.cancel = Cancel::never();
+        self.cancel = self.interrupt.clone().unwrap_or_default();
         Ok(lease)
     }
 
@@ -228,6 +256,28 @@ impl<'pool> Exchange<'pool> {
             self.pool.evict_idle();
         }
     }
+}
+
+/// Lets `interrupt` end what `interrupter` interrupts, until the returned listener is dropped.
+pub(super) fn interruption(
+    interrupt: Option<&Cancel>,
+    interrupter: impl FnOnce() -> io::Result<Interrupter>,
+) -> Option<CancelListener> {
+    let interrupt = interrupt?;
+    let interrupter = match interrupter() {
+        Ok(interrupter) => Arc::new(interrupter),
+        Err(error) => {
+            // The deadlines end the wait.
+            log::debug!("cannot make a step end early: {error}");
+            return None;
+        }
+    };
+    let other = Arc::clone(&interrupter);
+    let listener = interrupt.on_cancel(move || other.interrupt());
+    if interrupt.is_cancelled() {
+        interrupter.interrupt();
+    }
+    Some(listener)
 }
 
 /// The result of a change whose session failed.

@@ -3,7 +3,7 @@
 //! gone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Exchange;
@@ -252,7 +252,13 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(orphan) = self.orphan.take() {
-            self.remote.names().orphans.add(orphan, Instant::now());
+            let later = if self.may_appear_late {
+                FIRST_PAUSE
+            } else {
+                Duration::ZERO
+            };
+            let orphans = &self.remote.names().orphans;
+            orphans.add(orphan, Instant::now() + later);
         }
     }
 }

@@ -123,9 +123,14 @@ impl RemoteUpload {
             UploadPlace::Direct { is_new, .. } => is_new,
             UploadPlace::Gone(_) => false,
         };
-        let sending = ResumableUpload::new(remote, place.path(), is_ours, started);
+        let remote = match place {
+            UploadPlace::Temporary(_) => remote.same(),
+            // What it has overwritten is the file.
+            UploadPlace::Direct { .. } | UploadPlace::Gone(_) => remote.uncancelled(),
+        };
+        let sending = ResumableUpload::new(&remote, place.path(), is_ours, started);
         Self {
-            remote: remote.uncancelled(),
+            remote,
             path: path.clone(),
             place,
             name,
@@ -181,7 +186,7 @@ impl RemoteUpload {
         if sending.kept_from() > 0 {
             return Ok(());
         }
-        let (remote, size) = (self.remote.uncancelled(), sending.sent());
+        let (remote, size) = (self.remote.same(), sending.sent());
         let mut exchange = sending.lend_lease().map_or_else(
             || remote.exchange(),
             |lease| Exchange::with(remote.pool(), lease),
@@ -223,6 +228,7 @@ impl RemoteUpload {
         commit: &CommitOptions,
     ) -> Result<StoredFacts, Error> {
         let lease = self.end_transfer(target, commit)?;
+        self.remote = self.remote.uncancelled();
         let remote = self.remote.uncancelled();
         let mut exchange = lease.map_or_else(
             || remote.exchange(),
@@ -517,7 +523,7 @@ impl RemoteUpload {
 
     /// Aborts the upload, and returns the reason with the server's text if there is any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
-        let remote = self.remote.uncancelled();
+        let remote = self.remote.same();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
             self.place.may_appear_late();
@@ -574,7 +580,7 @@ impl Drop for RemoteUpload {
         }
         // The transfer must end before its file is deleted.
         self.state = State::Ended;
-        let remote = self.remote.uncancelled();
+        let remote = self.remote.same();
         self.remove_temporary(&mut remote.exchange());
     }
 }

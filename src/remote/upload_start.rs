@@ -112,7 +112,10 @@ fn begin(
         may_pass: false,
     };
     let is_hidden = match name {
-        UploadName::Final => return direct(remote, exchange, context, whole).map_err(refused),
+        UploadName::Final => {
+            exchange.complete();
+            return direct(remote, exchange, context, whole).map_err(refused);
+        }
         UploadName::Hidden => true,
         UploadName::Visible => false,
     };

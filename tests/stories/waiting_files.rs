@@ -131,16 +131,18 @@ fn real_servers_get_what_waits_as_well() {
     }
 }
 
-/// The server does not answer the uploads, which have begun.
+/// The server does not answer the uploads, which have begun. No program waits until it is given up.
 #[test]
 fn what_waits_can_be_renamed_removed_and_written() {
     let left = Left::new(Kind::Embedded);
     left.stall();
-    let mount = left.mount(&["timeout=2", "writeback"]);
-    let happened = || left.server.embedded().unwrap().faults().happened() > 1;
+    let mount = left.mount(&["timeout=300", "writeback", "connections=8"]);
+    let happened = || left.server.embedded().unwrap().faults().happened() > 3;
     assert!(wait_for(SOON, happened), "{}", mount.log());
-    fs::rename(mount.join("dir/new0"), mount.join("dir/renamed")).unwrap();
-    fs::remove_file(mount.join("dir/new1")).unwrap();
+    shell(
+        mount.path(),
+        "timeout 100 mv dir/new0 dir/renamed; timeout 100 rm dir/new1",
+    );
     let append = OpenOptions::new().append(true).open(mount.join("dir/new2"));
     append.unwrap().write_all(b", longer").unwrap();
     assert_eq!(fs::read(mount.join("dir/new2")).unwrap(), b"new 2, longer");
@@ -229,4 +231,27 @@ fn the_same_contents_written_again_get_their_time() {
         assert_eq!(server.names(), ["file"]);
         assert_eq!(time, again, "{option} {disabled:?}");
     }
+}
+
+/// The server stops receiving within a file. The upload is given up when the file is renamed, and
+/// what the server has of it is deleted.
+#[test]
+fn an_upload_that_is_given_up_leaves_nothing() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::with_options(&server, &["timeout=300", "writeback"]);
+    let embedded = server.embedded().unwrap();
+    let stall = Misdeed::StallData { after: 1 << 20 };
+    embedded.faults().add(Fault::on("STOR", stall).always());
+    let content: Vec<u8> = (0..3 << 20).map(|at: u32| (at / 251 + at) as u8).collect();
+    fs::write(mount.join("file"), &content).unwrap();
+    let names = || {
+        let entries = fs::read_dir(server.root()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.collect::<Vec<_>>()
+    };
+    assert!(wait_for(SOON, || !names().is_empty()), "{}", mount.log());
+    shell(mount.path(), "timeout 100 mv file moved");
+    embedded.faults().clear();
+    let is_as_wanted = || names() == ["moved"] && server.read("moved") == content;
+    assert!(wait_for(SOON, is_as_wanted), "{:?}", names());
 }

@@ -9,6 +9,7 @@ mod unread;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::concurrent_handshake::ConcurrentHandshake;
@@ -45,6 +46,9 @@ pub(super) struct Control {
     /// Bytes received and not yet split into lines.
     unread: Unread,
     usable: bool,
+    /// Whether this side has shut the connection down, so that its end says nothing about the
+    /// server.
+    is_interrupted: Arc<AtomicBool>,
     /// Logged in: replies answer commands. Before that, they are about the session.
     logged_in: bool,
     /// Secrets that were sent and must not appear in logs and messages, even if the server repeats
@@ -85,6 +89,7 @@ impl Control {
             timeout,
             unread: Unread::default(),
             usable: true,
+            is_interrupted: Arc::default(),
             logged_in: false,
             secrets: Secrets::default(),
             counts: CommandCounts::default(),
@@ -140,6 +145,16 @@ impl Control {
     /// Duplicates the socket handle, so that another thread can shut it down.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.socket().try_clone()
+    }
+
+    /// Returns the flag to set before the socket is shut down on purpose.
+    pub(super) fn interrupted_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_interrupted)
+    }
+
+    /// Whether this side has shut the connection down.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(Ordering::Relaxed)
     }
 
     /// Switches to TLS, with a handshake within `patience`.
@@ -372,6 +387,9 @@ impl Control {
     /// Reports to the profile that the session failed with the current number of outstanding
     /// commands.
     fn suspect(&mut self, sign: Suspicion) {
+        if self.is_interrupted() {
+            return;
+        }
         if sign == Suspicion::Silence && self.is_extended_unproven() {
             return self.profile.extended_is_unanswered();
         }

@@ -379,7 +379,8 @@ impl Session {
     /// data that no one sends again. Other refusals are about the file.
     pub(super) fn check_reset(&self, is_reset: bool, error: &Error) {
         let is_other = |reply: &Reply| !matches!(reply.code().0, 421 | 425 | 426 | 451);
-        if is_reset && !error.reply().is_some_and(is_other) {
+        let is_open = is_reset && !self.control.is_interrupted();
+        if is_open && !error.reply().is_some_and(is_other) {
             self.profile.fails(Capability::LingersAfterUpload, error);
         }
     }

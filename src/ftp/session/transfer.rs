@@ -7,6 +7,8 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::restart_marker::RestartMarker;
@@ -30,15 +32,18 @@ pub struct Download {
     cut_off: bool,
 }
 
-/// Immediately interrupts a transfer in which another thread waits, by shutting down its sockets.
+/// Immediately interrupts a command or transfer in which another thread waits, by shutting down its
+/// sockets.
 #[derive(Debug)]
 pub struct Interrupter {
-    sockets: [TcpStream; 2],
+    sockets: Vec<TcpStream>,
+    is_interrupted: Arc<AtomicBool>,
 }
 
 impl Interrupter {
-    /// Makes all reads, writes and waits of the transfer fail.
+    /// Makes all reads, writes and waits of the session or transfer fail.
     pub fn interrupt(&self) {
+        self.is_interrupted.store(true, Ordering::Relaxed);
         for socket in &self.sockets {
             // An error means that it is already closed.
             let _ = socket.shutdown(Shutdown::Both);
@@ -173,10 +178,21 @@ impl Session {
         }
     }
 
-    pub(super) fn interrupter(&self, data: &MaybeTlsStream) -> std::io::Result<Interrupter> {
+    /// Returns a handle that interrupts a command in another thread.
+    pub fn interrupter(&self) -> std::io::Result<Interrupter> {
         Ok(Interrupter {
-            sockets: [data.socket().try_clone()?, self.control.try_clone()?],
+            sockets: vec![self.control.try_clone()?],
+            is_interrupted: self.control.interrupted_flag(),
         })
+    }
+
+    pub(super) fn transfer_interrupter(
+        &self,
+        data: &MaybeTlsStream,
+    ) -> std::io::Result<Interrupter> {
+        let mut interrupter = self.interrupter()?;
+        interrupter.sockets.push(data.socket().try_clone()?);
+        Ok(interrupter)
     }
 }
 
@@ -244,7 +260,7 @@ impl Download {
 
     /// Returns a handle that interrupts a `read` in another thread.
     pub fn interrupter(&self) -> std::io::Result<Interrupter> {
-        self.session.interrupter(&self.data)
+        self.session.transfer_interrupter(&self.data)
     }
 
     /// Round-trip time of the data connection as measured by the kernel.

@@ -328,7 +328,7 @@ impl Upload {
 
     /// Returns a handle that interrupts a write in another thread.
     pub fn interrupter(&self) -> std::io::Result<Interrupter> {
-        self.session.interrupter(&self.data)
+        self.session.transfer_interrupter(&self.data)
     }
 
     /// Returns the reason for a broken data connection, which the server reports on the control

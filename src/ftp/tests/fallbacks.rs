@@ -2,6 +2,7 @@
 //! login.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, proven};
@@ -141,6 +142,35 @@ fn a_server_out_of_step_later_on_is_sent_one_command_at_a_time_from_then_on() {
     assert!(session.profile().demotions() > demotions && is_careful(session.profile()));
     assert!(!session.is_usable());
     drop(session);
+    peer.join();
+}
+
+#[test]
+fn an_interruption_says_nothing_about_a_data_connection_ahead() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.expect_command("STOR /f");
+        stage.expect_disconnect();
+        drop(data);
+    });
+    let profile = ServerProfile::default();
+    profile.works(Capability::Pipelining);
+    let options = ConnectOptions {
+        profile: profile.clone(),
+        ..peer.options()
+    };
+    let mut session = Session::connect(&options).unwrap();
+    become_ready(&mut session, Readiness::Armed);
+    let interrupter = session.interrupter().unwrap();
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        interrupter.interrupt();
+    });
+    let failed = session.store(&path("/f"), 0).unwrap_err();
+    other.join().unwrap();
+    assert!(failed.session.is_none(), "{:?}", failed.error);
+    assert!(!is_careful(&profile));
     peer.join();
 }
 

@@ -57,6 +57,7 @@ impl RemoteUpload {
         commit: &CommitOptions,
     ) -> Result<CheckedUpload, Error> {
         let lease = self.end_transfer(target, commit)?;
+        self.remote = self.remote.uncancelled();
         let remote = self.remote.uncancelled();
         let mut exchange = lease.map_or_else(
             || remote.exchange(),

@@ -351,8 +351,8 @@ impl OpenFile {
         self.enter_calling_off(&|| self.services.names.waits_for_turn(self.ino), cancel)
     }
 
-    /// Like [`Self::enter`], and interrupts background uploads as long as it waits: one that has not
-    /// begun to send when the wait begins, too.
+    /// Like [`Self::enter`], and interrupts background uploads as long as it waits: also one that
+    /// has not begun when the wait begins.
     ///
     /// # Errors
     /// Those of [`Self::enter`].

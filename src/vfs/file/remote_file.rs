@@ -423,9 +423,9 @@ impl UploadTarget for RemoteFile {
             && self.inodes.open_file(self.ino).is_some_and(may_replace)
     }
 
-    fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
+    fn begin(&self, interrupt: &Cancel) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
-        let mut transfer = self.remote.uncancelled().upload(&path)?;
+        let mut transfer = self.remote.interruptible(interrupt).upload(&path)?;
         if self.sends_copies {
             transfer.send_copies();
         }
@@ -438,12 +438,11 @@ impl UploadTarget for RemoteFile {
         &self,
         file: &File,
         length: u64,
+        interrupt: &Cancel,
     ) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
-        let transfer = self
-            .remote
-            .uncancelled()
-            .upload_whole(&path, file, length)?;
+        let remote = self.remote.interruptible(interrupt);
+        let transfer = remote.upload_whole(&path, file, length)?;
         let extent = Extent::Bytes(length);
         let mut ticket = self.transfers.begin(path, Direction::Upload, extent);
         ticket.moved(transfer.sent());

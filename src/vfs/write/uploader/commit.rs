@@ -11,6 +11,7 @@ use super::{
     CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
     WHOLE,
 };
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::UnprovenUpload;
 use crate::remote::{Attempts, CommitOptions, Error, ErrorKind, StoredFacts};
@@ -67,6 +68,7 @@ impl Drop for CommitGuard<'_> {
         let mut state = self.0.lock();
         state.next_upload();
         state.commit = CommitState::Idle;
+        state.interrupt = Cancel::new();
         state.room = Room::Enough;
         if self.0.spool.is_partial() && state.is_dirty() {
             // The upload that could store this has ended.
@@ -185,7 +187,8 @@ impl UploaderShared {
                 Err(pass) => return Ok(pass),
             },
             None => {
-                let upload = self.destination.begin()?;
+                let interrupt = self.lock().interrupt.clone();
+                let upload = self.destination.begin(&interrupt)?;
                 (upload, self.snapshot(true, ignore_changes, target))
             }
         };
@@ -215,7 +218,7 @@ impl UploaderShared {
         };
         let priority = match self.lock().commit {
             CommitState::Running(priority) => priority,
-            CommitState::Idle | CommitState::Interrupted => Priority::Background,
+            CommitState::Idle | CommitState::Interrupted(_) => Priority::Background,
         };
         let has_changed = || !ignore_changes && self.has_changed(&self.lock(), &snapshot);
         let is_over = || self.lock().is_called_off() || has_changed();
@@ -268,7 +271,8 @@ impl UploaderShared {
             Claim::Void(pass) => return Ok(Err(pass)),
         };
         let file = snapshot.file(&self.spool);
-        let begun = self.destination.begin_whole(file, claimed);
+        let interrupt = self.lock().interrupt.clone();
+        let begun = self.destination.begin_whole(file, claimed, &interrupt);
         let sent = begun.and_then(|mut upload| {
             let left = claimed.saturating_sub(upload.sent());
             if left > 0 {
@@ -362,5 +366,43 @@ pub(super) fn stuck(target: &RemotePath) -> Error {
         path: target.clone(),
         reason: "another upload of the same file is stuck".to_owned(),
         reply: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::INTERRUPTION;
+    use super::super::fake::{FakeServer, Plan};
+    use super::super::tests::Open;
+    use super::*;
+    use crate::vfs::read::fake::PATIENCE;
+
+    #[test]
+    fn an_interrupted_commit_ends_although_the_server_is_silent() {
+        let server = FakeServer::new(&[Plan::Silence]);
+        let open = Open::on(&server);
+        open.copy(0, 1000);
+        let commit = || {
+            let commit = CommitOptions::default();
+            let root = RemotePath::root();
+            open.store.commit(&root, &commit, Priority::Background)
+        };
+        thread::scope(|scope| {
+            let committing = scope.spawn(commit);
+            server.wait_for_begun(1);
+            let began = Instant::now();
+            while !committing.is_finished() {
+                assert!(began.elapsed() < PATIENCE);
+                open.store.interrupt();
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert!(began.elapsed() >= INTERRUPTION, "the server had time");
+            assert!(committing.join().unwrap().unwrap().is_none());
+        });
+        assert!(open.store.is_dirty());
+        commit().unwrap().unwrap();
+        assert!(server.file() == open.bytes());
     }
 }

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{UploadStream, UploadTarget};
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::{CommitOptions, Error, ErrorKind};
 use crate::vfs::read::fake::{PATIENCE, error};
@@ -17,6 +20,8 @@ pub(super) enum Plan {
     Refuse(ErrorKind),
     /// It fails when bytes beyond this count are sent.
     Break(u64, ErrorKind),
+    /// The server does not answer, until the upload is interrupted.
+    Silence,
     /// It fails at its commit.
     Fail(ErrorKind),
     Succeed,
@@ -145,13 +150,22 @@ impl UploadTarget for FakeDestination {
         !self.0.state.lock().unwrap().is_late
     }
 
-    fn begin(&self) -> Result<Box<dyn UploadStream>, Error> {
+    fn begin(&self, interrupt: &Cancel) -> Result<Box<dyn UploadStream>, Error> {
         let mut state = self.0.state.lock().unwrap();
         state.begun += 1;
         self.0.changed.notify_all();
         let plan = state.plans.pop_front().unwrap_or(Plan::Succeed);
         if let Plan::Refuse(kind) = plan {
             return Err(error(kind));
+        }
+        if let Plan::Silence = plan {
+            drop(state);
+            let began = Instant::now();
+            while !interrupt.is_cancelled() {
+                assert!(began.elapsed() < PATIENCE);
+                thread::sleep(Duration::from_millis(10));
+            }
+            return Err(error(ErrorKind::Interrupted));
         }
         state.live += 1;
         Ok(Box::new(FakeOutgoing {
@@ -163,8 +177,13 @@ impl UploadTarget for FakeDestination {
         }))
     }
 
-    fn begin_whole(&self, _: &File, _: u64) -> Result<Box<dyn UploadStream>, Error> {
-        self.begin()
+    fn begin_whole(
+        &self,
+        _: &File,
+        _: u64,
+        interrupt: &Cancel,
+    ) -> Result<Box<dyn UploadStream>, Error> {
+        self.begin(interrupt)
     }
 }
 

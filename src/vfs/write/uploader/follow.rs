@@ -44,7 +44,8 @@ fn run(shared: &UploaderShared, id: u64) {
     if !wait_to_begin(shared, id) {
         return give_up(shared, id);
     }
-    let mut upload = match shared.destination.begin() {
+    let interrupt = shared.lock().interrupt.clone();
+    let mut upload = match shared.destination.begin(&interrupt) {
         Ok(upload) => upload,
         Err(error) => {
             log::debug!("cannot start an early upload: {error}");

@@ -28,6 +28,7 @@ use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::UnprovenUpload;
 use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
@@ -50,10 +51,14 @@ const PIECE: u64 = 1 << 20;
 /// deadlines, which are much shorter, end a blocked send.
 const STUCK: Duration = Duration::from_secs(1800);
 
+/// How long an interrupted commit may go on before its connection is closed. The server answers
+/// within that time, unless it is away or busy, and the connection can be used again.
+const INTERRUPTION: Duration = Duration::from_secs(2);
+
 /// Where a file can be stored.
 pub(crate) trait UploadTarget: Send + Sync {
-    /// Starts an upload under a temporary name.
-    fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
+    /// Starts an upload under a temporary name. `interrupt` ends its waits until it is complete.
+    fn begin(&self, interrupt: &Cancel) -> Result<Box<dyn UploadStream>, Error>;
 
     /// Whether an upload may begin before the file is closed. One that overwrites the file waits
     /// for the changes before it.
@@ -84,7 +89,12 @@ pub(crate) trait UploadTarget: Send + Sync {
 
     /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
     /// `file`. They may be sent with the command.
-    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn UploadStream>, Error>;
+    fn begin_whole(
+        &self,
+        file: &File,
+        length: u64,
+        interrupt: &Cancel,
+    ) -> Result<Box<dyn UploadStream>, Error>;
 }
 
 /// An upload in progress. Dropping it aborts it and removes its remains.
@@ -159,6 +169,8 @@ struct State {
     upload: UploadCursor,
     follower: StreamingUpload,
     commit: CommitState,
+    /// Ends the waits of the upload to be committed.
+    interrupt: Cancel,
     room: Room,
     /// Pause before the server is asked again what it has received.
     pause: Duration,
@@ -183,8 +195,8 @@ struct State {
 enum CommitState {
     Idle,
     Running(Priority),
-    /// Running in the background, and to end soon without storing anything.
-    Interrupted,
+    /// Running in the background, and to end soon without storing anything, since this time.
+    Interrupted(Instant),
 }
 
 /// What the current upload has read of the spool.
@@ -228,6 +240,7 @@ impl Uploader {
                     upload: UploadCursor::default(),
                     follower: StreamingUpload::None,
                     commit: CommitState::Idle,
+                    interrupt: Cancel::new(),
                     room: Room::Enough,
                     pause: Duration::ZERO,
                     keepers: 0,
@@ -304,11 +317,20 @@ impl Uploader {
     }
 
     /// Interrupts a commit that no program waits for. It ends soon without storing anything, and
-    /// the changes remain.
+    /// the changes remain. If it is called again and the server has not answered for a while, the
+    /// commit ends without the answer, unless it has begun to give the file its name.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
-        if state.commit == CommitState::Running(Priority::Background) {
-            state.commit = CommitState::Interrupted;
+        match state.commit {
+            CommitState::Running(Priority::Background) => {
+                state.commit = CommitState::Interrupted(Instant::now());
+            }
+            CommitState::Interrupted(since) if since.elapsed() >= INTERRUPTION => {
+                let interrupt = state.interrupt.clone();
+                drop(state);
+                interrupt.cancel();
+            }
+            CommitState::Idle | CommitState::Running(_) | CommitState::Interrupted(_) => {}
         }
     }
 
@@ -437,7 +459,7 @@ impl State {
 
     /// Whether a running commit should end.
     fn is_called_off(&self) -> bool {
-        self.cancelled || self.commit == CommitState::Interrupted
+        self.cancelled || matches!(self.commit, CommitState::Interrupted(_))
     }
 
     /// Whether the thread of an early upload is running.

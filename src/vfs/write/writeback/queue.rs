@@ -495,9 +495,9 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain. What
-    /// has failed is decided: [`Self::expedite`] made it due, and an interrupted attempt before the
-    /// failure is not counted.
+    /// Whether `ino` is waiting and was not attempted since `tried`, nor found to wait in vain.
+    /// What has failed is decided: [`Self::expedite`] made it due, and an interrupted attempt
+    /// before the failure is not counted.
     pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, StoreAttempts>) -> bool {
         let (Some(entry), Some(before)) = (self.entries.get(&ino), tried.get(&ino)) else {
             return false;
