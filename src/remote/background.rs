@@ -29,13 +29,13 @@ const PROVEN: Duration = Duration::from_secs(1);
 /// Bytes of a command besides its path.
 const VERB_BYTES: usize = 8;
 
-/// Maximum wait for a session by a thread that holds another one. A session that takes longer to
+/// Maximum wait for a session by a thread for which others may wait. A session that takes longer to
 /// make is used for the next question.
 const BRIEF_WAIT: Duration = Duration::from_secs(1);
 
 impl Remote {
     /// Creates an exchange over one session, or `None` if there is none soon. For a thread that
-    /// holds another session, for which others may wait.
+    /// holds another session, or gives idle ones back: others may wait for it.
     pub(super) fn brief_exchange(&self) -> Option<Exchange<'_>> {
         let lease = self.pool().brief_lease(Purpose::Command, BRIEF_WAIT)?;
         Some(Exchange::only(self.pool(), lease))

@@ -350,13 +350,17 @@ impl Remote {
     /// Cleans up everything that could not be cleaned up earlier. What fails again waits for the
     /// next call; without a connection, everything does.
     pub fn clear_orphans(&self) {
-        self.clear_orphans_due(None);
+        self.clear_orphans_due(&mut self.exchange(), None);
     }
 
-    /// Like [`Remote::clear_orphans`], for those that are due at `now`. A refused one is due again
-    /// after 5 s, then after pauses that double, up to an hour.
+    /// Like [`Remote::clear_orphans`], for those that are due at `now`, if a connection is free
+    /// soon. A refused one is due again after 5 s, then after pauses that double, up to an hour.
     pub fn clear_due_orphans(&self, now: Instant) {
-        self.clear_orphans_due(Some(now));
+        if self.names().orphans().has_due(Some(now))
+            && let Some(mut exchange) = self.brief_exchange()
+        {
+            self.clear_orphans_due(&mut exchange, Some(now));
+        }
     }
 
     /// Takes over the unfinished upload at `path`, which an earlier mount left. It is due. Returns
@@ -387,8 +391,7 @@ impl Remote {
         is_kept
     }
 
-    fn clear_orphans_due(&self, now: Option<Instant>) {
-        let mut exchange = self.exchange();
+    fn clear_orphans_due(&self, exchange: &mut Exchange<'_>, now: Option<Instant>) {
         for _ in 0..self.names().orphans().count() {
             if !self.names().orphans().has_due(now) {
                 return;
@@ -400,7 +403,7 @@ impl Remote {
             let Some(taken) = self.names().orphans().take(now) else {
                 return;
             };
-            match self.clear(&mut exchange, &taken) {
+            match self.clear(exchange, &taken) {
                 Err(error) if error.kind.is_unanswered() => return,
                 Ok(()) | Err(_) => {}
             }
