@@ -44,7 +44,7 @@ pub(super) fn open(
             Err(error) => {
                 // Some servers close the connection on an unknown EPSV: use PASV in the next
                 // session.
-                let hung_up = matches!(error, Error::Closed(_));
+                let hung_up = matches!(error, Error::Closed(_)) && !control.is_interrupted();
                 if hung_up && may_be_v4 && !options.profile.is_proven(Capability::Epsv) {
                     options.profile.fails(Capability::Epsv, &error);
                 }

@@ -15,7 +15,7 @@ impl Remote {
     }
 
     /// Returns the same server for other steps of this work.
-    pub(super) fn same(&self) -> Self {
+    pub(super) fn for_next_step(&self) -> Self {
         match self.interrupt() {
             Some(interrupt) => self.interruptible(interrupt),
             None => self.uncancelled(),

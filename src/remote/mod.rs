@@ -216,7 +216,7 @@ pub struct Remote {
     /// Ends the wait of each operation for its first connection. An operation that has begun is
     /// completed.
     cancel: Cancel,
-    /// Whether `cancel` also ends what has begun. Uploads continue so until they are complete.
+    /// Whether `cancel` also ends what has begun. An upload stays so until the server has all data.
     is_interruptible: bool,
 }
 

@@ -62,8 +62,10 @@ struct Lists {
 struct Attempt {
     orphan: Orphan,
     due: Instant,
-    /// Number of refusals so far.
+    /// Number of refusals so far, and of attempts that found nothing.
     refusals: u32,
+    /// Time until which the server may create the file, if it may.
+    may_appear_until: Option<Instant>,
 }
 
 /// The result of an attempt to clean up an orphan.
@@ -73,6 +75,8 @@ enum Cleared {
     /// The server was not asked, or its reply was lost.
     Unasked(Orphan),
     Refused(Orphan),
+    /// Nothing is there, but the server may still create it.
+    NotYetThere(Orphan),
 }
 
 impl Attempt {
@@ -90,7 +94,17 @@ impl Attempt {
                 orphan,
                 due: now + pause_after(self.refusals),
                 refusals: self.refusals.saturating_add(1),
+                may_appear_until: self.may_appear_until,
             }),
+            Cleared::NotYetThere(orphan) => {
+                let due = now + pause_after(self.refusals);
+                Some(Self {
+                    orphan,
+                    due: self.may_appear_until.map_or(due, |until| due.min(until)),
+                    refusals: self.refusals.saturating_add(1),
+                    may_appear_until: self.may_appear_until,
+                })
+            }
             Cleared::Unasked(orphan) | Cleared::Refused(orphan) => Some(Self {
                 orphan,
                 ..self.clone()
@@ -179,7 +193,7 @@ impl Orphan {
                 }
             }
         }
-        delete_part(remote, exchange, self.path())
+        delete_part(remote, exchange, self.path()).map(drop)
     }
 }
 
@@ -232,10 +246,25 @@ fn save(
 impl Orphans {
     /// Adds an orphan whose first attempt is at `due`.
     pub(super) fn add(&self, orphan: Orphan, due: Instant) {
+        self.add_attempt(orphan, due, None);
+    }
+
+    /// Adds an orphan that the server may create within `patience`, because a command that creates
+    /// it was lost.
+    pub(super) fn add_late(&self, orphan: Orphan, now: Instant, patience: Duration) {
+        self.add_attempt(
+            orphan,
+            now + FIRST_PAUSE.min(patience),
+            Some(now + patience),
+        );
+    }
+
+    fn add_attempt(&self, orphan: Orphan, due: Instant, may_appear_until: Option<Instant>) {
         let attempt = Attempt {
             orphan,
             due,
             refusals: 0,
+            may_appear_until,
         };
         self.lock().waiting.push(attempt);
     }
@@ -403,7 +432,8 @@ impl Remote {
             let Some(taken) = self.names().orphans().take(now) else {
                 return;
             };
-            match self.clear(exchange, &taken) {
+            // Without a time, there is no later attempt.
+            match self.clear(exchange, &taken, now.is_none()) {
                 Err(error) if error.kind.is_unanswered() => return,
                 Ok(()) | Err(_) => {}
             }
@@ -412,8 +442,12 @@ impl Remote {
 
     /// Resolves the leftovers that a change of the file or directory at `path` would affect.
     pub(super) fn resolve_leftovers(&self, exchange: &mut Exchange<'_>, path: &RemotePath) {
-        while let Some(orphan) = self.names().orphans().take_about(path) {
-            if self.clear(exchange, &orphan).is_err() {
+        // Some remain, because the server may still create them.
+        for _ in 0..self.names().orphans().count() {
+            let Some(orphan) = self.names().orphans().take_about(path) else {
+                return;
+            };
+            if self.clear(exchange, &orphan, false).is_err() {
                 return;
             }
         }
@@ -429,7 +463,7 @@ impl Remote {
     ) -> Vec<(RemotePath, RemotePath)> {
         let orphans = self.names().orphans();
         while let Some(taken) = orphans.take_aside(Instant::now(), is_it) {
-            if self.clear(exchange, &taken).is_err() {
+            if self.clear(exchange, &taken, false).is_err() {
                 break;
             }
         }
@@ -459,7 +493,7 @@ impl Remote {
     /// # Errors
     /// The file still exists, or that is unknown.
     pub fn delete_part(&self, path: &RemotePath) -> Result<(), Error> {
-        delete_part(self, &mut self.exchange(), path)
+        delete_part(self, &mut self.exchange(), path).map(drop)
     }
 
     /// Moves the file at `aside`, which an earlier mount left, back to `target`. If its successor
@@ -477,11 +511,23 @@ impl Remote {
         orphan.resolve(self, &mut self.exchange())
     }
 
-    fn clear(&self, exchange: &mut Exchange<'_>, taken: &Attempt) -> Result<(), Error> {
+    /// Makes the attempt, which may be the last one.
+    fn clear(
+        &self,
+        exchange: &mut Exchange<'_>,
+        taken: &Attempt,
+        is_last: bool,
+    ) -> Result<(), Error> {
         let mut orphan = taken.orphan.clone();
-        let result = orphan.resolve(self, exchange);
-        let cleared = match &result {
-            Ok(()) => {
+        let may_appear_until = taken.may_appear_until.filter(|_| !is_last);
+        let may_appear = may_appear_until.is_some_and(|until| Instant::now() < until);
+        let was_there = match &mut orphan {
+            Orphan::Part(path) => delete_part(self, exchange, path),
+            aside @ Orphan::Aside(..) => aside.resolve(self, exchange).map(|()| true),
+        };
+        let cleared = match &was_there {
+            Ok(false) if may_appear => Cleared::NotYetThere(orphan),
+            Ok(_) => {
                 self.names().journal().clear(orphan.path());
                 Cleared::Done
             }
@@ -495,21 +541,22 @@ impl Remote {
             }
         };
         self.names().orphans().put(taken, cleared, Instant::now());
-        result
+        was_there.map(drop)
     }
 }
 
+/// Deletes the file at `path`. Returns whether it was there.
 fn delete_part(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Err(fault) = change::delete_in(remote, exchange, path) else {
-        return Ok(());
+        return Ok(true);
     };
     match lookup_reliably(remote, exchange, path) {
-        Ok(Lookup::Absent | Lookup::NoParent(_)) => Ok(()),
-        Err(_) if meaning(&fault, path) == Some(ErrorKind::NotFound) => Ok(()),
+        Ok(Lookup::Absent | Lookup::NoParent(_)) => Ok(false),
+        Err(_) if meaning(&fault, path) == Some(ErrorKind::NotFound) => Ok(false),
         Ok(Lookup::Found(_)) | Err(_) => {
             let context = ErrorContext::new(Operation::Delete, path);
             Err(remote.diagnose(exchange, &context, &fault))

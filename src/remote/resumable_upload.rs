@@ -106,7 +106,7 @@ impl ResumableUpload {
         (transfer, permit): (ftp::Upload, Permit),
     ) -> Self {
         Self {
-            remote: remote.same(),
+            remote: remote.for_next_step(),
             path: path.clone(),
             is_ours,
             sent: transfer.sent_early(),
@@ -301,11 +301,15 @@ impl ResumableUpload {
             drop(listener);
             let fault = match finished {
                 Ok((session, _)) => {
-                    self.line = UploadConnection::Arrived(Some(permit.into_lease(session)));
+                    // The listener of an interruption may still be about to close the connection.
+                    let session = Some(session).filter(|_| !self.remote.is_interrupted());
+                    let lease = session.map(|session| permit.into_lease(session));
+                    self.line = UploadConnection::Arrived(lease);
                     return Ok(());
                 }
                 Err(failed) => {
-                    give_back(permit, failed.session);
+                    let is_interrupted = self.remote.is_interrupted();
+                    give_back(permit, failed.session.filter(|_| !is_interrupted));
                     pool::Error::from(failed.error)
                 }
             };
@@ -368,6 +372,7 @@ impl ResumableUpload {
         else {
             return fault;
         };
+        let _listener = interruption(self.remote.interrupt(), || transfer.interrupter());
         // After a timeout, the server has nothing more to say than the transfer's own wait
         // returned.
         if transience(&fault) != Transience::Broken {
@@ -409,7 +414,7 @@ impl ResumableUpload {
         {
             return Err(fault);
         }
-        let remote = self.remote.same();
+        let remote = self.remote.for_next_step();
         let mut exchange = remote.exchange();
         let there = self.size_there(&mut exchange)?;
         let least = self.kept_from.max(1);
@@ -484,7 +489,10 @@ impl Drop for ResumableUpload {
         if let UploadConnection::Open(transfer, permit) =
             mem::replace(&mut self.line, UploadConnection::Broken)
         {
-            give_back(permit, transfer.abort());
+            let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
+            let session = transfer.abort();
+            drop(listener);
+            give_back(permit, session.filter(|_| !self.remote.is_interrupted()));
         }
     }
 }

@@ -59,7 +59,7 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Lets nothing end the following steps.
-    pub(super) fn complete(&mut self) {
+    pub(super) fn make_uninterruptible(&mut self) {
         (self.cancel, self.interrupt) = (Cancel::never(), None);
     }
 
@@ -116,7 +116,8 @@ impl<'pool> Exchange<'pool> {
         let listener = interruption(self.interrupt.as_ref(), || lease.interrupter());
         let outcome = step(&mut lease);
         drop(listener);
-        if lease.is_usable() {
+        // The listener of an interruption may still be about to close the connection.
+        if lease.is_usable() && !self.is_interrupted() {
             self.lease = Some(lease);
         } else {
             drop(lease);
@@ -163,8 +164,13 @@ impl<'pool> Exchange<'pool> {
             let demotions = self.demotions();
             let interrupt = self.interrupt.as_ref();
             let started = lease.into_transfer(|session| {
-                let _listener = interruption(interrupt, || session.interrupter());
-                step(session)
+                let listener = interruption(interrupt, || session.interrupter());
+                let started = step(session);
+                drop(listener);
+                started.map_err(|mut failed| {
+                    failed.session = failed.session.filter(|_| !self.is_interrupted());
+                    failed
+                })
             });
             let error = match started {
                 Ok(started) => return Ok(started),
@@ -176,7 +182,7 @@ impl<'pool> Exchange<'pool> {
                 reused,
                 was_sent_ahead: self.demotions() != demotions,
             };
-            if tries >= TRIES || !failure.may_pass() {
+            if tries >= TRIES || !failure.may_pass() || self.is_interrupted() {
                 return Err(failure.fault);
             }
             log::debug!("restarting the transfer: {}", failure.fault);
@@ -221,7 +227,12 @@ impl<'pool> Exchange<'pool> {
 
     /// Whether to repeat a step after this failure of the given attempt.
     fn may_repeat(&self, failure: &AttemptFailure, tries: u32) -> bool {
-        (tries < TRIES && failure.may_pass()) || self.is_endless(failure)
+        let is_worth_it = tries < TRIES && failure.may_pass() || self.is_endless(failure);
+        is_worth_it && !self.is_interrupted()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
     fn is_endless(&self, failure: &AttemptFailure) -> bool {
@@ -230,7 +241,7 @@ impl<'pool> Exchange<'pool> {
 
     /// Returns the current session, or one from the pool.
     fn lease_session(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
-        if self.interrupt.as_ref().is_some_and(Cancel::is_cancelled) {
+        if self.is_interrupted() {
             return Err(pool::Error::Cancelled);
         }
         if let Some(lease) = self.lease.take() {

@@ -3,7 +3,7 @@
 //! gone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Exchange;
@@ -252,13 +252,12 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(orphan) = self.orphan.take() {
-            let later = if self.may_appear_late {
-                FIRST_PAUSE
+            let (orphans, now) = (&self.remote.names().orphans, Instant::now());
+            if self.may_appear_late {
+                orphans.add_late(orphan, now, self.remote.timeout());
             } else {
-                Duration::ZERO
-            };
-            let orphans = &self.remote.names().orphans;
-            orphans.add(orphan, Instant::now() + later);
+                orphans.add(orphan, now);
+            }
         }
     }
 }

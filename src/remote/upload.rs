@@ -124,8 +124,8 @@ impl RemoteUpload {
             UploadPlace::Gone(_) => false,
         };
         let remote = match place {
-            UploadPlace::Temporary(_) => remote.same(),
-            // What it has overwritten is the file.
+            UploadPlace::Temporary(_) => remote.for_next_step(),
+            // One that is cut leaves a part of the file.
             UploadPlace::Direct { .. } | UploadPlace::Gone(_) => remote.uncancelled(),
         };
         let sending = ResumableUpload::new(&remote, place.path(), is_ours, started);
@@ -186,11 +186,9 @@ impl RemoteUpload {
         if sending.kept_from() > 0 {
             return Ok(());
         }
-        let (remote, size) = (self.remote.same(), sending.sent());
-        let mut exchange = sending.lend_lease().map_or_else(
-            || remote.exchange(),
-            |lease| Exchange::with(remote.pool(), lease),
-        );
+        let (remote, size) = (self.remote.for_next_step(), sending.sent());
+        let mut exchange = remote.exchange();
+        exchange.resume_with(sending.lend_lease());
         let verified = remote.verify_digest(&mut exchange, self.place.path(), file, size);
         sending.put_lease_back(exchange.into_lease());
         verified
@@ -523,7 +521,7 @@ impl RemoteUpload {
 
     /// Aborts the upload, and returns the reason with the server's text if there is any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
-        let remote = self.remote.same();
+        let remote = self.remote.for_next_step();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
             self.place.may_appear_late();
@@ -580,7 +578,7 @@ impl Drop for RemoteUpload {
         }
         // The transfer must end before its file is deleted.
         self.state = State::Ended;
-        let remote = self.remote.same();
+        let remote = self.remote.for_next_step();
         self.remove_temporary(&mut remote.exchange());
     }
 }

@@ -113,7 +113,10 @@ fn begin(
     };
     let is_hidden = match name {
         UploadName::Final => {
-            exchange.complete();
+            // What has begun to overwrite the file is not cut.
+            let session = exchange.ensure_session();
+            session.map_err(|fault| refused(remote.diagnose(exchange, context, &fault)))?;
+            exchange.make_uninterruptible();
             return direct(remote, exchange, context, whole).map_err(refused);
         }
         UploadName::Hidden => true,

@@ -244,14 +244,30 @@ fn an_upload_that_is_given_up_leaves_nothing() {
     embedded.faults().add(Fault::on("STOR", stall).always());
     let content: Vec<u8> = (0..3 << 20).map(|at: u32| (at / 251 + at) as u8).collect();
     fs::write(mount.join("file"), &content).unwrap();
-    let names = || {
-        let entries = fs::read_dir(server.root()).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name());
-        names.collect::<Vec<_>>()
-    };
-    assert!(wait_for(SOON, || !names().is_empty()), "{}", mount.log());
+    let has_some = || fs::read_dir(server.root()).unwrap().count() > 0;
+    assert!(wait_for(SOON, has_some), "{}", mount.log());
     shell(mount.path(), "timeout 100 mv file moved");
     embedded.faults().clear();
-    let is_as_wanted = || names() == ["moved"] && server.read("moved") == content;
-    assert!(wait_for(SOON, is_as_wanted), "{:?}", names());
+    let is_as_wanted = || server.names() == ["moved"] && server.read("moved") == content;
+    assert!(wait_for(SOON, is_as_wanted), "{:?}", server.names());
+}
+
+/// The server is stopped before it begins to store a file, and goes on much later.
+#[test]
+fn what_a_stopped_server_stores_later_does_not_stay() {
+    let server = TestServer::start(Kind::Vsftpd);
+    let mount = Mount::with_options(&server, &["timeout=60", "writeback"]);
+    shell(mount.path(), "ls");
+    server.freeze();
+    fs::write(mount.join("file"), "content").unwrap();
+    // The upload has begun by then.
+    std::thread::sleep(Duration::from_secs(1));
+    shell(mount.path(), "timeout 50 mv file moved");
+    std::thread::sleep(Duration::from_secs(7));
+    server.thaw();
+    let is_stored = || server.names().contains(&"moved".to_owned());
+    assert!(wait_for(SOON, is_stored), "{}", mount.log());
+    let is_alone = || server.names() == ["moved"];
+    assert!(wait_for(SOON, is_alone), "{:?}", server.names());
+    assert_eq!(server.read("moved"), b"content");
 }

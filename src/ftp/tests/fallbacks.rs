@@ -2,7 +2,7 @@
 //! login.
 
 use std::io::Write;
-use std::time::Duration;
+use std::sync::mpsc::channel;
 
 use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, proven};
@@ -147,10 +147,12 @@ fn a_server_out_of_step_later_on_is_sent_one_command_at_a_time_from_then_on() {
 
 #[test]
 fn an_interruption_says_nothing_about_a_data_connection_ahead() {
-    let peer = Peer::plays(|stage| {
+    let (sender, has_command) = channel();
+    let peer = Peer::plays(move |stage| {
         stage.log_in();
         let data = stage.extended_passive();
         stage.expect_command("STOR /f");
+        sender.send(()).unwrap();
         stage.expect_disconnect();
         drop(data);
     });
@@ -164,7 +166,7 @@ fn an_interruption_says_nothing_about_a_data_connection_ahead() {
     become_ready(&mut session, Readiness::Armed);
     let interrupter = session.interrupter().unwrap();
     let other = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(50));
+        has_command.recv().unwrap();
         interrupter.interrupt();
     });
     let failed = session.store(&path("/f"), 0).unwrap_err();

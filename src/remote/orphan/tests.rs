@@ -81,3 +81,24 @@ fn attempts_before_their_time_do_not_lengthen_the_pause() {
         assert_eq!(orphans.leftovers(now)[0].next, FIRST_PAUSE);
     }
 }
+
+#[test]
+fn what_the_server_may_still_create_is_looked_for_until_it_cannot_any_more() {
+    let (orphans, start) = (Orphans::default(), Instant::now());
+    let part = Orphan::Part(path("/late.part"));
+    orphans.add_late(part.clone(), start, Duration::from_secs(30));
+    let (mut now, mut looks) = (start, Vec::new());
+    while let Some(next) = orphans.leftovers(now).first().map(|it| it.next) {
+        now += next;
+        looks.push(now.duration_since(start).as_secs());
+        let taken = orphans.take(Some(now)).unwrap();
+        let is_over = taken.may_appear_until.unwrap() <= now;
+        let cleared = if is_over {
+            Cleared::Done
+        } else {
+            Cleared::NotYetThere(part.clone())
+        };
+        orphans.put(&taken, cleared, now);
+    }
+    assert_eq!(looks, [5, 10, 20, 30]);
+}

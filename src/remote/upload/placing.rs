@@ -57,7 +57,6 @@ impl RemoteUpload {
         commit: &CommitOptions,
     ) -> Result<CheckedUpload, Error> {
         let lease = self.end_transfer(target, commit)?;
-        self.remote = self.remote.uncancelled();
         let remote = self.remote.uncancelled();
         let mut exchange = lease.map_or_else(
             || remote.exchange(),
@@ -88,6 +87,7 @@ impl CheckedUpload {
     /// # Errors
     /// Those of [`RemoteUpload::commit`].
     pub(crate) fn place(mut self) -> Result<StoredFacts, Error> {
+        self.make_uninterruptible();
         let remote = self.upload.remote.uncancelled();
         let mut exchange = remote.exchange();
         if self.may_be_placed && self.has_been_placed(&mut exchange) {
@@ -169,6 +169,11 @@ impl CheckedUpload {
             )
     }
 
+    /// Lets nothing end what follows: the server may get the name at any time.
+    fn make_uninterruptible(&mut self) {
+        self.upload.remote = self.upload.remote.uncancelled();
+    }
+
     fn from(&self) -> &RemotePath {
         self.upload.place.path()
     }
@@ -179,7 +184,12 @@ impl Remote {
     /// the server queues commands, which then takes each step even if it refused those before it.
     /// Otherwise, and for what was refused or got no answer, the steps are taken one by one, up to
     /// the first that fails. Changes are not made one by one. Returns the result of each step.
-    pub(crate) fn place_together(&self, steps: Vec<PlacingStep>) -> Vec<PlacingResult> {
+    pub(crate) fn place_together(&self, mut steps: Vec<PlacingStep>) -> Vec<PlacingResult> {
+        for step in &mut steps {
+            if let PlacingStep::Upload(upload) = step {
+                upload.make_uninterruptible();
+            }
+        }
         let are_alike = steps.iter().all(|step| match step {
             PlacingStep::Upload(upload) => *upload.from() != upload.target && !upload.may_be_placed,
             PlacingStep::Change(_) => true,

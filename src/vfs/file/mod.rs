@@ -348,7 +348,7 @@ impl OpenFile {
     /// `INTR` if the wait is cancelled, `TIMEDOUT` if the other thread is stuck.
     pub(super) fn enter(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
         // The thread that waits may have the gate of a file whose turn is before.
-        self.enter_calling_off(&|| self.services.names.waits_for_turn(self.ino), cancel)
+        self.enter_while(&|| self.services.names.waits_for_turn(self.ino), cancel)
     }
 
     /// Like [`Self::enter`], and interrupts background uploads as long as it waits: also one that
@@ -358,19 +358,19 @@ impl OpenFile {
     /// Those of [`Self::enter`].
     pub(super) fn enter_interrupting(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
         self.interrupt_upload();
-        self.enter_calling_off(&|| true, cancel)
+        self.enter_while(&|| true, cancel)
     }
 
-    fn enter_calling_off(
+    fn enter_while(
         &self,
-        is_in_the_way: &dyn Fn() -> bool,
+        must_interrupt: &dyn Fn() -> bool,
         cancel: &Cancel,
     ) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
             // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
             progress: &|| {
-                if is_in_the_way() {
+                if must_interrupt() {
                     self.interrupt_upload();
                 }
                 self.progress()

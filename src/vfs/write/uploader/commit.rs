@@ -186,6 +186,7 @@ impl UploaderShared {
                 Ok(begun) => begun,
                 Err(pass) => return Ok(pass),
             },
+            None if self.lock().is_called_off() => return Ok(CommitPass::Cancelled),
             None => {
                 let interrupt = self.lock().interrupt.clone();
                 let upload = self.destination.begin(&interrupt)?;

@@ -51,8 +51,8 @@ const PIECE: u64 = 1 << 20;
 /// deadlines, which are much shorter, end a blocked send.
 const STUCK: Duration = Duration::from_secs(1800);
 
-/// How long an interrupted commit may go on before its connection is closed. The server answers
-/// within that time, unless it is away or busy, and the connection can be used again.
+/// How long an interrupted commit may go on before its connection is closed. A server that is
+/// neither away nor busy answers within that time, and the connection can be used again.
 const INTERRUPTION: Duration = Duration::from_secs(2);
 
 /// Where a file can be stored.
@@ -317,8 +317,8 @@ impl Uploader {
     }
 
     /// Interrupts a commit that no program waits for. It ends soon without storing anything, and
-    /// the changes remain. If it is called again and the server has not answered for a while, the
-    /// commit ends without the answer, unless it has begun to give the file its name.
+    /// the changes remain. If this is called again and the commit still goes on after a while, its
+    /// connection is closed, unless the server has all data.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
         match state.commit {
