@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{TestServer, wait_for};
+use super::{Process, TestServer, wait_for};
 
 /// Maximum time for a mount to answer.
 const START: Duration = Duration::from_secs(30);
@@ -182,8 +182,9 @@ impl Mount {
         }
         assert!(
             is_mounted(&self.point),
-            "not mounted after {START:?}:\n{}",
-            self.log()
+            "not mounted after {START:?}:\n{}\n{}",
+            self.log(),
+            Process::of(self.pid()).waits()
         );
     }
 

@@ -1,5 +1,6 @@
 //! A process as other processes see it in /proc (proc(5)).
 
+use std::fmt::Write;
 use std::fs;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,21 @@ impl Process {
     /// Reads a file in that directory; None if the process has ended.
     pub(crate) fn read(&self, file: &str) -> Option<Vec<u8>> {
         fs::read(self.place.join(file)).ok()
+    }
+
+    /// Describes what the process waits for: the kernel's stack of each thread, and the open files.
+    pub(crate) fn waits(&self) -> String {
+        let mut words = String::new();
+        for thread in fs::read_dir(self.place.join("task")).into_iter().flatten() {
+            let place = thread.unwrap().path();
+            let read = |file: &str| fs::read_to_string(place.join(file)).unwrap_or_default();
+            write!(words, "thread {}{}", read("comm"), read("stack")).unwrap();
+        }
+        for file in fs::read_dir(self.place.join("fd")).into_iter().flatten() {
+            let target = fs::read_link(file.unwrap().path()).unwrap_or_default();
+            writeln!(words, "open: {}", target.display()).unwrap();
+        }
+        words
     }
 
     /// Returns the name of each thread and the value of `line` in its status.
