@@ -372,20 +372,23 @@ impl ResumableUpload {
         else {
             return fault;
         };
-        let _listener = interruption(self.remote.interrupt(), || transfer.interrupter());
         // After a timeout, the server has nothing more to say than the transfer's own wait
         // returned.
         if transience(&fault) != Transience::Broken {
             give_back(permit, transfer.abort());
             return fault;
         }
-        match transfer.finish() {
+        let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
+        let finished = transfer.finish();
+        drop(listener);
+        let is_interrupted = self.remote.is_interrupted();
+        match finished {
             Ok((session, _)) => {
-                permit.give_back(session);
+                give_back(permit, Some(session).filter(|_| !is_interrupted));
                 fault
             }
             Err(failed) => {
-                give_back(permit, failed.session);
+                give_back(permit, failed.session.filter(|_| !is_interrupted));
                 let heard = pool::Error::from(failed.error);
                 if refusal(&heard).is_some() {
                     heard
@@ -489,10 +492,9 @@ impl Drop for ResumableUpload {
         if let UploadConnection::Open(transfer, permit) =
             mem::replace(&mut self.line, UploadConnection::Broken)
         {
-            let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
-            let session = transfer.abort();
-            drop(listener);
-            give_back(permit, session.filter(|_| !self.remote.is_interrupted()));
+            // An interruption could only end this earlier with a copy of the data socket, which
+            // would keep the data connection open.
+            give_back(permit, transfer.abort());
         }
     }
 }
