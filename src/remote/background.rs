@@ -35,7 +35,7 @@ const BRIEF_WAIT: Duration = Duration::from_secs(1);
 
 impl Remote {
     /// Creates an exchange over one session, or `None` if there is none soon. For a thread that
-    /// holds another session, or gives idle ones back: others may wait for it.
+    /// holds another session, or that must release idle transfers for others.
     pub(super) fn brief_exchange(&self) -> Option<Exchange<'_>> {
         let lease = self.pool().brief_lease(Purpose::Command, BRIEF_WAIT)?;
         Some(Exchange::only(self.pool(), lease))

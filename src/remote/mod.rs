@@ -69,7 +69,7 @@ use crate::ftp::{
     RemotePath, ServerProfile, Session, Traffic, Version,
 };
 use crate::journal::{Journal, ProfileFile};
-use crate::pool::{Pool, PoolOptions};
+use crate::pool::{Pool, PoolOptions, Purpose};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::RetryMode;
@@ -216,7 +216,7 @@ pub struct Remote {
     /// Ends the wait of each operation for its first connection. An operation that has begun is
     /// completed.
     cancel: Cancel,
-    /// Whether `cancel` also ends what has begun. An upload stays so until the server has all data.
+    /// Whether `cancel` also ends what has begun: an upload, until its data is acknowledged.
     is_interruptible: bool,
 }
 
@@ -583,7 +583,7 @@ impl Remote {
     /// command. Once it has begun, nothing cancels it.
     fn begin(&self, context: &ErrorContext<'_>) -> Result<Exchange<'_>, Error> {
         let mut exchange = self.exchange();
-        match exchange.ensure_session() {
+        match exchange.ensure_session(Purpose::Command) {
             Ok(()) => Ok(exchange),
             Err(fault) => Err(self.diagnose(&mut exchange, context, &fault)),
         }

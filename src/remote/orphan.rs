@@ -15,6 +15,7 @@ use super::stat::lookup;
 use super::temporary_name::saved_path;
 use super::{Error, ErrorKind, Remote, RemoteHandle, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath, Version};
+use crate::pool::Purpose;
 
 /// Maximum wait for another thread that resolves a leftover. The network deadlines are shorter and
 /// end a blocked one earlier.
@@ -96,7 +97,7 @@ impl Attempt {
                 refusals: self.refusals.saturating_add(1),
                 may_appear_until: self.may_appear_until,
             }),
-            Cleared::NotYetThere(orphan) => {
+            Cleared::NotYetThere(orphan) if self.is_due(Some(now)) => {
                 let due = now + pause_after(self.refusals);
                 Some(Self {
                     orphan,
@@ -105,10 +106,12 @@ impl Attempt {
                     may_appear_until: self.may_appear_until,
                 })
             }
-            Cleared::Unasked(orphan) | Cleared::Refused(orphan) => Some(Self {
-                orphan,
-                ..self.clone()
-            }),
+            Cleared::Unasked(orphan) | Cleared::Refused(orphan) | Cleared::NotYetThere(orphan) => {
+                Some(Self {
+                    orphan,
+                    ..self.clone()
+                })
+            }
         }
     }
 }
@@ -307,14 +310,15 @@ impl Orphans {
     }
 
     /// Takes the next one that affects `path`, due or not, after waiting until no thread cleans up
-    /// such a one.
-    fn take_about(&self, path: &RemotePath) -> Option<Attempt> {
+    /// such a one. Leaves those that were `asked` about.
+    fn take_about(&self, path: &RemotePath, asked: &[Orphan]) -> Option<Attempt> {
         let is_taken = |lists: &mut Lists| lists.taken.iter().any(|orphan| orphan.is_about(path));
         let waited = self
             .cleared
             .wait_timeout_while(self.lock(), STUCK, is_taken);
         let mut lists = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let is_about = |attempt: &Attempt| attempt.orphan.is_about(path);
+        let is_about =
+            |attempt: &Attempt| attempt.orphan.is_about(path) && !asked.contains(&attempt.orphan);
         let at = lists.waiting.iter().position(is_about)?;
         Some(lists.take(at))
     }
@@ -426,13 +430,13 @@ impl Remote {
                 return;
             }
             // A thread that waits for a taken one may hold a session that this one would need.
-            if exchange.ensure_session().is_err() {
+            if exchange.ensure_session(Purpose::Command).is_err() {
                 return;
             }
             let Some(taken) = self.names().orphans().take(now) else {
                 return;
             };
-            // Without a time, there is no later attempt.
+            // Without a time, it is the last attempt of this mount.
             match self.clear(exchange, &taken, now.is_none()) {
                 Err(error) if error.kind.is_unanswered() => return,
                 Ok(()) | Err(_) => {}
@@ -442,14 +446,13 @@ impl Remote {
 
     /// Resolves the leftovers that a change of the file or directory at `path` would affect.
     pub(super) fn resolve_leftovers(&self, exchange: &mut Exchange<'_>, path: &RemotePath) {
-        // Some remain, because the server may still create them.
-        for _ in 0..self.names().orphans().count() {
-            let Some(orphan) = self.names().orphans().take_about(path) else {
-                return;
-            };
-            if self.clear(exchange, &orphan, false).is_err() {
+        // One that the server may still create remains.
+        let mut asked = Vec::new();
+        while let Some(taken) = self.names().orphans().take_about(path, &asked) {
+            if self.clear(exchange, &taken, false).is_err() {
                 return;
             }
+            asked.push(taken.orphan);
         }
     }
 
@@ -511,7 +514,7 @@ impl Remote {
         orphan.resolve(self, &mut self.exchange())
     }
 
-    /// Makes the attempt, which may be the last one.
+    /// Makes the attempt, which may be the last one of this mount.
     fn clear(
         &self,
         exchange: &mut Exchange<'_>,
@@ -519,13 +522,16 @@ impl Remote {
         is_last: bool,
     ) -> Result<(), Error> {
         let mut orphan = taken.orphan.clone();
-        let may_appear_until = taken.may_appear_until.filter(|_| !is_last);
-        let may_appear = may_appear_until.is_some_and(|until| Instant::now() < until);
+        let may_appear = taken
+            .may_appear_until
+            .is_some_and(|until| Instant::now() < until);
         let was_there = match &mut orphan {
             Orphan::Part(path) => delete_part(self, exchange, path),
             aside @ Orphan::Aside(..) => aside.resolve(self, exchange).map(|()| true),
         };
         let cleared = match &was_there {
+            // The journal still has it: the next mount looks again.
+            Ok(false) if may_appear && is_last => Cleared::Done,
             Ok(false) if may_appear => Cleared::NotYetThere(orphan),
             Ok(_) => {
                 self.names().journal().clear(orphan.path());

@@ -100,8 +100,8 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Leases a session, unless there is a current one.
-    pub(super) fn ensure_session(&mut self) -> Result<(), pool::Error> {
-        self.lease = Some(self.lease_session(Purpose::Command)?);
+    pub(super) fn ensure_session(&mut self, purpose: Purpose) -> Result<(), pool::Error> {
+        self.lease = Some(self.lease_session(purpose)?);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::temporary::Temporary;
 use super::upload::UploadPlace;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
 use crate::ftp::{self, Capability, Failed, RemotePath, Session, Transience};
-use crate::pool;
+use crate::pool::{self, Purpose};
 
 /// A small file whose bytes are all available when its upload starts.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ fn begin(
     let is_hidden = match name {
         UploadName::Final => {
             // What has begun to overwrite the file is not cut.
-            let session = exchange.ensure_session();
+            let session = exchange.ensure_session(Purpose::Transfer);
             session.map_err(|fault| refused(remote.diagnose(exchange, context, &fault)))?;
             exchange.make_uninterruptible();
             return direct(remote, exchange, context, whole).map_err(refused);

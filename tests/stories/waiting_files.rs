@@ -252,22 +252,33 @@ fn an_upload_that_is_given_up_leaves_nothing() {
     assert!(wait_for(SOON, is_as_wanted), "{:?}", server.names());
 }
 
-/// The server is stopped before it begins to store a file, and goes on much later.
+/// The server begins to store a file long after its upload was given up.
 #[test]
-fn what_a_stopped_server_stores_later_does_not_stay() {
-    let server = TestServer::start(Kind::Vsftpd);
+fn what_the_server_stores_later_does_not_stay() {
+    let server = TestServer::start(Kind::Embedded);
     let mount = Mount::with_options(&server, &["timeout=60", "writeback"]);
-    shell(mount.path(), "ls");
-    server.freeze();
+    let embedded = server.embedded().unwrap();
+    let frozen = Fault::on("STOR", Misdeed::Freeze).always();
+    embedded.faults().add(frozen);
     fs::write(mount.join("file"), "content").unwrap();
-    // The upload has begun by then.
-    std::thread::sleep(Duration::from_secs(1));
+    let mut part = None;
+    let has_begun = || {
+        let commands = server.commands();
+        part = commands
+            .iter()
+            .find_map(|line| Some(line.strip_prefix("STOR /")?.to_owned()));
+        part.is_some()
+    };
+    assert!(wait_for(SOON, has_begun), "{}", mount.log());
+    let part = part.unwrap();
     shell(mount.path(), "timeout 50 mv file moved");
-    std::thread::sleep(Duration::from_secs(7));
-    server.thaw();
-    let is_stored = || server.names().contains(&"moved".to_owned());
-    assert!(wait_for(SOON, is_stored), "{}", mount.log());
-    let is_alone = || server.names() == ["moved"];
-    assert!(wait_for(SOON, is_alone), "{:?}", server.names());
-    assert_eq!(server.read("moved"), b"content");
+    let look = format!("DELE /{part}");
+    let was_looked_for = || server.commands().contains(&look);
+    assert!(wait_for(SOON, was_looked_for), "{:?}", server.commands());
+    assert!(!server.root().join(&part).exists());
+    embedded.faults().clear();
+    let is_there = || server.root().join(&part).exists();
+    assert!(wait_for(SOON, is_there), "the server has stored nothing");
+    let is_as_wanted = || server.names() == ["moved"] && server.read("moved") == b"content";
+    assert!(wait_for(SOON, is_as_wanted), "{:?}", server.names());
 }

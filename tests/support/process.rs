@@ -49,16 +49,23 @@ impl Process {
         fs::read(self.place.join(file)).ok()
     }
 
-    /// Describes what the process waits for: the kernel's stack of each thread, and the open files.
+    /// Describes what the process waits for: where each thread is in the kernel (root sees more),
+    /// and the open files.
     pub(crate) fn waits(&self) -> String {
         let mut words = String::new();
-        for thread in fs::read_dir(self.place.join("task")).into_iter().flatten() {
-            let place = thread.unwrap().path();
-            let read = |file: &str| fs::read_to_string(place.join(file)).unwrap_or_default();
-            write!(words, "thread {}{}", read("comm"), read("stack")).unwrap();
+        let entries = |directory: &str| {
+            fs::read_dir(self.place.join(directory))
+                .into_iter()
+                .flatten()
+        };
+        for thread in entries("task").flatten() {
+            let read =
+                |file: &str| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            let (name, place, stack) = (read("comm"), read("wchan"), read("stack"));
+            writeln!(words, "thread {}: {place}\n{stack}", name.trim()).unwrap();
         }
-        for file in fs::read_dir(self.place.join("fd")).into_iter().flatten() {
-            let target = fs::read_link(file.unwrap().path()).unwrap_or_default();
+        for file in entries("fd").flatten() {
+            let target = fs::read_link(file.path()).unwrap_or_default();
             writeln!(words, "open: {}", target.display()).unwrap();
         }
         words

@@ -26,15 +26,15 @@ fn what_is_taken_is_waited_for_and_what_failed_is_taken_again() {
     orphans.add(orphan.clone(), now);
     let taken = orphans.take(Some(now)).unwrap();
     let again = std::thread::scope(|scope| {
-        let other = scope.spawn(|| orphans.take_about(&path("/a")));
-        assert_eq!(orphans.take_about(&path("/b")), None, "not waited for");
+        let other = scope.spawn(|| orphans.take_about(&path("/a"), &[]));
+        assert_eq!(orphans.take_about(&path("/b"), &[]), None, "not waited for");
         orphans.put(&taken, Cleared::Refused(orphan.clone()), now);
         other.join().unwrap().unwrap()
     });
     assert_eq!(again.orphan, orphan);
     orphans.put(&again, Cleared::Done, now);
     assert_eq!(
-        (orphans.count(), orphans.take_about(&path("/a"))),
+        (orphans.count(), orphans.take_about(&path("/a"), &[])),
         (0, None)
     );
 }
@@ -76,7 +76,7 @@ fn attempts_before_their_time_do_not_lengthen_the_pause() {
     let orphan = Orphan::Aside(path("/d/.old"), path("/d/a"), None);
     orphans.add(orphan.clone(), now);
     for _ in 0..9 {
-        let taken = orphans.take_about(&path("/d/a")).unwrap();
+        let taken = orphans.take_about(&path("/d/a"), &[]).unwrap();
         orphans.put(&taken, Cleared::Refused(orphan.clone()), now);
         assert_eq!(orphans.leftovers(now)[0].next, FIRST_PAUSE);
     }
@@ -101,4 +101,16 @@ fn what_the_server_may_still_create_is_looked_for_until_it_cannot_any_more() {
         orphans.put(&taken, cleared, now);
     }
     assert_eq!(looks, [5, 10, 20, 30]);
+}
+
+#[test]
+fn a_look_before_its_time_changes_no_later_one_and_is_made_once_per_change() {
+    let (orphans, now) = (Orphans::default(), Instant::now());
+    let part = Orphan::Part(path("/d/late.part"));
+    orphans.add_late(part.clone(), now, Duration::from_secs(30));
+    let taken = orphans.take_about(&path("/d"), &[]).unwrap();
+    orphans.put(&taken, Cleared::NotYetThere(part.clone()), now);
+    assert_eq!(orphans.take_about(&path("/d"), &[part]), None);
+    assert_eq!(orphans.leftovers(now)[0].next, FIRST_PAUSE);
+    assert_eq!(orphans.take_about(&path("/d"), &[]), Some(taken));
 }

@@ -6,6 +6,7 @@ use crate::ftp::{
     BatchStep, Capability, ChangeCommand, Entry, Placing, PlacingAnswer, RemotePath, Setting,
     StepAnswer,
 };
+use crate::pool::Purpose;
 use crate::remote::absence::lookup_reliably;
 use crate::remote::error::{ErrorContext, Operation};
 use crate::remote::finalize::{Finalizer, RenameSettings};
@@ -286,7 +287,7 @@ impl Remote {
             sent.settings.push(settings);
             count += 1;
         }
-        if exchange.ensure_session().is_ok()
+        if exchange.ensure_session(Purpose::Command).is_ok()
             && let Some(mut lease) = exchange.into_lease()
         {
             sent.steps = count;

@@ -318,7 +318,8 @@ impl Uploader {
 
     /// Interrupts a commit that no program waits for. It ends soon without storing anything, and
     /// the changes remain. If this is called again and the commit still goes on after a while, its
-    /// connection is closed, unless the server has all data.
+    /// connection is closed, unless the server has acknowledged all data, or the upload overwrites
+    /// the file in place.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
         match state.commit {
