@@ -301,15 +301,13 @@ impl ResumableUpload {
             drop(listener);
             let fault = match finished {
                 Ok((session, _)) => {
-                    // The listener of an interruption may still be about to close the connection.
-                    let session = Some(session).filter(|_| !self.remote.is_interrupted());
+                    let session = self.if_not_interrupted(Some(session));
                     let lease = session.map(|session| permit.into_lease(session));
                     self.line = UploadConnection::Arrived(lease);
                     return Ok(());
                 }
                 Err(failed) => {
-                    let is_interrupted = self.remote.is_interrupted();
-                    give_back(permit, failed.session.filter(|_| !is_interrupted));
+                    self.give_back(permit, failed.session);
                     pool::Error::from(failed.error)
                 }
             };
@@ -375,20 +373,19 @@ impl ResumableUpload {
         // After a timeout, the server has nothing more to say than the transfer's own wait
         // returned.
         if transience(&fault) != Transience::Broken {
-            give_back(permit, transfer.abort());
+            self.give_back(permit, transfer.abort());
             return fault;
         }
         let listener = interruption(self.remote.interrupt(), || transfer.interrupter());
         let finished = transfer.finish();
         drop(listener);
-        let is_interrupted = self.remote.is_interrupted();
         match finished {
             Ok((session, _)) => {
-                give_back(permit, Some(session).filter(|_| !is_interrupted));
+                self.give_back(permit, Some(session));
                 fault
             }
             Err(failed) => {
-                give_back(permit, failed.session.filter(|_| !is_interrupted));
+                self.give_back(permit, failed.session);
                 let heard = pool::Error::from(failed.error);
                 if refusal(&heard).is_some() {
                     heard
@@ -466,6 +463,19 @@ impl ResumableUpload {
         None
     }
 
+    fn give_back(&self, permit: Permit, session: Option<ftp::Session>) {
+        match self.if_not_interrupted(session) {
+            Some(session) => permit.give_back(session),
+            None => drop(permit),
+        }
+    }
+
+    /// Returns `session` for further use. The listener of an interruption may still be about to
+    /// close its connection.
+    fn if_not_interrupted(&self, session: Option<ftp::Session>) -> Option<ftp::Session> {
+        session.filter(|_| !self.remote.is_interrupted())
+    }
+
     /// Returns the number of bytes that the server has, if it reports it.
     ///
     /// # Errors
@@ -494,7 +504,7 @@ impl Drop for ResumableUpload {
         {
             // An interruption could only end this earlier with a copy of the data socket, which
             // would keep the data connection open.
-            give_back(permit, transfer.abort());
+            self.give_back(permit, transfer.abort());
         }
     }
 }
@@ -522,11 +532,4 @@ fn send_copies(
         at += count as u64;
     }
     Ok(())
-}
-
-fn give_back(permit: Permit, session: Option<ftp::Session>) {
-    match session {
-        Some(session) => permit.give_back(session),
-        None => drop(permit),
-    }
 }

@@ -378,9 +378,11 @@ impl Session {
     /// data. After a packet was lost or overtaken, the server ends such an upload, or waits for
     /// data that no one sends again. Other refusals are about the file.
     pub(super) fn check_reset(&self, is_reset: bool, error: &Error) {
+        if self.control.is_interrupted() {
+            return;
+        }
         let is_other = |reply: &Reply| !matches!(reply.code().0, 421 | 425 | 426 | 451);
-        let is_open = is_reset && !self.control.is_interrupted();
-        if is_open && !error.reply().is_some_and(is_other) {
+        if is_reset && !error.reply().is_some_and(is_other) {
             self.profile.fails(Capability::LingersAfterUpload, error);
         }
     }

@@ -57,7 +57,8 @@ const INTERRUPTION: Duration = Duration::from_secs(2);
 
 /// Where a file can be stored.
 pub(crate) trait UploadTarget: Send + Sync {
-    /// Starts an upload under a temporary name. `interrupt` ends its waits until it is complete.
+    /// Starts an upload under a temporary name. `interrupt` ends its waits until all data is
+    /// acknowledged.
     fn begin(&self, interrupt: &Cancel) -> Result<Box<dyn UploadStream>, Error>;
 
     /// Whether an upload may begin before the file is closed. One that overwrites the file waits
@@ -88,7 +89,7 @@ pub(crate) trait UploadTarget: Send + Sync {
     }
 
     /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
-    /// `file`. They may be sent with the command.
+    /// `file`. They may be sent with the command. `interrupt` as for [`Self::begin`].
     fn begin_whole(
         &self,
         file: &File,
