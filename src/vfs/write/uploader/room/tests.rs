@@ -1,0 +1,234 @@
+use std::thread;
+
+use super::*;
+use crate::journal::Journal;
+use crate::remote::CommitOptions;
+use crate::vfs::local::spool::Spool;
+use crate::vfs::local::spool_dir::SpoolDir;
+use crate::vfs::read::fake::{PATIENCE, sample};
+use crate::vfs::write::uploader::Priority;
+use crate::vfs::write::uploader::fake::{FakeDestination, FakeServer, Moment, Plan};
+use std::time::Instant;
+
+const M: u64 = 1 << 20;
+
+/// A file that is written with little room on the local disk.
+struct Writing {
+    server: Arc<FakeServer>,
+    spool: Arc<Spool>,
+    store: Uploader,
+    at: u64,
+}
+
+impl Writing {
+    fn on(plans: &[Plan]) -> Self {
+        let server = FakeServer::new(plans);
+        let spools = SpoolDir::new(Journal::disabled(None), Some(8 * M));
+        let spool = Arc::new(spools.create(&RemotePath::root()).unwrap());
+        let destination = Arc::new(FakeDestination(Arc::clone(&server)));
+        let store = Uploader::new(destination, Arc::clone(&spool));
+        Self {
+            server,
+            spool,
+            store,
+            at: 0,
+        }
+    }
+
+    /// Writes `bytes`, waiting for room. Returns false if there will be none.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        let started = Instant::now();
+        for piece in bytes.chunks(128 << 10) {
+            while self.spool.write_at(self.at, piece).is_err() {
+                if !self.store.request_room() {
+                    return false;
+                }
+                assert!(started.elapsed() < PATIENCE);
+                thread::sleep(Duration::from_millis(1));
+            }
+            self.store.wrote(self.at, piece.len() as u64);
+            self.at += piece.len() as u64;
+        }
+        true
+    }
+
+    fn commit(&self) -> Result<(), Error> {
+        let options = CommitOptions::default();
+        let commit = self
+            .store
+            .commit(&RemotePath::root(), &options, Priority::Foreground);
+        commit.map(drop)
+    }
+}
+
+#[test]
+fn a_file_larger_than_the_room_is_stored() {
+    let mut file = Writing::on(&[]);
+    let bytes = sample(30 * M as usize + 5);
+    assert!(file.write(&bytes));
+    assert!(file.spool.is_partial());
+    assert!(matches!(file.store.sent_part(), Some(SentPart::At(_))));
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+    assert_eq!(file.server.begun(), 1);
+}
+
+#[test]
+fn what_was_sent_cannot_change_and_the_rest_can() {
+    let mut file = Writing::on(&[]);
+    assert!(file.store.confirm_changeable(0).is_ok());
+    assert!(file.write(&sample(20 * M as usize)));
+    let sent = file.store.confirm_changeable(0);
+    assert!(matches!(sent, Err(Unchangeable::Sent(_))));
+    assert!(file.store.confirm_changeable(file.at).is_ok());
+    file.commit().unwrap();
+}
+
+#[test]
+fn a_file_whose_upload_fails_is_lost_until_it_is_emptied() {
+    let mut file = Writing::on(&[Plan::Break(12 * M, ErrorKind::NoSpace)]);
+    assert!(!file.write(&sample(30 * M as usize)));
+    assert_eq!(file.commit().unwrap_err().kind, ErrorKind::NoSpace);
+    assert!(matches!(file.store.sent_part(), Some(SentPart::Lost(_))));
+    let lost = file.store.confirm_changeable(file.at);
+    assert!(matches!(lost, Err(Unchangeable::Lost(_))));
+    assert_eq!(file.server.commits(), 0);
+
+    file.spool.set_len(0).unwrap();
+    file.store.truncated(0);
+    file.at = 0;
+    let bytes = sample(20 * M as usize);
+    assert!(file.write(&bytes));
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn a_commit_that_fails_is_not_repeated_from_the_beginning() {
+    let mut file = Writing::on(&[Plan::Fail(ErrorKind::ConnectionLost)]);
+    assert!(file.write(&sample(20 * M as usize)));
+    assert_eq!(file.commit().unwrap_err().kind, ErrorKind::ConnectionLost);
+    assert_eq!(file.commit().unwrap_err().kind, ErrorKind::ConnectionLost);
+    assert_eq!((file.server.begun(), file.server.commits()), (1, 0));
+}
+
+#[test]
+fn a_writer_goes_on_after_a_commit_of_what_fills_the_room() {
+    let mut file = Writing::on(&[]);
+    let bytes = sample(30 * M as usize);
+    let (first, rest) = bytes.split_at(8 * M as usize);
+    assert!(file.write(first));
+    file.commit().unwrap();
+    assert!(file.write(rest));
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn nothing_is_discarded_that_must_stay() {
+    let mut file = Writing::on(&[]);
+    file.server.keep_all();
+    assert!(!file.write(&sample(20 * M as usize)));
+    assert!(!file.spool.is_partial());
+    file.commit().unwrap();
+    assert_eq!(file.server.file().len() as u64, file.at);
+}
+
+#[test]
+fn nothing_is_discarded_while_the_whole_file_is_needed() {
+    let mut file = Writing::on(&[]);
+    assert!(file.write(&sample(8 * M as usize)));
+    let kept = file.store.keep_all().unwrap();
+    assert!(file.store.request_room(), "it will be made later");
+    file.server.wait_for_sent(8 * M);
+    assert!(!file.spool.is_partial());
+    drop(kept);
+    assert!(file.write(&sample(M as usize)));
+    assert!(file.store.keep_all().is_none());
+    file.commit().unwrap();
+}
+
+#[test]
+fn nothing_is_discarded_that_the_next_mount_would_store() {
+    let mut file = Writing::on(&[]);
+    file.server.allow(Some(2 * M));
+    assert!(file.write(&sample(8 * M as usize)));
+    assert!(file.store.request_room());
+    // It is closed with writeback before the upload gets on.
+    assert!(!file.store.set_persisted(true));
+    file.server.allow(None);
+    file.server.wait_for_sent(8 * M);
+    assert!(!file.store.request_room());
+    thread::sleep(Duration::from_millis(20));
+    assert!(!file.spool.is_partial());
+    file.commit().unwrap();
+    assert!(file.store.sent_part().is_none());
+}
+
+#[test]
+fn what_is_written_during_the_commit_of_a_part_is_lost_and_not_sent_as_zeros() {
+    let mut file = Writing::on(&[]);
+    assert!(file.write(&sample(20 * M as usize)));
+    let (store, at) = (Arc::new(file.store), file.at);
+    let late = Arc::downgrade(&store);
+    file.server.hook(move |moment| {
+        if moment == Moment::Commit {
+            late.upgrade().unwrap().wrote(at, 4);
+        }
+    });
+    let commit = || {
+        let options = CommitOptions::default();
+        store.commit(&RemotePath::root(), &options, Priority::Foreground)
+    };
+    commit().unwrap();
+    assert!(!store.request_room());
+    assert!(matches!(
+        store.confirm_changeable(at),
+        Err(Unchangeable::Lost(_))
+    ));
+    assert!(commit().is_err());
+    assert_eq!((file.server.begun(), file.server.commits()), (1, 1));
+}
+
+#[test]
+fn an_upload_that_was_given_up_for_a_change_begins_again_for_room() {
+    let mut file = Writing::on(&[]);
+    let mut bytes = sample(30 * M as usize);
+    let (first, rest) = bytes.split_at_mut(6 * M as usize);
+    assert!(file.write(first));
+    file.server.wait_for_sent(6 * M);
+    file.spool.write_at(0, b"header").unwrap();
+    file.store.wrote(0, 6);
+    first[..6].copy_from_slice(b"header");
+    assert!(file.write(rest));
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+    assert_eq!(file.server.begun(), 2);
+}
+
+#[test]
+fn half_of_what_is_here_stays_up_to_a_limit() {
+    assert_eq!(discard_before(0, 8 * M), Some(4 * M));
+    assert_eq!(discard_before(4 * M, 12 * M), Some(8 * M));
+    assert_eq!(discard_before(0, 100 * M), Some(84 * M));
+}
+
+#[test]
+fn little_is_discarded_wholly_and_less_than_a_unit_not_at_all() {
+    assert_eq!(discard_before(0, 4 * M), Some(4 * M));
+    assert_eq!(
+        discard_before(4 * M, 4 * M + DISCARD_UNIT + 5),
+        Some(4 * M + DISCARD_UNIT)
+    );
+    assert_eq!(discard_before(4 * M, 4 * M + DISCARD_UNIT - 1), None);
+    assert_eq!(discard_before(4 * M, 4 * M), None);
+}
+
+#[test]
+fn requests_go_on_until_nothing_is_left() {
+    let mut discarded = 0;
+    while let Some(end) = discard_before(discarded, 64 * M) {
+        discarded = end;
+    }
+    assert_eq!(discarded, 64 * M);
+}
