@@ -95,7 +95,7 @@ pub enum Misdeed {
     /// At the same places: sends these bytes in reply to the client's hello and closes the
     /// connection.
     InsteadOfHandshake(Vec<u8>),
-    /// Reports sizes (SIZE, MLST, MLSD, LIST, STAT) this many bytes too large.
+    /// Reports sizes (SIZE, MLST, MLSD, LIST, STAT) this many bytes too large, but none below 0.
     WrongSize(i64),
     /// Sends a listing that never ends.
     EndlessListing,

@@ -324,6 +324,30 @@ fn a_broken_upload_is_resumed_from_what_is_still_here() {
     }
 }
 
+/// The upload that makes room sends nothing that the program is about to change, however late the
+/// server shows what it has received.
+#[test]
+fn a_change_waits_for_room_on_a_slow_server() {
+    let server = TestServer::start(Kind::Embedded);
+    let content = &pattern(SIZE)[..(8 << 20) - 4096];
+    server.write("file", content);
+    let mount = Mount::with_options(&server, &["spool_size=8M", "append=never"]);
+    let embedded = server.embedded().unwrap();
+    let nothing_yet = Misdeed::WrongSize(-(SIZE as i64));
+    embedded.faults().add(Fault::on("SIZE", nothing_yet));
+    program(
+        &mount,
+        "
+file = os.open('file', os.O_RDWR)
+os.pwrite(file, b'x' * 65536, (8 << 20) - 8192)
+os.close(file)
+",
+    );
+    assert_eq!(embedded.faults().happened(), 1);
+    let expected = [&content[..(8 << 20) - 8192], &vec![b'x'; 65536]].concat();
+    assert!(server.read("file") == expected);
+}
+
 #[test]
 fn an_upload_that_cannot_be_resumed_is_an_error_and_the_old_file_stays() {
     let breaks = || Fault::on("STOR", Misdeed::DropData { after: BREAK });

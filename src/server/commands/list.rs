@@ -182,7 +182,7 @@ fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
 /// Adds `skew` to a file's size.
 fn skewed(mut entry: Entry, skew: i64) -> Entry {
     if !is_directory(&entry.stat) {
-        entry.stat.st_size = entry.stat.st_size.saturating_add(skew);
+        entry.stat.st_size = entry.stat.st_size.saturating_add(skew).max(0);
     }
     entry
 }

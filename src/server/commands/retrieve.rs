@@ -38,7 +38,7 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
 
 pub(super) fn size(session: &mut Session, argument: &[u8]) -> Answer {
     let stat = session.place(argument, LastLink::Followed)?.stat_file()?;
-    let size = stat.st_size.saturating_add(session.skew());
+    let size = stat.st_size.saturating_add(session.skew()).max(0);
     Ok(Reply::new(213, size.to_string()))
 }
 

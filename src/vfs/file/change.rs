@@ -54,6 +54,16 @@ impl Needed {
     }
 }
 
+impl Position {
+    /// Returns the offset before which a write here changes nothing, wherever the end is.
+    pub(super) fn first_changed(self) -> u64 {
+        match self {
+            Self::At(offset) => offset,
+            Self::End => u64::MAX,
+        }
+    }
+}
+
 impl From<Position> for Needed {
     fn from(position: Position) -> Self {
         match position {

@@ -17,7 +17,7 @@ use crate::remote::{self, ErrorKind, RemoteDownload};
 use crate::vfs::errno::Errno;
 use crate::vfs::local::error::SpoolError;
 use crate::vfs::read::Bytes;
-use crate::vfs::write::uploader::{KeptWhole, SentPart};
+use crate::vfs::write::uploader::{KeptWhole, SentPart, WaitingWrite};
 
 /// Number of attempts to read bytes that are still on their way to the server's file.
 const ATTEMPTS: u32 = 25;
@@ -36,11 +36,33 @@ enum SentBytes {
 }
 
 impl OpenFile {
-    /// Asks the upload of what is being written to make room on the local disk. Returns whether
-    /// there will be some. Does not wait.
-    pub(in crate::vfs) fn request_room(&self) -> bool {
+    /// Announces a change at `position` that waits for room on the local disk. As long as the
+    /// result exists, the upload of what is being written sends nothing that it changes.
+    pub(in crate::vfs) fn wait_to_write(&self, position: Position) -> Option<WaitingWrite> {
+        let draft = self.whole_draft()?;
+        match position {
+            Position::At(offset) => Some(draft.store.wait_to_write(offset)),
+            Position::End => None,
+        }
+    }
+
+    /// Whether the upload of what is being written can make room on the local disk without sending
+    /// what a change at `position` changes.
+    pub(in crate::vfs) fn can_make_room(&self, position: Position) -> bool {
+        let draft = self.whole_draft();
+        draft.is_some_and(|draft| draft.store.can_make_room(position.first_changed()))
+    }
+
+    /// Asks that upload to make room. Returns whether there will be some. Does not wait.
+    pub(in crate::vfs) fn request_room(&self, position: Position) -> bool {
+        let draft = self.whole_draft();
+        draft.is_some_and(|draft| draft.store.request_room(position.first_changed()))
+    }
+
+    /// Returns what is being written, if it is here from the beginning of the file on.
+    fn whole_draft(&self) -> Option<Spooled> {
         let draft = self.state().contents.changeable().cloned();
-        draft.is_some_and(|draft| draft.tail.is_none() && draft.store.request_room())
+        draft.filter(|draft| draft.tail.is_none())
     }
 
     /// Keeps everything that programs wrote on the local disk as long as the result exists. Returns

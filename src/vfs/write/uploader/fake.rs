@@ -52,6 +52,8 @@ struct Fake {
     committed: Vec<(Vec<u8>, CommitOptions)>,
     /// Whether nothing may be discarded.
     keeps_all: bool,
+    /// How often the server has not received anything yet when it is asked.
+    receives_late: u32,
     /// Whether no early upload may begin.
     is_late: bool,
 }
@@ -87,6 +89,10 @@ impl FakeServer {
 
     pub(super) fn keep_all(&self) {
         self.state.lock().unwrap().keeps_all = true;
+    }
+
+    pub(super) fn receive_late(&self, times: u32) {
+        self.state.lock().unwrap().receives_late = times;
     }
 
     pub(super) fn live(&self) -> usize {
@@ -232,8 +238,13 @@ impl UploadStream for FakeOutgoing {
 
     fn keep_from(&mut self, _: &File, offset: u64) -> Result<Option<u64>, Error> {
         assert!(offset <= self.bytes.len() as u64, "it was sent");
-        if self.server.state.lock().unwrap().keeps_all {
+        let mut state = self.server.state.lock().unwrap();
+        if state.keeps_all {
             return Err(error(ErrorKind::Unsupported));
+        }
+        if state.receives_late > 0 {
+            state.receives_late -= 1;
+            return Ok(None);
         }
         self.kept_from = offset;
         Ok(Some(offset))

@@ -34,7 +34,7 @@ use crate::journal::UnprovenUpload;
 use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use room::Room;
-pub(crate) use room::{KeptWhole, SentPart, Unchangeable};
+pub(crate) use room::{KeptWhole, SentPart, Unchangeable, WaitingWrite};
 use sequence::Sequence;
 
 /// Number of bytes that must be written before an early upload starts. Small files are cheaper to
@@ -173,6 +173,9 @@ struct State {
     /// Ends the waits of the upload to be committed.
     interrupt: Cancel,
     room: Room,
+    /// Offsets of the writes that wait for room in this file. The early upload takes nothing from
+    /// the lowest one on.
+    waiting_writes: Vec<u64>,
     /// Pause before the server is asked again what it has received.
     pause: Duration,
     /// Number of threads that need the whole file in the spool.
@@ -243,6 +246,7 @@ impl Uploader {
                     commit: CommitState::Idle,
                     interrupt: Cancel::new(),
                     room: Room::Enough,
+                    waiting_writes: Vec::new(),
                     pause: Duration::ZERO,
                     keepers: 0,
                     is_persisted: false,
@@ -476,9 +480,13 @@ impl State {
         }
     }
 
-    /// Returns the number of bytes that were written in sequence and are not claimed yet.
+    /// Returns the number of bytes that were written in sequence, are not claimed yet, and are not
+    /// about to change.
     fn ahead(&self) -> u64 {
-        self.sequence.end().saturating_sub(self.upload.taken)
+        let written = self.sequence.end();
+        let waiting = self.waiting_writes.iter().min();
+        let stable = waiting.map_or(written, |offset| written.min(*offset));
+        stable.saturating_sub(self.upload.taken)
     }
 
     /// Spoils the upload if it may have read bytes from `offset` on.

@@ -63,6 +63,25 @@ pub(crate) enum Unchangeable {
     Lost(#[from] Error),
 }
 
+/// A write that waits for room. As long as this exists, the early upload sends nothing that the
+/// write changes: a part that was sent and discarded cannot change any more.
+#[must_use]
+pub(crate) struct WaitingWrite {
+    shared: Arc<UploaderShared>,
+    offset: u64,
+}
+
+impl Drop for WaitingWrite {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let mut offsets = state.waiting_writes.iter();
+        if let Some(at) = offsets.position(|offset| *offset == self.offset) {
+            state.waiting_writes.swap_remove(at);
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
 impl Room {
     /// Whether a writer waits for room.
     pub(super) fn is_wanted(self) -> bool {
@@ -92,36 +111,37 @@ fn discard_before(discarded: u64, sent: u64) -> Option<u64> {
 }
 
 impl Uploader {
-    /// Asks for room on the local disk. Returns whether there will be some, as long as the early
-    /// upload does not fail. Does not wait.
-    pub(crate) fn request_room(&self) -> bool {
+    /// Announces a write at `offset` that waits for room.
+    pub(crate) fn wait_to_write(&self, offset: u64) -> WaitingWrite {
+        self.shared.lock().waiting_writes.push(offset);
+        WaitingWrite {
+            shared: Arc::clone(&self.shared),
+            offset,
+        }
+    }
+
+    /// Whether there will be room on the local disk once it is [requested](Self::request_room).
+    pub(crate) fn can_make_room(&self, before: u64) -> bool {
+        self.shared.can_make_room(&self.shared.lock(), before)
+    }
+
+    /// Asks for room on the local disk, of bytes before the offset `before`. Returns whether there
+    /// will be some, as long as the early upload does not fail. Does not wait.
+    pub(crate) fn request_room(&self, before: u64) -> bool {
         let shared = &self.shared;
         let mut state = shared.lock();
-        // After the commit of a close, the upload of what follows can make room.
-        if state.is_committing() || state.keepers > 0 || state.room == Room::Made {
+        if !shared.can_make_room(&state, before) {
+            return false;
+        }
+        if !state.is_committing() && !shared.spool.is_partial() {
+            // An upload that has sent more cannot store the file after the change.
+            state.spoil(before);
+        }
+        if state.is_making_room() {
+            shared.changed.notify_all();
             return true;
         }
-        if state.room == Room::Refused || state.is_persisted || state.cancelled {
-            return false;
-        }
-        if state.lost.is_some() {
-            return false;
-        }
-        // What was discarded cannot be sent again.
-        let begins = !shared.spool.is_partial()
-            && matches!(
-                state.follower,
-                StreamingUpload::None | StreamingUpload::Spent
-            );
-        let sequence = if begins {
-            &state.written
-        } else {
-            &state.sequence
-        };
-        if sequence.end().saturating_sub(shared.spool.discarded()) < DISCARD_UNIT {
-            return false;
-        }
-        if begins {
+        if shared.begins_for_room(&state) {
             state.sequence = state.written.clone();
             self.follow(&mut state);
         }
@@ -131,8 +151,8 @@ impl Uploader {
         // A spoiled one ends now, and the next request begins another.
         if state.room == Room::Enough && !state.upload.spoiled {
             state.room = Room::Wanted;
-            shared.changed.notify_all();
         }
+        shared.changed.notify_all();
         true
     }
 
@@ -183,6 +203,35 @@ impl Uploader {
 }
 
 impl UploaderShared {
+    /// Whether bytes before the offset `before` can be discarded now or later.
+    fn can_make_room(&self, state: &State, before: u64) -> bool {
+        if state.is_making_room() {
+            return true;
+        }
+        let is_impossible = state.room == Room::Refused || state.is_persisted || state.cancelled;
+        if is_impossible || state.lost.is_some() {
+            return false;
+        }
+        let sequence = if self.begins_for_room(state) {
+            &state.written
+        } else if state.follows() {
+            &state.sequence
+        } else {
+            return false;
+        };
+        let end = sequence.end().min(before);
+        end.saturating_sub(self.spool.discarded()) >= DISCARD_UNIT
+    }
+
+    /// Whether an early upload would begin to make room. What was discarded cannot be sent again.
+    fn begins_for_room(&self, state: &State) -> bool {
+        let is_over = matches!(
+            state.follower,
+            StreamingUpload::None | StreamingUpload::Spent
+        );
+        is_over && !self.spool.is_partial()
+    }
+
     /// Returns the offset before which to discard now. The upload then [makes
     /// room](Self::make_room).
     pub(super) fn next_discard(&self, state: &mut State) -> Option<u64> {
@@ -248,6 +297,12 @@ fn refused(why: &dyn Cause) -> Room {
 }
 
 impl State {
+    /// Whether there will be room without another request: after the commit of a close, the upload
+    /// of what follows can make some.
+    fn is_making_room(&self) -> bool {
+        self.is_committing() || self.keepers > 0 || self.room == Room::Made
+    }
+
     fn may_discard(&self) -> bool {
         self.keepers == 0 && !self.is_persisted
     }

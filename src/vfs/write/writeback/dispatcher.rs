@@ -109,6 +109,16 @@ fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
     running == 0 || (running + 1 < limit && !vfs.remote.wait_until_contended(Duration::ZERO))
 }
 
+/// Returns where `file` changes if `changed` changes at `position`: at the end of another file,
+/// which may be sent as far as it goes.
+fn position_in(file: &OpenFile, changed: &OpenFile, position: Position) -> Position {
+    if std::ptr::eq(file, changed) {
+        position
+    } else {
+        Position::End
+    }
+}
+
 impl Vfs {
     /// Whether `ino` cannot be uploaded yet.
     fn is_held(&self, ino: Ino) -> bool {
@@ -237,17 +247,27 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let spools = &self.services.spools;
         let mut dropped = 0;
+        let mut waiting = None;
         loop {
             let rooms = spools.rooms();
             let changed = change();
             if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
             }
+            if matches!(may, Blocking::Yes(_)) {
+                // The file may have another spool than before.
+                drop(std::mem::replace(
+                    &mut waiting,
+                    file.wait_to_write(position),
+                ));
+            }
             let may_drop = dropped < MOST_DROPS && !self.is_offline();
             match may {
                 // Dropping copies waits for the local disk.
                 Blocking::No
-                    if may_drop || self.writeback.has_runnable() || self.request_room() =>
+                    if may_drop
+                        || self.writeback.has_runnable()
+                        || self.can_make_room(file, position) =>
                 {
                     return Err(WouldBlock.into());
                 }
@@ -255,7 +275,7 @@ impl Vfs {
                     dropped += 1;
                 }
                 Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
-                Blocking::Yes(cancel) if self.request_room() => {
+                Blocking::Yes(cancel) if self.request_room(file, position) => {
                     spools.wait_for_room(rooms, LOOK_UP);
                     if cancel.is_cancelled() {
                         return Err(Errno::INTR);
@@ -279,10 +299,19 @@ impl Vfs {
         files.iter().filter(drop_copy).count() > 0
     }
 
-    /// Asks the uploads of all files that are being written to make room. Returns whether one will.
-    fn request_room(&self) -> bool {
+    /// Whether the uploads of files that are being written can make room for a change of `changed`
+    /// at `position`.
+    fn can_make_room(&self, changed: &OpenFile, position: Position) -> bool {
         let files = self.files_in_use();
-        files.iter().filter(|file| file.request_room()).count() > 0
+        let can = |file: &Arc<OpenFile>| file.can_make_room(position_in(file, changed, position));
+        files.iter().any(can)
+    }
+
+    /// Asks those uploads to make room. Returns whether one will.
+    fn request_room(&self, changed: &OpenFile, position: Position) -> bool {
+        let files = self.files_in_use();
+        let will = |file: &&Arc<OpenFile>| file.request_room(position_in(file, changed, position));
+        files.iter().filter(will).count() > 0
     }
 
     /// Returns every file that is open or waiting to be stored.

@@ -40,7 +40,7 @@ impl Writing {
         let started = Instant::now();
         for piece in bytes.chunks(128 << 10) {
             while self.spool.write_at(self.at, piece).is_err() {
-                if !self.store.request_room() {
+                if !self.store.request_room(u64::MAX) {
                     return false;
                 }
                 assert!(started.elapsed() < PATIENCE);
@@ -49,6 +49,24 @@ impl Writing {
             self.store.wrote(self.at, piece.len() as u64);
             self.at += piece.len() as u64;
         }
+        true
+    }
+
+    /// Writes `bytes` at `offset` of the file, which has no room for them. Returns false if there
+    /// will be none.
+    fn change(&self, offset: u64, bytes: &[u8]) -> bool {
+        let started = Instant::now();
+        let _waiting = self.store.wait_to_write(offset);
+        while self.store.confirm_changeable(offset).is_err()
+            || self.spool.write_at(offset, bytes).is_err()
+        {
+            if !self.store.request_room(offset) {
+                return false;
+            }
+            assert!(started.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.store.wrote(offset, bytes.len() as u64);
         true
     }
 
@@ -82,6 +100,52 @@ fn what_was_sent_cannot_change_and_the_rest_can() {
     assert!(matches!(sent, Err(Unchangeable::Sent(_))));
     assert!(file.store.confirm_changeable(file.at).is_ok());
     file.commit().unwrap();
+}
+
+#[test]
+fn what_waits_for_room_can_still_be_changed() {
+    let changed_at = 6 * M + M / 2;
+    // The server has received nothing when all that may be sent was sent.
+    for late in [0, 10] {
+        let mut file = Writing::on(&[]);
+        file.server.receive_late(late);
+        let bytes = sample(9 * M as usize);
+        assert!(file.write(&bytes[..7 * M as usize]));
+        // An upload has sent what changes now.
+        file.server.wait_for_sent(7 * M);
+        let change = sample(2 * M as usize);
+        assert!(file.change(changed_at, &change), "{late}");
+        assert_eq!(file.server.begun(), 2);
+        file.commit().unwrap();
+        let expected = [&bytes[..changed_at as usize], &change].concat();
+        assert!(file.server.file() == expected, "{late}");
+        assert_eq!(file.server.begun(), 2);
+    }
+}
+
+#[test]
+fn a_change_that_needs_all_of_the_room_is_refused_and_nothing_is_discarded() {
+    let mut file = Writing::on(&[]);
+    let bytes = sample(7 * M as usize);
+    assert!(file.write(&bytes));
+    assert!(!file.change(DISCARD_UNIT - 1, &sample(8 * M as usize)));
+    assert!(!file.spool.is_partial());
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn the_lowest_of_several_waiting_changes_is_made_first() {
+    let mut file = Writing::on(&[]);
+    assert!(file.write(&sample(7 * M as usize)));
+    let higher = file.store.wait_to_write(6 * M);
+    assert!(file.change(2 * M, &sample(6 * M as usize + 1)));
+    assert!(file.store.request_room(6 * M));
+    let later = sample(M as usize);
+    assert!(file.change(6 * M, &later));
+    drop(higher);
+    file.commit().unwrap();
+    assert!(file.server.file()[6 * M as usize..7 * M as usize] == later);
 }
 
 #[test]
@@ -139,7 +203,7 @@ fn nothing_is_discarded_while_the_whole_file_is_needed() {
     let mut file = Writing::on(&[]);
     assert!(file.write(&sample(8 * M as usize)));
     let kept = file.store.keep_all().unwrap();
-    assert!(file.store.request_room(), "it will be made later");
+    assert!(file.store.request_room(u64::MAX), "it will be made later");
     file.server.wait_for_sent(8 * M);
     assert!(!file.spool.is_partial());
     drop(kept);
@@ -153,12 +217,12 @@ fn nothing_is_discarded_that_the_next_mount_would_store() {
     let mut file = Writing::on(&[]);
     file.server.allow(Some(2 * M));
     assert!(file.write(&sample(8 * M as usize)));
-    assert!(file.store.request_room());
+    assert!(file.store.request_room(u64::MAX));
     // It is closed with writeback before the upload gets on.
     assert!(!file.store.set_persisted(true));
     file.server.allow(None);
     file.server.wait_for_sent(8 * M);
-    assert!(!file.store.request_room());
+    assert!(!file.store.request_room(u64::MAX));
     thread::sleep(Duration::from_millis(20));
     assert!(!file.spool.is_partial());
     file.commit().unwrap();
@@ -181,7 +245,7 @@ fn what_is_written_during_the_commit_of_a_part_is_lost_and_not_sent_as_zeros() {
         store.commit(&RemotePath::root(), &options, Priority::Foreground)
     };
     commit().unwrap();
-    assert!(!store.request_room());
+    assert!(!store.request_room(u64::MAX));
     assert!(matches!(
         store.confirm_changeable(at),
         Err(Unchangeable::Lost(_))
