@@ -235,26 +235,30 @@ impl Remote {
         let is_plain_open = !self.profile().is_proven(Capability::PlainNames);
         let plain = Some(PLAIN_LENGTH).filter(|_| longer.is_none() && is_plain_open);
         let exact = unproven.length.filter(|length| Some(*length) != longer);
+        let mut is_cut = unproven.length.is_some();
         for length in longer.into_iter().chain(exact).chain(plain) {
             match self.try_name(exchange, path, &[], Some(length)) {
                 Trial::Kept => {
                     self.profile().record_preserved_length(length);
                     break;
                 }
-                Trial::Changed(_) => self.profile().record_cut_length(length),
+                Trial::Changed(_) => {
+                    self.profile().record_cut_length(length);
+                    is_cut = true;
+                }
                 Trial::Unknown | Trial::Lost | Trial::Unasked(_) => return,
             }
         }
-        // If nothing else can be the cause, the result is known. rclone lists a new name as it was
-        // sent for a moment, so a second trial may give another result.
-        if let ([kind], None) = (unproven.kinds.as_slice(), unproven.length)
-            && plain.is_none()
+        // If nothing else can be the cause, the result is known, and another trial might have
+        // another result: rclone lists a new name as it was sent for a moment.
+        if let ([kind], false) = (unproven.kinds.as_slice(), is_cut)
             && self.changes_by(*kind)
         {
             self.profile()
                 .fails(kind.capability(), &"a name of this kind was changed");
             return;
         }
+        let mut kept = Vec::new();
         for kind in &unproven.kinds {
             // A word begins after a blank.
             let with = match kind {
@@ -262,14 +266,18 @@ impl Remote {
                 other => [*other; 2],
             };
             match self.try_name(exchange, path, &with, None) {
-                Trial::Kept => self.profile().works(kind.capability()),
+                Trial::Kept => kept.push(*kind),
                 Trial::Changed(_) if self.changes_by(*kind) => {
                     self.profile()
                         .fails(kind.capability(), &"a name of this kind was changed");
                 }
                 Trial::Changed(_) | Trial::Unknown => {}
-                Trial::Lost | Trial::Unasked(_) => return,
+                Trial::Lost | Trial::Unasked(_) => break,
             }
+        }
+        // One of them is the cause, so these results contradict each other.
+        if is_cut || kept.len() < unproven.kinds.len() {
+            self.kept(&kept, None);
         }
     }
 
@@ -294,13 +302,13 @@ impl Remote {
             (0, _) => Some(name_kind::SHORT.0),
             (kept, _) => Some(kept),
         };
-        let Some(trial) = self.new_trial(path, |token| {
+        let Some(mut trial) = self.new_trial(path, |token| {
             trial_name(path.name(), kinds, token, length.or(fitting))
         }) else {
             return Trial::Unknown;
         };
         let tried = trial.path().clone();
-        let outcome = match exchange.start_transfer(|session| session.store(&tried, 0)) {
+        let mut outcome = match exchange.start_transfer(|session| session.store(&tried, 0)) {
             Ok(started) => {
                 let mut sending = ResumableUpload::new(self, &tried, true, started);
                 let stored = sending.finish(None);
@@ -318,6 +326,13 @@ impl Remote {
                 return outcome;
             }
         };
+        // rclone lists a new name as it was sent for a moment.
+        if matches!(outcome, Trial::Kept) {
+            if trial.try_delete(exchange) {
+                return outcome;
+            }
+            outcome = self.find_trial(exchange, &tried);
+        }
         // Some servers find the file only by the name that they list (rclone).
         let made = match &outcome {
             Trial::Changed(Some(made)) => tried.parent().and_then(|it| it.join(made).ok()),

@@ -205,6 +205,10 @@ impl Temporary {
 
     /// Records that nothing exists there any more, or never did.
     pub(super) fn mark_gone(mut self) {
+        self.is_gone();
+    }
+
+    fn is_gone(&mut self) {
         match self.orphan.take().filter(|_| self.may_appear_late) {
             Some(_) => {
                 let orphan = Orphan::Part(self.path.clone());
@@ -217,12 +221,19 @@ impl Temporary {
 
     /// Deletes the file. If that fails, it becomes an orphan.
     pub(super) fn delete(mut self, exchange: &mut Exchange<'_>) {
+        self.try_delete(exchange);
+    }
+
+    /// Deletes the file. Returns whether the server has deleted it; else that is tried again later.
+    pub(super) fn try_delete(&mut self, exchange: &mut Exchange<'_>) -> bool {
         // A file that was moved aside for its successor never comes back.
         self.mark_for_deletion();
-        match change::delete_in(&self.remote, exchange, &self.path) {
-            Ok(()) => self.mark_gone(),
+        let deleted = change::delete_in(&self.remote, exchange, &self.path);
+        match &deleted {
+            Ok(()) => self.is_gone(),
             Err(fault) => log::debug!("cannot delete {} yet: {fault}", self.path),
         }
+        deleted.is_ok()
     }
 
     /// Moves the file back to the name from which it may have been moved aside, unless another file
