@@ -324,6 +324,38 @@ fn a_broken_upload_is_resumed_from_what_is_still_here() {
     }
 }
 
+/// A file whose old contents were fetched for a change stays changeable while another program fills
+/// the local disk.
+#[test]
+fn a_large_file_leaves_others_changeable() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("old", &pattern(SIZE)[..5 << 20]);
+    let mount = Mount::with_options(&server, &["spool_size=8M", "append=never"]);
+    program(
+        &mount,
+        "
+old = os.open('old', os.O_RDWR)
+os.pwrite(old, b'begin', 0)
+file = os.open('file', NEW)
+write(file, content)
+os.pwrite(old, b'middle', 3 << 20)
+os.close(file)
+os.pwrite(old, b'end', (5 << 20) - 3)
+os.close(old)
+",
+    );
+    assert!(server.read("file") == pattern(SIZE));
+    let mut expected = pattern(SIZE)[..5 << 20].to_vec();
+    for (at, bytes) in [
+        (0, &b"begin"[..]),
+        (3 << 20, b"middle"),
+        ((5 << 20) - 3, b"end"),
+    ] {
+        expected[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    assert!(server.read("old") == expected);
+}
+
 /// The upload that makes room sends nothing that the program is about to change, however late the
 /// server shows what it has received.
 #[test]

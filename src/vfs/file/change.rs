@@ -11,6 +11,7 @@ use crate::guarded::OnDrop;
 use crate::remote::ErrorKind;
 use crate::vfs::errno::Errno;
 use crate::vfs::local::spool::Spool;
+use crate::vfs::write::uploader::RoomFor;
 
 /// How much of the previous contents a change needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +55,12 @@ impl Needed {
     }
 }
 
-impl Position {
-    /// Returns the offset before which a write here changes nothing, wherever the end is.
-    pub(super) fn first_changed(self) -> u64 {
-        match self {
-            Self::At(offset) => offset,
-            Self::End => u64::MAX,
+impl From<Position> for RoomFor {
+    fn from(position: Position) -> Self {
+        match position {
+            Position::At(offset) => Self::WriteAt(offset),
+            // No upload sends what is beyond the end.
+            Position::End => Self::WriteAt(u64::MAX),
         }
     }
 }
@@ -106,9 +107,10 @@ impl OpenFile {
             self.wait_for_commit(cancel)?;
         }
         self.change(needed, cancel, |spooled| {
-            if size > 0 {
-                spooled.store.confirm_changeable(size)?;
-            }
+            let _announced = match size {
+                0 => spooled.store.announce(0),
+                _ => spooled.store.begin_write(size)?,
+            };
             spooled.spool.set_len(size)?;
             spooled.store.truncated(size);
             Ok(())
@@ -125,7 +127,7 @@ impl OpenFile {
             // A write that comes between would be taken for one of zeros.
             let _one_at_a_time = self.append.lock().unwrap_or_else(PoisonError::into_inner);
             if spooled.spool.len() < size {
-                spooled.store.confirm_changeable(spooled.spool.len())?;
+                let _announced = spooled.store.begin_write(spooled.spool.len())?;
                 spooled.spool.allocate(size)?;
                 spooled.store.truncated(size);
             }

@@ -2,7 +2,7 @@
 //! has stored.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use super::{OpenFile, Spooled};
@@ -55,6 +55,11 @@ impl KeptUploads {
         })
     }
 
+    /// Whether files wait. They take room on the local disk until they are copied.
+    pub(in crate::vfs) fn has_any(&self) -> bool {
+        self.lock().files > 0
+    }
+
     fn lock(&self) -> MutexGuard<'_, WaitingCopies> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,10 +75,36 @@ impl Drop for WaitingCopy {
 
 /// Bytes of a spool.
 struct SpoolPiece {
-    _waiting: Arc<WaitingCopy>,
     spool: Arc<Spool>,
     offset: u64,
     length: u64,
+    // Dropped after the spool, which takes room until then.
+    _waiting: Arc<WaitingCopy>,
+}
+
+/// What was copied, until it is known whether the copy is good.
+struct Copied {
+    spooled: Spooled,
+    generation: u64,
+    size: u64,
+    changing: Arc<RwLock<()>>,
+    // Dropped after the spool, which takes room until then.
+    _waiting: Arc<WaitingCopy>,
+}
+
+impl Copied {
+    /// Whether no program has changed it meanwhile.
+    fn is_unchanged(&self) -> bool {
+        // A change is counted after it was made.
+        let _none_is_made = self
+            .changing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        !self.spooled.is_dirty()
+            && self.spooled.store.generation() == self.generation
+            && self.spooled.spool.len() == self.size
+            && !self.spooled.spool.is_partial()
+    }
 }
 
 impl OpenFile {
@@ -131,16 +162,14 @@ impl OpenFile {
             };
             fill.offer(offset, piece, Duration::ZERO);
         }
-        let (changing, copied) = (Arc::clone(&self.changing), spooled.clone());
-        fill.confirm_if(move || {
-            let _waiting = &waiting;
-            // A change is counted after it was made.
-            let _none_is_made = changing.write().unwrap_or_else(PoisonError::into_inner);
-            !copied.is_dirty()
-                && copied.store.generation() == generation
-                && copied.spool.len() == size
-                && !copied.spool.is_partial()
-        });
+        let copied = Copied {
+            spooled: spooled.clone(),
+            generation,
+            size,
+            changing: Arc::clone(&self.changing),
+            _waiting: waiting,
+        };
+        fill.confirm_if(move || copied.is_unchanged());
     }
 }
 

@@ -485,7 +485,7 @@ impl LocalCopy for Spooled {
 
 impl Spooled {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        self.store.confirm_changeable(offset)?;
+        let _announced = self.store.begin_write(offset)?;
         self.spool.write_at(offset, data)?;
         self.store.wrote(offset, data.len() as u64);
         Ok(())

@@ -17,7 +17,7 @@ use crate::remote::{self, ErrorKind, RemoteDownload};
 use crate::vfs::errno::Errno;
 use crate::vfs::local::error::SpoolError;
 use crate::vfs::read::Bytes;
-use crate::vfs::write::uploader::{KeptWhole, SentPart, WaitingWrite};
+use crate::vfs::write::uploader::{AnnouncedWrite, KeptWhole, RoomFor, SentPart};
 
 /// Number of attempts to read bytes that are still on their way to the server's file.
 const ATTEMPTS: u32 = 25;
@@ -38,25 +38,30 @@ enum SentBytes {
 impl OpenFile {
     /// Announces a change at `position` that waits for room on the local disk. As long as the
     /// result exists, the upload of what is being written sends nothing that it changes.
-    pub(in crate::vfs) fn wait_to_write(&self, position: Position) -> Option<WaitingWrite> {
+    pub(in crate::vfs) fn announce(&self, position: Position) -> Option<AnnouncedWrite> {
         let draft = self.whole_draft()?;
         match position {
-            Position::At(offset) => Some(draft.store.wait_to_write(offset)),
+            Position::At(offset) => Some(draft.store.announce(offset)),
             Position::End => None,
         }
     }
 
-    /// Whether the upload of what is being written can make room on the local disk without sending
-    /// what a change at `position` changes.
-    pub(in crate::vfs) fn can_make_room(&self, position: Position) -> bool {
+    /// Whether the upload of what is being written can make room on the local disk.
+    pub(in crate::vfs) fn can_make_room(&self, what: RoomFor) -> bool {
         let draft = self.whole_draft();
-        draft.is_some_and(|draft| draft.store.can_make_room(position.first_changed()))
+        draft.is_some_and(|draft| draft.store.can_make_room(what))
     }
 
     /// Asks that upload to make room. Returns whether there will be some. Does not wait.
-    pub(in crate::vfs) fn request_room(&self, position: Position) -> bool {
+    pub(in crate::vfs) fn request_room(&self, what: RoomFor) -> bool {
         let draft = self.whole_draft();
-        draft.is_some_and(|draft| draft.store.request_room(position.first_changed()))
+        draft.is_some_and(|draft| draft.store.request_room(what))
+    }
+
+    /// Whether the local disk can never have room for a change that extends the file to `end`.
+    pub(in crate::vfs) fn grows_too_much(&self, end: u64) -> bool {
+        let size = self.visible_size();
+        size.is_some_and(|size| !self.services.spools.can_hold(end.saturating_sub(size)))
     }
 
     /// Returns what is being written, if it is here from the beginning of the file on.

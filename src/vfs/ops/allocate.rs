@@ -37,7 +37,6 @@ impl Vfs {
         }
         let cancel = may.cancel()?;
         self.inodes.set_cached(file.ino(), None);
-        let needed = size.saturating_sub(before.unwrap_or(0));
         self.with_room(
             (file, Position::At(size)),
             may,
@@ -45,7 +44,7 @@ impl Vfs {
             || {
                 file.confirm_changeable(Position::At(size)).is_err()
                     || file.is_too_large(Position::At(size))
-                    || !self.services.spools.can_hold(needed)
+                    || file.grows_too_much(size)
             },
         )
     }

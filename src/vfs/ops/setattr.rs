@@ -140,7 +140,7 @@ impl Vfs {
             || {
                 file.confirm_truncatable(size).is_err()
                     || file.is_too_large(Position::At(size))
-                    || !self.services.spools.can_hold(size)
+                    || file.grows_too_much(size)
             },
         )
     }

@@ -27,11 +27,20 @@ impl Vfs {
         record_writer(&opened, thread);
         let file = &opened.file;
         file.confirm_changeable(position)?;
+        let length = data.len() as u64;
+        let end = match position {
+            Position::At(offset) => offset.saturating_add(length),
+            Position::End => file.visible_size().unwrap_or(0).saturating_add(length),
+        };
         self.with_room(
             (file, position),
             may,
             || self.write_making_room(file, position, data, may),
-            || file.confirm_changeable(position).is_err() || file.is_too_large(position),
+            || {
+                file.confirm_changeable(position).is_err()
+                    || file.is_too_large(position)
+                    || file.grows_too_much(end)
+            },
         )
     }
 

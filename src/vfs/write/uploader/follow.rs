@@ -96,7 +96,6 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
     let mut state = shared.lock();
     state.moved = began;
     state.set_sending(false);
-    let mut has_paused = false;
     loop {
         if state.upload.id != id || state.upload.spoiled || state.cancelled {
             return StreamingStep::GiveUp;
@@ -104,9 +103,8 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
         if state.is_committing() {
             return StreamingStep::HandOver;
         }
-        if state.room == Room::Awaited && state.ahead() == 0 && !has_paused {
-            has_paused = true;
-            let pause = state.pause;
+        let pause = state.pause.saturating_sub(began.elapsed());
+        if state.room == Room::Awaited && state.ahead() == 0 && !pause.is_zero() {
             state = shared.wait(state, pause);
             continue;
         }
@@ -147,7 +145,12 @@ fn fail(shared: &UploaderShared, id: u64, error: Option<Error>) {
 
 fn end_with(shared: &UploaderShared, id: u64, end: StreamingUpload, error: Option<Error>) {
     report_end(shared, id, |state| {
-        state.follower = end;
+        // A failure means nothing for the upload that replaces one that was to end anyway.
+        state.follower = if state.upload.spoiled {
+            StreamingUpload::Spent
+        } else {
+            end
+        };
         state.room = Room::Enough;
         if shared.spool.is_partial() && !state.cancelled {
             state.lose(error);

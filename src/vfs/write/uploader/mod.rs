@@ -34,7 +34,7 @@ use crate::journal::UnprovenUpload;
 use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use room::Room;
-pub(crate) use room::{KeptWhole, SentPart, Unchangeable, WaitingWrite};
+pub(crate) use room::{AnnouncedWrite, KeptWhole, RoomFor, SentPart, Unchangeable};
 use sequence::Sequence;
 
 /// Number of bytes that must be written before an early upload starts. Small files are cheaper to
@@ -167,15 +167,17 @@ struct State {
     sequence: Sequence,
     /// What the spool has.
     written: Sequence,
+    /// Whether the spool has bytes that no program wrote to it.
+    is_filled: bool,
     upload: UploadCursor,
     follower: StreamingUpload,
     commit: CommitState,
     /// Ends the waits of the upload to be committed.
     interrupt: Cancel,
     room: Room,
-    /// Offsets of the writes that wait for room in this file. The early upload takes nothing from
-    /// the lowest one on.
-    waiting_writes: Vec<u64>,
+    /// Offsets of the writes that are being made, or wait for room. The early upload takes nothing
+    /// from the lowest one on.
+    announced: Vec<u64>,
     /// Pause before the server is asked again what it has received.
     pause: Duration,
     /// Number of threads that need the whole file in the spool.
@@ -241,12 +243,13 @@ impl Uploader {
                     stored: 0,
                     sequence: Sequence::default(),
                     written: Sequence::default(),
+                    is_filled: false,
                     upload: UploadCursor::default(),
                     follower: StreamingUpload::None,
                     commit: CommitState::Idle,
                     interrupt: Cancel::new(),
                     room: Room::Enough,
-                    waiting_writes: Vec::new(),
+                    announced: Vec::new(),
                     pause: Duration::ZERO,
                     keepers: 0,
                     is_persisted: false,
@@ -278,7 +281,9 @@ impl Uploader {
 
     /// Reports that the spool has the first `length` bytes, which no program wrote to it.
     pub(crate) fn filled(&self, length: u64) {
-        self.shared.lock().written.wrote(0, length);
+        let mut state = self.shared.lock();
+        state.written.wrote(0, length);
+        state.is_filled |= length > 0;
     }
 
     /// Reports that the spool was truncated or extended to `length`.
@@ -484,8 +489,8 @@ impl State {
     /// about to change.
     fn ahead(&self) -> u64 {
         let written = self.sequence.end();
-        let waiting = self.waiting_writes.iter().min();
-        let stable = waiting.map_or(written, |offset| written.min(*offset));
+        let announced = self.announced.iter().min();
+        let stable = announced.map_or(written, |offset| written.min(*offset));
         stable.saturating_sub(self.upload.taken)
     }
 

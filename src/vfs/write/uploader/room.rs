@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sequence::Sequence;
 use super::{State, StreamingUpload, UploadStream, Uploader, UploaderShared};
 use crate::ftp::{Cause, RemotePath};
 use crate::remote::{Error, ErrorKind};
@@ -63,22 +64,43 @@ pub(crate) enum Unchangeable {
     Lost(#[from] Error),
 }
 
-/// A write that waits for room. As long as this exists, the early upload sends nothing that the
-/// write changes: a part that was sent and discarded cannot change any more.
+/// A write that is being made, or waits for room. As long as this exists, the early upload neither
+/// sends what the write changes nor discards it: a part that was sent and discarded cannot change
+/// any more.
 #[must_use]
-pub(crate) struct WaitingWrite {
+pub(crate) struct AnnouncedWrite {
     shared: Arc<UploaderShared>,
     offset: u64,
 }
 
-impl Drop for WaitingWrite {
+impl Drop for AnnouncedWrite {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let mut offsets = state.waiting_writes.iter();
+        let mut offsets = state.announced.iter();
         if let Some(at) = offsets.position(|offset| *offset == self.offset) {
-            state.waiting_writes.swap_remove(at);
+            state.announced.swap_remove(at);
         }
-        self.shared.changed.notify_all();
+        self.shared.wake_follower(&state);
+    }
+}
+
+/// What needs room on the local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoomFor {
+    /// A write to this file, which changes nothing before the offset.
+    WriteAt(u64),
+    /// A write to another file. What no program wrote to this one stays: a program may be about to
+    /// change it.
+    AnotherFile,
+}
+
+impl RoomFor {
+    /// Returns the offset from which on everything must stay.
+    fn end(self) -> u64 {
+        match self {
+            Self::WriteAt(offset) => offset,
+            Self::AnotherFile => u64::MAX,
+        }
     }
 }
 
@@ -111,38 +133,45 @@ fn discard_before(discarded: u64, sent: u64) -> Option<u64> {
 }
 
 impl Uploader {
-    /// Announces a write at `offset` that waits for room.
-    pub(crate) fn wait_to_write(&self, offset: u64) -> WaitingWrite {
-        self.shared.lock().waiting_writes.push(offset);
-        WaitingWrite {
-            shared: Arc::clone(&self.shared),
-            offset,
-        }
+    /// Announces a write at `offset`.
+    pub(crate) fn announce(&self, offset: u64) -> AnnouncedWrite {
+        self.shared.announce(&mut self.shared.lock(), offset)
+    }
+
+    /// Announces a write at `offset`, if it can be made.
+    ///
+    /// # Errors
+    /// As of [`Self::confirm_changeable`].
+    pub(crate) fn begin_write(&self, offset: u64) -> Result<AnnouncedWrite, Unchangeable> {
+        let mut state = self.shared.lock();
+        self.shared.confirm_changeable(&state, offset)?;
+        Ok(self.shared.announce(&mut state, offset))
     }
 
     /// Whether there will be room on the local disk once it is [requested](Self::request_room).
-    pub(crate) fn can_make_room(&self, before: u64) -> bool {
-        self.shared.can_make_room(&self.shared.lock(), before)
+    pub(crate) fn can_make_room(&self, what: RoomFor) -> bool {
+        self.shared.can_make_room(&self.shared.lock(), what)
     }
 
-    /// Asks for room on the local disk, of bytes before the offset `before`. Returns whether there
-    /// will be some, as long as the early upload does not fail. Does not wait.
-    pub(crate) fn request_room(&self, before: u64) -> bool {
+    /// Asks for room on the local disk. Returns whether there will be some, as long as the early
+    /// upload does not fail. Does not wait.
+    pub(crate) fn request_room(&self, what: RoomFor) -> bool {
         let shared = &self.shared;
         let mut state = shared.lock();
-        if !shared.can_make_room(&state, before) {
+        if !shared.can_make_room(&state, what) {
             return false;
         }
         if !state.is_committing() && !shared.spool.is_partial() {
             // An upload that has sent more cannot store the file after the change.
-            state.spoil(before);
+            state.spoil(what.end());
         }
         if state.is_making_room() {
-            shared.changed.notify_all();
+            shared.wake_follower(&state);
             return true;
         }
-        if shared.begins_for_room(&state) {
-            state.sequence = state.written.clone();
+        let begins = shared.begins_for_room(&state);
+        state.sequence = UploaderShared::sendable(&state, what).clone();
+        if begins {
             self.follow(&mut state);
         }
         if !state.follows() {
@@ -152,7 +181,7 @@ impl Uploader {
         if state.room == Room::Enough && !state.upload.spoiled {
             state.room = Room::Wanted;
         }
-        shared.changed.notify_all();
+        shared.wake_follower(&state);
         true
     }
 
@@ -183,12 +212,7 @@ impl Uploader {
         if !self.shared.spool.is_partial() {
             return Ok(());
         }
-        let state = self.shared.lock();
-        match &state.lost {
-            Some(lost) => Err(lost.clone().into()),
-            None if offset < state.upload.taken => Err(SpoolError::Discarded.into()),
-            None => Ok(()),
-        }
+        self.shared.confirm_changeable(&self.shared.lock(), offset)
     }
 
     /// Returns where the discarded bytes are, if any were discarded.
@@ -203,8 +227,27 @@ impl Uploader {
 }
 
 impl UploaderShared {
-    /// Whether bytes before the offset `before` can be discarded now or later.
-    fn can_make_room(&self, state: &State, before: u64) -> bool {
+    fn announce(self: &Arc<Self>, state: &mut State, offset: u64) -> AnnouncedWrite {
+        state.announced.push(offset);
+        AnnouncedWrite {
+            shared: Arc::clone(self),
+            offset,
+        }
+    }
+
+    fn confirm_changeable(&self, state: &State, offset: u64) -> Result<(), Unchangeable> {
+        if !self.spool.is_partial() {
+            return Ok(());
+        }
+        match &state.lost {
+            Some(lost) => Err(lost.clone().into()),
+            None if offset < state.upload.taken => Err(SpoolError::Discarded.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether bytes can be discarded now or later.
+    fn can_make_room(&self, state: &State, what: RoomFor) -> bool {
         if state.is_making_room() {
             return true;
         }
@@ -212,15 +255,20 @@ impl UploaderShared {
         if is_impossible || state.lost.is_some() {
             return false;
         }
-        let sequence = if self.begins_for_room(state) {
-            &state.written
-        } else if state.follows() {
+        if !state.follows() && !self.begins_for_room(state) {
+            return false;
+        }
+        let end = Self::sendable(state, what).end().min(what.end());
+        end.saturating_sub(self.spool.discarded()) >= DISCARD_UNIT
+    }
+
+    /// Returns what an upload that makes room sends.
+    fn sendable(state: &State, what: RoomFor) -> &Sequence {
+        if what == RoomFor::AnotherFile && state.is_filled {
             &state.sequence
         } else {
-            return false;
-        };
-        let end = sequence.end().min(before);
-        end.saturating_sub(self.spool.discarded()) >= DISCARD_UNIT
+            &state.written
+        }
     }
 
     /// Whether an early upload would begin to make room. What was discarded cannot be sent again.
@@ -304,7 +352,8 @@ impl State {
     }
 
     fn may_discard(&self) -> bool {
-        self.keepers == 0 && !self.is_persisted
+        let changes = |offset: &u64| *offset < self.upload.taken;
+        self.keepers == 0 && !self.is_persisted && !self.announced.iter().any(changes)
     }
 
     /// Records that the file cannot be stored any more, because of `error` or a change of bytes
@@ -337,6 +386,7 @@ impl State {
     pub(super) fn begin_again(&mut self) {
         self.lost = None;
         self.sent_to = None;
+        self.is_filled = false;
         self.allow_room();
         let has_ended = matches!(
             self.follower,

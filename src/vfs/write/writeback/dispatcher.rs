@@ -14,7 +14,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::{LeftContents, OpenFile, Position};
 use crate::vfs::ops::LOOK;
 use crate::vfs::table::ino::Ino;
-use crate::vfs::write::uploader::Priority;
+use crate::vfs::write::uploader::{Priority, RoomFor};
 
 /// Maximum number of uploads, including those that are complete and wait for their turn.
 const MOST_RUNNING: usize = 128;
@@ -109,13 +109,12 @@ fn has_connection(vfs: &Vfs, running: usize, limit: usize) -> bool {
     running == 0 || (running + 1 < limit && !vfs.remote.wait_until_contended(Duration::ZERO))
 }
 
-/// Returns where `file` changes if `changed` changes at `position`: at the end of another file,
-/// which may be sent as far as it goes.
-fn position_in(file: &OpenFile, changed: &OpenFile, position: Position) -> Position {
+/// Returns what a change of `changed` at `position` is for the upload of `file`.
+fn room_in(file: &OpenFile, changed: &OpenFile, position: Position) -> RoomFor {
     if std::ptr::eq(file, changed) {
-        position
+        position.into()
     } else {
-        Position::End
+        RoomFor::AnotherFile
     }
 }
 
@@ -235,8 +234,8 @@ impl Vfs {
     }
 
     /// Makes a change to `file` at `position` that may need space in the spool. If there is none,
-    /// drops copies that the server has; then waits for running uploads, and for room that the
-    /// uploads of files being written can make, if it may; unless the change `is_hopeless` with any
+    /// drops copies that the server has; then waits for running uploads, for room that the uploads
+    /// of files being written can make, and for copies to the persistent cache, if it may; unless the change `is_hopeless` with any
     /// room.
     pub(in crate::vfs) fn with_room(
         &self,
@@ -247,25 +246,24 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let spools = &self.services.spools;
         let mut dropped = 0;
-        let mut waiting = None;
+        let mut announced = None;
         loop {
             let rooms = spools.rooms();
+            let are_copied = self.services.kept_uploads.has_any();
             let changed = change();
             if changed != Err(Errno::NOSPC) || is_hopeless() {
                 return changed;
             }
             if matches!(may, Blocking::Yes(_)) {
                 // The file may have another spool than before.
-                drop(std::mem::replace(
-                    &mut waiting,
-                    file.wait_to_write(position),
-                ));
+                drop(std::mem::replace(&mut announced, file.announce(position)));
             }
             let may_drop = dropped < MOST_DROPS && !self.is_offline();
             match may {
                 // Dropping copies waits for the local disk.
                 Blocking::No
                     if may_drop
+                        || are_copied
                         || self.writeback.has_runnable()
                         || self.can_make_room(file, position) =>
                 {
@@ -275,7 +273,7 @@ impl Vfs {
                     dropped += 1;
                 }
                 Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
-                Blocking::Yes(cancel) if self.request_room(file, position) => {
+                Blocking::Yes(cancel) if self.request_room(file, position) || are_copied => {
                     spools.wait_for_room(rooms, LOOK_UP);
                     if cancel.is_cancelled() {
                         return Err(Errno::INTR);
@@ -303,14 +301,14 @@ impl Vfs {
     /// at `position`.
     fn can_make_room(&self, changed: &OpenFile, position: Position) -> bool {
         let files = self.files_in_use();
-        let can = |file: &Arc<OpenFile>| file.can_make_room(position_in(file, changed, position));
+        let can = |file: &Arc<OpenFile>| file.can_make_room(room_in(file, changed, position));
         files.iter().any(can)
     }
 
     /// Asks those uploads to make room. Returns whether one will.
     fn request_room(&self, changed: &OpenFile, position: Position) -> bool {
         let files = self.files_in_use();
-        let will = |file: &&Arc<OpenFile>| file.request_room(position_in(file, changed, position));
+        let will = |file: &&Arc<OpenFile>| file.request_room(room_in(file, changed, position));
         files.iter().filter(will).count() > 0
     }
 

@@ -40,7 +40,7 @@ impl Writing {
         let started = Instant::now();
         for piece in bytes.chunks(128 << 10) {
             while self.spool.write_at(self.at, piece).is_err() {
-                if !self.store.request_room(u64::MAX) {
+                if !self.store.request_room(RoomFor::WriteAt(u64::MAX)) {
                     return false;
                 }
                 assert!(started.elapsed() < PATIENCE);
@@ -56,11 +56,11 @@ impl Writing {
     /// will be none.
     fn change(&self, offset: u64, bytes: &[u8]) -> bool {
         let started = Instant::now();
-        let _waiting = self.store.wait_to_write(offset);
+        let _waiting = self.store.announce(offset);
         while self.store.confirm_changeable(offset).is_err()
             || self.spool.write_at(offset, bytes).is_err()
         {
-            if !self.store.request_room(offset) {
+            if !self.store.request_room(RoomFor::WriteAt(offset)) {
                 return false;
             }
             assert!(started.elapsed() < PATIENCE);
@@ -68,6 +68,14 @@ impl Writing {
         }
         self.store.wrote(offset, bytes.len() as u64);
         true
+    }
+
+    fn wait_for_partial(&self) {
+        let started = Instant::now();
+        while !self.spool.is_partial() {
+            assert!(started.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn commit(&self) -> Result<(), Error> {
@@ -138,14 +146,82 @@ fn a_change_that_needs_all_of_the_room_is_refused_and_nothing_is_discarded() {
 fn the_lowest_of_several_waiting_changes_is_made_first() {
     let mut file = Writing::on(&[]);
     assert!(file.write(&sample(7 * M as usize)));
-    let higher = file.store.wait_to_write(6 * M);
+    let higher = file.store.announce(6 * M);
     assert!(file.change(2 * M, &sample(6 * M as usize + 1)));
-    assert!(file.store.request_room(6 * M));
+    assert!(file.store.request_room(RoomFor::WriteAt(6 * M)));
     let later = sample(M as usize);
     assert!(file.change(6 * M, &later));
     drop(higher);
     file.commit().unwrap();
     assert!(file.server.file()[6 * M as usize..7 * M as usize] == later);
+}
+
+#[test]
+fn what_no_program_wrote_makes_no_room_for_another_file() {
+    let mut file = Writing::on(&[]);
+    let bytes = sample(7 * M as usize);
+    file.spool.write_at(0, &bytes).unwrap();
+    file.store.filled(7 * M);
+    assert!(!file.store.request_room(RoomFor::AnotherFile));
+    assert!(file.write(&bytes[..M as usize]));
+    assert!(file.store.request_room(RoomFor::AnotherFile));
+    file.server.wait_for_sent(M);
+    file.wait_for_partial();
+    assert!(file.store.confirm_changeable(M).is_ok());
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn all_of_a_file_makes_room_for_its_own_end() {
+    let mut file = Writing::on(&[]);
+    let mut bytes = sample(7 * M as usize);
+    file.spool.write_at(0, &bytes).unwrap();
+    file.store.filled(7 * M);
+    // The upload has begun with what was changed.
+    assert!(file.write(&bytes[..5 * M as usize]));
+    file.server.wait_for_sent(5 * M);
+    file.at = 7 * M;
+    let more = sample(9 * M as usize);
+    assert!(file.write(&more));
+    bytes.extend(more);
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn nothing_is_discarded_that_a_write_is_changing() {
+    let mut file = Writing::on(&[]);
+    let mut bytes = sample(7 * M as usize);
+    assert!(file.write(&bytes));
+    file.server.wait_for_sent(7 * M);
+    let announced = file.store.begin_write(0).unwrap();
+    assert!(file.store.request_room(RoomFor::AnotherFile));
+    file.spool.write_at(0, b"header").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    assert!(!file.spool.is_partial());
+    file.store.wrote(0, 6);
+    drop(announced);
+    bytes[..6].copy_from_slice(b"header");
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn an_upload_that_fails_after_a_change_of_what_it_has_sent_is_replaced() {
+    let plan = Plan::Break(6 * M, ErrorKind::ConnectionLost);
+    let mut file = Writing::on(&[plan]);
+    let bytes = sample(30 * M as usize);
+    file.server.allow(Some(4 * M));
+    assert!(file.write(&bytes[..7 * M as usize]));
+    file.server.wait_for_sent(4 * M);
+    // It goes on with a piece that fails.
+    file.store.wrote(0, 6);
+    file.server.allow(None);
+    assert!(file.write(&bytes[7 * M as usize..]));
+    file.commit().unwrap();
+    assert!(file.server.file() == bytes);
+    assert_eq!(file.server.begun(), 2);
 }
 
 #[test]
@@ -203,7 +279,10 @@ fn nothing_is_discarded_while_the_whole_file_is_needed() {
     let mut file = Writing::on(&[]);
     assert!(file.write(&sample(8 * M as usize)));
     let kept = file.store.keep_all().unwrap();
-    assert!(file.store.request_room(u64::MAX), "it will be made later");
+    assert!(
+        file.store.request_room(RoomFor::WriteAt(u64::MAX)),
+        "it will be made later"
+    );
     file.server.wait_for_sent(8 * M);
     assert!(!file.spool.is_partial());
     drop(kept);
@@ -217,12 +296,12 @@ fn nothing_is_discarded_that_the_next_mount_would_store() {
     let mut file = Writing::on(&[]);
     file.server.allow(Some(2 * M));
     assert!(file.write(&sample(8 * M as usize)));
-    assert!(file.store.request_room(u64::MAX));
+    assert!(file.store.request_room(RoomFor::WriteAt(u64::MAX)));
     // It is closed with writeback before the upload gets on.
     assert!(!file.store.set_persisted(true));
     file.server.allow(None);
     file.server.wait_for_sent(8 * M);
-    assert!(!file.store.request_room(u64::MAX));
+    assert!(!file.store.request_room(RoomFor::WriteAt(u64::MAX)));
     thread::sleep(Duration::from_millis(20));
     assert!(!file.spool.is_partial());
     file.commit().unwrap();
@@ -245,7 +324,7 @@ fn what_is_written_during_the_commit_of_a_part_is_lost_and_not_sent_as_zeros() {
         store.commit(&RemotePath::root(), &options, Priority::Foreground)
     };
     commit().unwrap();
-    assert!(!store.request_room(u64::MAX));
+    assert!(!store.request_room(RoomFor::WriteAt(u64::MAX)));
     assert!(matches!(
         store.confirm_changeable(at),
         Err(Unchangeable::Lost(_))
