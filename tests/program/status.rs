@@ -146,7 +146,7 @@ fn an_idle_mount_tells_who_and_where_it_is() {
 #[test]
 fn what_waits_and_what_failed_is_told() {
     let server = TestServer::start(Kind::Embedded);
-    let mount = Mount::with_options(&server, &["writeback", "timeout=3", "dir_ttl=600"]);
+    let mount = Mount::with_options(&server, &["writeback", "timeout=6", "dir_ttl=600"]);
     shell(mount.path(), "ls");
     server.freeze();
     shell(
@@ -354,14 +354,11 @@ fn mounts_that_share_a_device_number_share_no_socket() {
 #[test]
 fn an_unmounted_mount_is_told_until_all_is_stored() {
     let server = TestServer::start(Kind::Embedded);
-    let mount = Mount::with_options(&server, &["writeback", "timeout=20", "dir_ttl=600"]);
+    let mount = Mount::with_options(&server, &["writeback", "timeout=60", "dir_ttl=600"]);
     shell(mount.path(), "ls");
-    let late = Misdeed::LateReply(Duration::from_secs(4));
-    server
-        .embedded()
-        .unwrap()
-        .faults()
-        .add(Fault::on("STOR", late));
+    let embedded = server.embedded().unwrap();
+    let frozen = Fault::on("STOR", Misdeed::Freeze).always();
+    embedded.faults().add(frozen);
     File::create(mount.join("file"))
         .unwrap()
         .write_all(b"content")
@@ -379,6 +376,7 @@ fn an_unmounted_mount_is_told_until_all_is_stored() {
         told == "[(True, 1)]"
     });
     assert!(is_told, "{told}");
+    embedded.faults().clear();
     assert!(wait_for(SOON, || {
         evaluated(&ftpfs(&["status", "--json"]).stdout, &expression) == "[]"
     }));

@@ -235,6 +235,6 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < deadline, "in vain for {what}");
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Served, Unanswering, wait_until};
 
+/// The idle limit. On a busy machine, a client may take a while between two commands.
+const IDLE: Duration = Duration::from_secs(2);
+
 #[test]
 fn one_session_too_many_is_told_421() {
     let served = Served::with(|options| options.max_sessions = Some(2));
@@ -19,12 +22,12 @@ fn one_session_too_many_is_told_421() {
 
 #[test]
 fn a_silent_session_is_told_421_and_closed() {
-    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let served = Served::with(|options| options.idle = IDLE);
     let mut client = served.client();
     let start = Instant::now();
     assert_eq!(client.reply().code, 421);
     assert!(
-        start.elapsed() >= Duration::from_millis(190),
+        start.elapsed() + Duration::from_millis(10) >= IDLE,
         "{:?}",
         start.elapsed()
     );
@@ -34,7 +37,7 @@ fn a_silent_session_is_told_421_and_closed() {
 
 #[test]
 fn a_silent_data_connection_is_broken_off_with_426() {
-    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let served = Served::with(|options| options.idle = IDLE);
     let mut client = served.client();
     let _data = client.extended_passive();
     client.expect("STOR file", 150);
@@ -44,7 +47,7 @@ fn a_silent_data_connection_is_broken_off_with_426() {
 
 #[test]
 fn a_data_connection_that_never_comes_is_given_up_with_425() {
-    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let served = Served::with(|options| options.idle = IDLE);
     let mut client = served.client();
     client.expect("EPSV", 229);
     client.expect("STOR file", 150);
@@ -71,7 +74,7 @@ fn a_dropped_server_closes_its_sessions_at_once() {
     let start = Instant::now();
     drop(served);
     assert!(
-        start.elapsed() < Duration::from_secs(3),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );
@@ -89,7 +92,7 @@ fn a_dropped_server_gives_up_a_connection_it_is_opening() {
     let start = Instant::now();
     drop(served);
     assert!(
-        start.elapsed() < Duration::from_secs(3),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );
@@ -98,7 +101,7 @@ fn a_dropped_server_gives_up_a_connection_it_is_opening() {
 
 #[test]
 fn a_client_that_never_takes_its_connection_is_told_425() {
-    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let served = Served::with(|options| options.idle = IDLE);
     let unanswering = Unanswering::new();
     let mut client = served.client();
     client.expect(unanswering.eprt(), 200);

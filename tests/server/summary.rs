@@ -153,7 +153,7 @@ fn bytes_over_tls_are_those_of_the_files() {
 #[test]
 fn every_other_end_is_named() {
     Summaries::start();
-    let impatient = Served::with(|options| options.login_timeout = Duration::from_millis(200));
+    let impatient = Served::with(|options| options.login_timeout = Duration::from_secs(2));
     let mut silent = impatient.stranger();
     assert_eq!(silent.reply().code, 421);
     let line = summary_of(address(&silent));

@@ -4,12 +4,16 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::offline::{NOTICED, find_again, is_offline, lose, names, plant, status, unreachable};
 use crate::support::{
     Mount, Quirks, QuirkyServer, TestServer, assert_errno, shell, stories_on, wait_for,
 };
 use ftpfs::server::{Fault, Misdeed};
+
+/// How long a sync may take that looks for the server. The next probe comes later.
+const LOOKED_FOR: Duration = Duration::from_secs(4);
 
 /// Number of files that wait in a story about many.
 const MANY: usize = 200;
@@ -196,7 +200,9 @@ stories_on! {
         long_lost();
         fs::write(mount.join("docs/synced"), "1").unwrap();
         server.start_again();
-        File::open(mount.join("docs/synced")).unwrap().sync_all().unwrap();
+        // The mount may just have looked for it, or the server may be slow to greet.
+        let synced = || File::open(mount.join("docs/synced")).unwrap().sync_all();
+        assert!(wait_for(LOOKED_FOR, || synced().is_ok()), "{:?}", synced());
         assert_eq!(server.read("docs/synced"), b"1");
         long_lost();
         fs::write(mount.join("docs/below"), "2").unwrap();

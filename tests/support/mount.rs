@@ -10,8 +10,11 @@ use tempfile::TempDir;
 
 use super::{Process, TestServer, wait_for};
 
-/// Maximum time for a mount to answer.
-const START: Duration = Duration::from_secs(30);
+/// Maximum time for a mount to answer. A busy virtual machine may stop for half a minute.
+const START: Duration = Duration::from_secs(180);
+
+/// Maximum time for a mount to open its control socket.
+const SOCKET: Duration = Duration::from_secs(5);
 
 /// Maximum time that a mountpoint may stay busy after the last program has ended.
 const UNBUSY: Duration = Duration::from_secs(10);
@@ -186,6 +189,20 @@ impl Mount {
             self.log(),
             Process::of(self.pid()).waits()
         );
+        // It comes after the mount. Not every mount of a test has one.
+        wait_for(SOCKET, || self.has_control_socket());
+    }
+
+    /// Whether `ftpfs status` finds the mount, which is root's.
+    fn has_control_socket(&self) -> bool {
+        let end = format!("-{}.sock", self.pid());
+        let Ok(sockets) = fs::read_dir("/run/ftpfs") else {
+            return false;
+        };
+        sockets.flatten().any(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().ends_with(end.as_bytes())
+        })
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {

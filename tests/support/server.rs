@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ftpfs::server::{ANY, Access, CONNECT, Certificate, Fault, Misdeed, Server, ServerOptions};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
@@ -45,6 +46,8 @@ enum Running {
         /// None while the server is down.
         server: Mutex<Option<Arc<Server>>>,
         options: ServerOptions,
+        /// Keeps the port from others while the server is down.
+        _reserved: Socket,
     },
     Foreign(Foreign),
 }
@@ -93,14 +96,19 @@ impl TestServer {
             ..ServerOptions::new(&root, access)
         };
         change(&mut options);
+        let reserved = reserve(options.listen);
+        options.listen = reserved.local_addr().unwrap().as_socket().unwrap();
         let server = Server::start(options.clone()).expect("the embedded server starts");
         let port = server.address().port();
-        options.listen = server.address();
         let server = Mutex::new(Some(Arc::new(server)));
         Self {
             kind: Kind::Embedded,
             secured,
-            running: Running::Embedded { server, options },
+            running: Running::Embedded {
+                server,
+                options,
+                _reserved: reserved,
+            },
             port,
             root,
             _directory: directory,
@@ -276,8 +284,8 @@ impl TestServer {
     /// Restarts the server on the same port after [`TestServer::kill`].
     pub(crate) fn start_again(&self) {
         match &self.running {
-            Running::Embedded { server, options } => {
-                // An outgoing connection may have briefly taken the port in the meantime.
+            Running::Embedded { server, options, .. } => {
+                // A program that another test starts may have a copy of the old socket for a moment.
                 let is_up = super::wait_for(PORT_FREE, || {
                     let started = Server::start(options.clone()).ok().map(Arc::new);
                     let is_up = started.is_some();
@@ -292,7 +300,7 @@ impl TestServer {
 
     /// Restarts the embedded server with another certificate on the same port.
     pub(crate) fn change_certificate(&self, certificate: Certificate) {
-        let Running::Embedded { server, options } = &self.running else {
+        let Running::Embedded { server, options, .. } = &self.running else {
             panic!("only the embedded server changes its certificate");
         };
         self.kill();
@@ -341,6 +349,15 @@ impl TestServer {
             Running::Foreign(foreign) => foreign.commands(),
         }
     }
+}
+
+/// Reserves a free port at `address`. Only a socket that asks for this very port can be bound to
+/// it.
+fn reserve(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 /// Creates an empty directory that the account can reach, inside a temporary directory.
