@@ -152,7 +152,7 @@ fn a_listing_that_drips_is_not_waited_for_and_holds_nothing_else_up() {
         "MLSD /slow" => Act::transfer(|data| drip(data, b"t")),
         _ => None,
     });
-    let victim = Victim::with(server, &["timeout=0.5"]);
+    let victim = Victim::with(server, &["timeout=2"]);
     let slow = victim.mount.join("slow");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| fs::read_dir(&slow).map(drop));

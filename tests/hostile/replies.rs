@@ -73,7 +73,7 @@ fn a_reply_that_drips_is_not_waited_for() {
         "MLST /slow" => Act::speak(|control| drip(control, b"2")),
         _ => None,
     });
-    let victim = Victim::with(server, &["timeout=0.5"]);
+    let victim = Victim::with(server, &["timeout=2"]);
     assert_errno(fs::metadata(victim.mount.join("slow")), libc::ETIMEDOUT);
     victim.lives_within(MODEST);
 }
@@ -84,7 +84,7 @@ fn a_greeting_that_drips_is_not_waited_for() {
         "CONNECT" => Act::speak(|control| drip(control, b"220-x\r\n")),
         _ => None,
     });
-    let output = ftpfs(&["check", &server.url(), "-o", "timeout=0.5"]);
+    let output = ftpfs(&["check", &server.url(), "-o", "timeout=2"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("greeting"),
@@ -127,7 +127,7 @@ fn replies_of_the_wrong_kind_are_not_taken_for_success() {
         "MKD /new" => Act::say("350 go on"),
         _ => None,
     });
-    let victim = Victim::with(server, &["timeout=1"]);
+    let victim = Victim::with(server, &["timeout=3"]);
     let join = |name: &str| victim.mount.join(name);
     assert!(fs::rename(join("file"), join("other")).is_err());
     assert!(fs::remove_file(join("file")).is_err());

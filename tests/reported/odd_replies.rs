@@ -189,7 +189,7 @@ fn a_completion_that_is_slow() {
     group([
         row(
             "a_file_is_stored_though_its_226_is_late",
-            Quirks::none().slow_to_end("STOR", seconds(4)),
+            Quirks::none().slow_to_end("STOR", seconds(8)),
             |t| {
                 t.run("f=$(mktemp); echo new > $f; cp $f docs/new.txt; rm $f");
                 t.holds("/docs/new.txt", "new\n");
@@ -197,7 +197,7 @@ fn a_completion_that_is_slow() {
                 assert_eq!(t.server.count("STOR"), 1);
             },
         )
-        .with(&["timeout=2"]),
+        .with(&["timeout=4"]),
         row(
             "a_file_is_read_though_its_226_is_late",
             Quirks::none().slow_to_end("RETR", seconds(3)),

@@ -193,7 +193,7 @@ fn trial(operation: &Operation, fault: &Fault) -> String {
     let server = TestServer::start(Kind::Embedded);
     server.write("dir/old", old());
     server.write("dir/empty", "");
-    let mount = Mount::with_options(&server, &["timeout=2", "connect_timeout=2"]);
+    let mount = Mount::with_options(&server, &["timeout=4", "connect_timeout=4"]);
     let embedded = server.embedded().unwrap();
     embedded.faults().add(fault.clone());
     let began = Instant::now();
