@@ -183,6 +183,11 @@ impl Faults {
         self.lock().push(fault);
     }
 
+    /// Replaces all faults by this one, without a moment in which there is none.
+    pub fn replace(&self, fault: Fault) {
+        *self.lock() = vec![fault];
+    }
+
     /// Removes all faults. Connections that are stalled remain stalled; frozen ones go on.
     pub fn clear(&self) {
         self.lock().clear();

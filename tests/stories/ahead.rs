@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Kind, Mount, TestServer, assert_errno, lines, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
@@ -78,12 +78,33 @@ fn with_files(files: usize) -> TestServer {
     server
 }
 
-/// Reads the files in order.
-fn read_all(mount: &Mount, files: usize) {
-    for number in 0..files {
+/// Maximum number of files that are fetched ahead.
+const MOST_AHEAD: usize = 16;
+
+/// After such a pause of the program, what was fetched ahead is given up.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Reads the files in order. Returns the longest time that one took.
+fn read_all(mount: &Mount, files: usize) -> Duration {
+    let read = |number| {
+        let began = Instant::now();
         let read = fs::read_to_string(mount.join(format!("file {number:03}")));
         assert_eq!(read.unwrap(), format!("content {number}"));
-    }
+        began.elapsed()
+    };
+    (0..files).map(read).max().unwrap()
+}
+
+/// Asserts that each of `files` files was transferred once. If reading one took `longest`, as a
+/// busy machine may stop for a while, those that were fetched ahead are fetched again.
+fn assert_transferred_once(server: &TestServer, files: usize, longest: Duration) {
+    let commands = server.commands();
+    let transfers = commands.iter().filter(|it| it.starts_with("RETR")).count();
+    let again = if longest < PAUSE { 0 } else { MOST_AHEAD };
+    assert!(
+        (files..=files + again).contains(&transfers),
+        "{longest:?}, {commands:?}"
+    );
 }
 
 /// Small files read in order are prefetched in parallel, each once, and the server is asked for
@@ -96,11 +117,10 @@ fn small_files_in_order_take_half_a_round_trip_each() {
         let mount = Mount::new(&server);
         fs::read_dir(mount.path()).unwrap().for_each(drop);
         thread::sleep(age);
-        let trips = round_trips(&server, || read_all(&mount, FILES));
+        let mut longest = Duration::ZERO;
+        let trips = round_trips(&server, || longest = read_all(&mount, FILES));
         assert!(trips <= FILES / 2, "{trips} round trips");
-        let commands = server.commands();
-        let transfers = commands.iter().filter(|it| it.starts_with("RETR"));
-        assert_eq!(transfers.count(), FILES, "{commands:?}");
+        assert_transferred_once(&server, FILES, longest);
     }
 }
 
@@ -174,19 +194,20 @@ fn small_files_of_many_directories_take_a_third_of_a_round_trip_each() {
         let server = with_modules(disabled);
         let mount = Mount::new(&server);
         shell(mount.path(), "find .");
+        let mut longest = Duration::ZERO;
         let trips = round_trips(&server, || {
             for number in 0..FILES {
+                let began = Instant::now();
                 let read = fs::read_to_string(mount.join(module_file(number)));
                 assert_eq!(read.unwrap(), format!("content {number}"));
+                longest = longest.max(began.elapsed());
             }
         });
         assert!(
             trips <= FILES / 3,
             "{trips} round trips without {disabled:?}"
         );
-        let commands = server.commands();
-        let transfers = commands.iter().filter(|it| it.starts_with("RETR"));
-        assert_eq!(transfers.count(), FILES, "{commands:?}");
+        assert_transferred_once(&server, FILES, longest);
     }
 }
 
@@ -301,7 +322,7 @@ fn a_listing_does_not_depend_on_the_time_requested_with_it() {
         server.write("one/two/file.c", "content");
         server.write("one/two/other.c", "content");
         server.write("one/three/file.c", "content");
-        let mount = Mount::with_options(&server, &["timeout=2", "charset=latin1"]);
+        let mount = Mount::with_options(&server, &["timeout=5", "charset=latin1"]);
         // By then, STAT was compared with LIST.
         shell(mount.path(), "ls; ls one");
         let fault = Fault::on("MDTM", misdeed.clone());
@@ -370,18 +391,32 @@ fn a_further_connection_logs_in_with_one_flight() {
     let mount = Mount::new(&server);
     // The listings of the walk are fetched over several connections.
     shell(mount.path(), "find .");
-    let flights = server.embedded().unwrap().flights();
-    let verbs = |flight: &Vec<String>| -> Vec<String> {
-        let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
-        flight.iter().map(verb).collect()
+    let verbs = |flight: &Vec<String>| -> String {
+        let verbs: Vec<_> = flight
+            .iter()
+            .map(|line| line.split(' ').next().unwrap())
+            .collect();
+        verbs.join("+")
     };
-    let mut logins: Vec<_> = flights.iter().map(verbs).collect();
-    logins.retain(|verbs| verbs.first().is_some_and(|verb| verb == "USER"));
-    assert!(logins.len() > 1, "{flights:?}");
-    assert_eq!(logins[0], ["USER"]);
-    for further in &logins[1..] {
-        assert_eq!(further.join("+"), "USER+PASS+TYPE+OPTS+EPSV", "{flights:?}");
-    }
+    let mut logins = Vec::new();
+    // Another connection may still be logging in.
+    let are_in_one_flight = || {
+        logins = server
+            .embedded()
+            .unwrap()
+            .flights()
+            .iter()
+            .map(verbs)
+            .collect();
+        logins.retain(|verbs: &String| verbs.starts_with("USER"));
+        let further = logins.get(1..).unwrap_or_default();
+        !further.is_empty() && further.iter().all(|it| it == "USER+PASS+TYPE+OPTS+EPSV")
+    };
+    assert!(
+        wait_for(Duration::from_secs(10), are_in_one_flight),
+        "{logins:?}"
+    );
+    assert_eq!(logins[0], "USER");
 }
 
 /// A program that looked up several names of a directory, and then one in a directory below, most
@@ -390,14 +425,15 @@ fn a_further_connection_logs_in_with_one_flight() {
 fn names_looked_up_below_a_directory_list_the_directories_beside_ahead() {
     let server = start(8, &[]);
     let mount = Mount::new(&server);
-    shell(mount.path(), "stat 0 1 2");
+    let look = |name: &str| assert!(mount.join(name).exists());
+    ["0", "1", "2"].into_iter().for_each(look);
     let listed = |directory: &str| {
         let line = format!("MLSD {directory}");
         server.commands().contains(&line)
     };
     assert!(listed("/"), "by the third name");
     assert!(!listed("/0") && !listed("/7"));
-    shell(mount.path(), "stat '0/dir 000'");
+    look("0/dir 000");
     assert!(
         wait_for(Duration::from_secs(10), || listed("/7")),
         "{:?}",
@@ -448,19 +484,17 @@ fn old_listings_are_replaced_together() {
     }
     thread::sleep(Duration::from_secs(1));
     server.embedded().unwrap().clear_commands();
-    absent("git/absent");
     let listed = |directory: &str| {
         let line = format!("STAT {directory}");
         server.commands().contains(&line)
     };
     assert!(
-        wait_for(Duration::from_secs(10), || [
-            "/git",
-            "/git/info",
-            "/git/refs"
-        ]
-        .iter()
-        .all(|it| listed(it))),
+        wait_for(Duration::from_secs(10), || {
+            // A listing that took long is not replaced that soon.
+            absent("git/absent");
+            let listings = ["/git", "/git/info", "/git/refs"];
+            listings.iter().all(|it| listed(it))
+        }),
         "{:?}",
         server.commands()
     );

@@ -207,7 +207,7 @@ fn an_append_whose_reply_never_comes_is_found_complete() {
         Misdeed::StallData { after: 1 << 20 },
         Misdeed::StallControl,
     ] {
-        let proven = Proven::new(&["timeout=2"]);
+        let proven = Proven::new(&["timeout=5"]);
         proven.fault(Fault::on("APPE", misdeed.clone()).named("file"));
         let appended = proven.append(&long());
         assert!(

@@ -151,7 +151,7 @@ fn appends_that_wait_survive_a_bad_connection() {
     let server = TestServer::start(Kind::Embedded);
     server.write("file", old());
     let state = TempDir::new().unwrap();
-    let mount = Mount::with_state(&server, &["writeback", "timeout=2"], state.path());
+    let mount = Mount::with_state(&server, &["writeback", "timeout=5"], state.path());
     append(&mount.join("file"), "first").unwrap();
     let mut expected = with(&old(), b"first");
     assert!(wait_for(SOON, || server.read("file") == expected));

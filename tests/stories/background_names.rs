@@ -257,10 +257,9 @@ fn what_cancels_out_is_never_sent() {
     let faults = server.embedded().unwrap();
     faults.clear_commands();
     // What follows waits for this answer.
-    faults.faults().add(Fault::on(
-        "DELE",
-        Misdeed::LateReply(Duration::from_secs(5)),
-    ));
+    faults
+        .faults()
+        .add(Fault::on("DELE", Misdeed::Freeze).always());
     shell(mount.path(), "rm d/old");
     assert!(wait_for(SOON, || count(&server, "DELE") == 1));
     let [lock, directory] = ["d/lock", "d/dir"].map(|name| mount.join(name));
@@ -270,6 +269,7 @@ fn what_cancels_out_is_never_sent() {
         fs::remove_file(&lock).unwrap();
         fs::remove_dir(&directory).unwrap();
     }
+    faults.faults().clear();
     shell(mount.path(), "sync .");
     // An upload that began is given up, with its temporary name.
     let of_names: Vec<_> = server
@@ -329,8 +329,7 @@ fn nothing_is_destroyed_on_the_strength_of_a_store_that_failed() {
         mount.path(),
         "ls -l d; cp d/old d/new; rm d/old; test ! -e d/old",
     );
-    faults.faults().clear();
-    faults.faults().add(Fault::on("STOR", full).always());
+    faults.faults().replace(Fault::on("STOR", full).always());
     let is_back = || mount.join("d/old").exists();
     assert!(wait_for(SOON, is_back), "{}", mount.log());
     assert_eq!(server.read("d/old"), b"content");

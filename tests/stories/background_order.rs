@@ -56,12 +56,11 @@ fn a_branch_is_not_replaced_if_its_pack_is_refused() {
     );
     let new = branch(mount.path());
     assert_ne!(new, old);
-    faults.clear();
     let full = Misdeed::BreakData {
         after: 100_000,
         code: 552,
     };
-    faults.add(Fault::on("STOR", full).always());
+    faults.replace(Fault::on("STOR", full).always());
     let failed = || status(&mount, "uploads")["failed"].as_u64() >= Some(2);
     assert!(wait_for(SOON, failed), "{}", mount.log());
     let packs = || lines(&shell(server.root(), "ls bare.git/objects/pack")).join(" ");

@@ -128,7 +128,8 @@ fn a_second_mount_takes_three_round_trips_at_most() {
     let delay = Duration::from_millis(100);
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = delay);
     let cache = TempDir::new().unwrap();
-    let bytes = Random::new().bytes(24 << 20);
+    // What fits in the queue of the cache is kept, however busy the machine is.
+    let bytes = Random::new().bytes(6 << 20);
     write_old(&server, "file", &bytes, DAY);
     let first = mount(&server, cache.path(), &[]);
     assert!(fs::read(first.join("file")).unwrap() == bytes);

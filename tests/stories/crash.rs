@@ -235,6 +235,8 @@ fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
     let mount = killed.next_mount();
     let is_shown = || fs::read(mount.join("file")).is_ok_and(|it| it == b"somebody else's");
     assert!(wait_for(SOON, is_shown), "{}", mount.log());
+    let is_said = || mount.log().contains("its bytes are in ");
+    assert!(wait_for(SOON, is_said), "{}", mount.log());
     let log = mount.log();
     let kept = log.split("its bytes are in ").nth(1).expect(&log);
     let kept = kept.lines().next().unwrap();

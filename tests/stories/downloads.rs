@@ -107,7 +107,7 @@ fn a_transfer_that_breaks_or_ends_early_is_read_on() {
 #[test]
 fn a_transfer_that_stalls_is_read_on_after_its_deadline() {
     let stall = Misdeed::StallData { after: 5 << 20 };
-    let (read, happened) = read_under(&[Fault::on("RETR", stall)], &["timeout=2"]);
+    let (read, happened) = read_under(&[Fault::on("RETR", stall)], &["timeout=5"]);
     assert!(read.unwrap() == pattern(SIZE, 1));
     assert_eq!(happened, 1);
 }

@@ -303,14 +303,14 @@ fn a_rename_is_refused_and_done() {
 }
 
 #[test]
-fn a_rename_is_refused_and_done_a_second_later() {
+fn a_rename_is_refused_and_done_a_moment_later() {
     let quirks = Quirks::none().hook(|request, state| {
         if request.verb != "RNTO" {
             return None;
         }
         let (from, to) = (state.rename_from.take()?, state.resolve(&request.argument));
         let done = Step::Later(
-            Duration::from_secs(1),
+            Duration::from_millis(400),
             Box::new(move |tree| tree.rename(&from, &to).unwrap()),
         );
         Some(Answer::say("553 Rename failed").after(done))

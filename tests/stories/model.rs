@@ -3,12 +3,15 @@
 //!
 //! `FTPFS_TEST_SEED=123 cargo test --test stories model` repeats a run.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree, shell};
+use crate::support::{
+    ASIDE, Kind, Mount, Random, TestServer, assert_same_tree, command, shell, wait_for,
+};
 
 /// Number of operations between two complete comparisons of both trees.
 const STEPS: usize = 25;
@@ -185,6 +188,20 @@ enum Way {
     Killed,
 }
 
+/// Waits until no file is left under a temporary name: one that is removed or replaced a moment
+/// after its last close is moved aside until the kernel reports the close.
+fn wait_for_last_closes(server: &TestServer) {
+    let arguments = ["-name".as_ref(), ".ftpfs-*".as_ref()];
+    let is_clean = || {
+        let found = command("find")
+            .arg(server.root())
+            .args(arguments as [&OsStr; 2])
+            .output();
+        found.unwrap().stdout.is_empty()
+    };
+    assert!(wait_for(ASIDE, is_clean));
+}
+
 fn same_as_a_local_directory(kind: Kind, operations: usize) {
     compare(kind, operations, Way::Synced);
 }
@@ -226,6 +243,7 @@ fn compare(kind: Kind, operations: usize, way: Way) {
             if !matches!(way, Way::Synced) {
                 shell(mount.path(), "sync .");
             }
+            wait_for_last_closes(&server);
             assert_same_tree(local.path(), server.root());
         }
     }

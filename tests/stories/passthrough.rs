@@ -423,7 +423,8 @@ fn readers_and_writers_together_get_no_error() {
 }
 
 /// Mounts in a namespace of its own after `prepare`, with the prefix `by`, and reads the file as
-/// often as the kernel needs to read it by itself; longer if it `can`, and has not. Returns the log.
+/// often as the kernel needs to read it by itself; longer if it `can`, and has not. Returns the
+/// log.
 fn read_in_namespace(prepare: &str, by: &str, can: bool) -> String {
     let most = if can { 600 } else { 5 };
     let server = TestServer::start(Kind::Embedded);

@@ -317,7 +317,7 @@ fn a_broken_upload_is_resumed_from_what_is_still_here() {
     ];
     for misdeed in cases {
         let fault = Fault::on("STOR", misdeed.clone());
-        let (server, stored, mount) = store_under(&[fault], &["spool_size=8M", "timeout=2"]);
+        let (server, stored, mount) = store_under(&[fault], &["spool_size=8M", "timeout=5"]);
         stored.unwrap_or_else(|error| panic!("{misdeed:?}: {error}: {}", mount.log()));
         assert!(server.read("file") == pattern(SIZE), "{misdeed:?}");
         assert_eq!(server.names(), ["file"], "{misdeed:?}");

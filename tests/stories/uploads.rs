@@ -129,7 +129,7 @@ fn an_upload_that_breaks_goes_on_where_the_server_has_got_to() {
 #[test]
 fn an_upload_that_stalls_goes_on_after_its_deadline() {
     let stall = Misdeed::StallData { after: HALF };
-    let stored = Stored::under(&[Fault::on("STOR", stall)], &["timeout=2"]);
+    let stored = Stored::under(&[Fault::on("STOR", stall)], &["timeout=5"]);
     stored.outcome.as_ref().unwrap();
     assert_eq!(stored.happened, 1);
     assert!(stored.is_whole());

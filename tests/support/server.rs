@@ -284,8 +284,10 @@ impl TestServer {
     /// Restarts the server on the same port after [`TestServer::kill`].
     pub(crate) fn start_again(&self) {
         match &self.running {
-            Running::Embedded { server, options, .. } => {
-                // A program that another test starts may have a copy of the old socket for a moment.
+            Running::Embedded {
+                server, options, ..
+            } => {
+                // A child of another test may have a copy of the old socket for a moment.
                 let is_up = super::wait_for(PORT_FREE, || {
                     let started = Server::start(options.clone()).ok().map(Arc::new);
                     let is_up = started.is_some();
@@ -300,7 +302,10 @@ impl TestServer {
 
     /// Restarts the embedded server with another certificate on the same port.
     pub(crate) fn change_certificate(&self, certificate: Certificate) {
-        let Running::Embedded { server, options, .. } = &self.running else {
+        let Running::Embedded {
+            server, options, ..
+        } = &self.running
+        else {
             panic!("only the embedded server changes its certificate");
         };
         self.kill();

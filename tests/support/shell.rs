@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How long [`wait_for`] sleeps between two checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// At most so much of a check counts as time waited.
+const MOST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Environment variables that change what tools do or where git works.
 const NOT_INHERITED: [&str; 10] = [
     "BASH_ENV",
@@ -81,15 +84,18 @@ pub(crate) fn lines(output: &Output) -> Vec<String> {
 
 /// Waits until the condition holds or the time limit is reached; returns whether it holds.
 pub(crate) fn wait_for(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
+    let mut waited = Duration::ZERO;
     loop {
+        let began = Instant::now();
         if condition() {
             return true;
         }
-        if Instant::now() >= deadline {
+        if waited >= limit {
             return false;
         }
         thread::sleep(PAUSE);
+        // While a virtual machine stops, nothing can happen.
+        waited += began.elapsed().min(MOST_PAUSE);
     }
 }
 

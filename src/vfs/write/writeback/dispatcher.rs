@@ -439,8 +439,8 @@ impl Vfs {
     }
 
     /// Gives up contents that a killed mount left, or that were closed without the server, if
-    /// `error` is final. Then the server's file is
-    /// shown. Returns `None` for other contents and errors.
+    /// `error` is final. Then the server's file is shown. Returns `None` for other contents and
+    /// errors.
     fn give_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> Option<StoreOutcome> {
         if error.kind.transience().may_pass() {
             return None;
@@ -460,10 +460,6 @@ impl Vfs {
                 (words, StoreOutcome::Failed(failure))
             }
         };
-        log::warn!(
-            path = error.path, reply = error.reply;
-            "{}, {words}", error.path
-        );
         // Another name may be new in the directory.
         if let Some(directory) = error.path.parent() {
             self.cache.forget(&directory);
@@ -474,18 +470,22 @@ impl Vfs {
                 self.invalidate(&directory, &name);
             }
         }
+        log::warn!(
+            path = error.path, reply = error.reply;
+            "{}, {words}", error.path
+        );
         Some(outcome)
     }
 
     /// Reports that what was appended to `file` is given up: another writer has changed it. Its
     /// next open or close fails.
     fn gave_up(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
-        log::warn!(path = error.path, reply = error.reply; "{error}");
         file.set_failure(Errno::IO);
         self.inodes.set_cached(file.ino(), None);
         if let Ok((directory, name)) = self.location(file.ino()) {
             self.invalidate(&directory, &name);
         }
+        log::warn!(path = error.path, reply = error.reply; "{error}");
         // The status shows it until then.
         StoreOutcome::Failed(StoreFailure {
             errno: Errno::IO,
