@@ -234,9 +234,9 @@ impl Vfs {
     }
 
     /// Makes a change to `file` at `position` that may need space in the spool. If there is none,
-    /// drops copies that the server has; then waits for running uploads, for room that the uploads
-    /// of files being written can make, and for copies to the persistent cache, if it may; unless the change `is_hopeless` with any
-    /// room.
+    /// drops copies that the server has. Then waits, if it may, for running uploads, for room that
+    /// the uploads of files being written can make, and for copies to the persistent cache; unless
+    /// the change `is_hopeless` with any room.
     pub(in crate::vfs) fn with_room(
         &self,
         (file, position): (&OpenFile, Position),
