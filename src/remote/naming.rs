@@ -235,7 +235,7 @@ impl Remote {
         let is_plain_open = !self.profile().is_proven(Capability::PlainNames);
         let plain = Some(PLAIN_LENGTH).filter(|_| longer.is_none() && is_plain_open);
         let exact = unproven.length.filter(|length| Some(*length) != longer);
-        let mut is_cut = unproven.length.is_some();
+        let mut is_cut = false;
         for length in longer.into_iter().chain(exact).chain(plain) {
             match self.try_name(exchange, path, &[], Some(length)) {
                 Trial::Kept => {
@@ -251,7 +251,7 @@ impl Remote {
         }
         // If nothing else can be the cause, the result is known, and another trial might have
         // another result: rclone lists a new name as it was sent for a moment.
-        if let ([kind], false) = (unproven.kinds.as_slice(), is_cut)
+        if let ([kind], None, false) = (unproven.kinds.as_slice(), unproven.length, is_cut)
             && self.changes_by(*kind)
         {
             self.profile()
@@ -331,7 +331,10 @@ impl Remote {
             if trial.try_delete(exchange) {
                 return outcome;
             }
-            outcome = self.find_trial(exchange, &tried);
+            // One that was listed may also be gone by now.
+            if let changed @ Trial::Changed(Some(_)) = self.find_trial(exchange, &tried) {
+                outcome = changed;
+            }
         }
         // Some servers find the file only by the name that they list (rclone).
         let made = match &outcome {

@@ -356,6 +356,30 @@ os.close(old)
     assert!(server.read("old") == expected);
 }
 
+/// What can never fit is refused, and other files need not make room for it.
+#[test]
+fn a_change_that_can_never_fit_costs_others_nothing() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("old", pattern(SIZE));
+    let mount = Mount::with_options(&server, &["spool_size=8M"]);
+    program(
+        &mount,
+        "
+old = os.open('old', os.O_RDWR | os.O_APPEND)
+os.write(old, b'more')
+file = os.open('file', NEW)
+write(file, content[:6 << 20])
+fails(ENOSPC, os.ftruncate, old, 10 << 20)
+fails(ENOSPC, os.pwrite, file, b'x', 1 << 30)
+os.pwrite(file, b'begin', 0)
+os.close(file)
+os.close(old)
+",
+    );
+    assert!(server.read("old") == [&pattern(SIZE), &b"more"[..]].concat());
+    assert!(server.read("file") == [b"begin", &pattern(SIZE)[5..6 << 20]].concat());
+}
+
 /// The upload that makes room sends nothing that the program is about to change, however late the
 /// server shows what it has received.
 #[test]

@@ -108,7 +108,7 @@ impl OpenFile {
         }
         self.change(needed, cancel, |spooled| {
             let _announced = match size {
-                0 => spooled.store.announce(0),
+                0 => spooled.store.begin_emptying(),
                 _ => spooled.store.begin_write(size)?,
             };
             spooled.spool.set_len(size)?;

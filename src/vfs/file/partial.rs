@@ -41,7 +41,7 @@ impl OpenFile {
     pub(in crate::vfs) fn announce(&self, position: Position) -> Option<AnnouncedWrite> {
         let draft = self.whole_draft()?;
         match position {
-            Position::At(offset) => Some(draft.store.announce(offset)),
+            Position::At(offset) => Some(draft.store.wait_to_write(offset)),
             Position::End => None,
         }
     }
@@ -107,8 +107,8 @@ impl OpenFile {
     /// Whether the file must be downloaded before a change at `position`, and is larger than all
     /// local files may be together.
     pub(in crate::vfs) fn is_too_large(&self, position: Position) -> bool {
-        let is_remote = self.local().is_none();
-        is_remote
+        let must_come = |local: Spooled| !local.takes(position.into());
+        self.local().is_none_or(must_come)
             && self.visible_size().is_some_and(|size| {
                 !self.services.spools.can_hold(size) && !self.may_append(size, position.into())
             })

@@ -33,8 +33,8 @@ use crate::ftp::RemotePath;
 use crate::journal::UnprovenUpload;
 use crate::remote::{CommitOptions, Error, RemoteUpload, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
-use room::Room;
 pub(crate) use room::{AnnouncedWrite, KeptWhole, RoomFor, SentPart, Unchangeable};
+use room::{Room, WriteStage};
 use sequence::Sequence;
 
 /// Number of bytes that must be written before an early upload starts. Small files are cheaper to
@@ -177,7 +177,7 @@ struct State {
     room: Room,
     /// Offsets of the writes that are being made, or wait for room. The early upload takes nothing
     /// from the lowest one on.
-    announced: Vec<u64>,
+    announced: Vec<(u64, WriteStage)>,
     /// Pause before the server is asked again what it has received.
     pause: Duration,
     /// Number of threads that need the whole file in the spool.
@@ -489,8 +489,8 @@ impl State {
     /// about to change.
     fn ahead(&self) -> u64 {
         let written = self.sequence.end();
-        let announced = self.announced.iter().min();
-        let stable = announced.map_or(written, |offset| written.min(*offset));
+        let announced = self.announced.iter().map(|(offset, _)| *offset).min();
+        let stable = announced.map_or(written, |offset| written.min(offset));
         stable.saturating_sub(self.upload.taken)
     }
 

@@ -4,7 +4,7 @@
 //! resumed, or bytes change that it has sent, the file is *lost*: its next write and its close
 //! report that, and the server keeps the old file.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::sequence::Sequence;
@@ -69,18 +69,29 @@ pub(crate) enum Unchangeable {
 /// any more.
 #[must_use]
 pub(crate) struct AnnouncedWrite {
-    shared: Arc<UploaderShared>,
-    offset: u64,
+    /// The spool may be replaced and dropped while the write waits for its room.
+    shared: Weak<UploaderShared>,
+    write: (u64, WriteStage),
+}
+
+/// How far an announced write has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteStage {
+    Waiting,
+    BeingMade,
 }
 
 impl Drop for AnnouncedWrite {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let mut offsets = state.announced.iter();
-        if let Some(at) = offsets.position(|offset| *offset == self.offset) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let mut state = shared.lock();
+        let mut writes = state.announced.iter();
+        if let Some(at) = writes.position(|write| *write == self.write) {
             state.announced.swap_remove(at);
         }
-        self.shared.wake_follower(&state);
+        shared.wake_follower(&state);
     }
 }
 
@@ -133,9 +144,17 @@ fn discard_before(discarded: u64, sent: u64) -> Option<u64> {
 }
 
 impl Uploader {
-    /// Announces a write at `offset`.
-    pub(crate) fn announce(&self, offset: u64) -> AnnouncedWrite {
-        self.shared.announce(&mut self.shared.lock(), offset)
+    /// Announces a write at `offset` that waits for room.
+    pub(crate) fn wait_to_write(&self, offset: u64) -> AnnouncedWrite {
+        let mut state = self.shared.lock();
+        self.shared
+            .announce(&mut state, (offset, WriteStage::Waiting))
+    }
+
+    /// Announces that the file is emptied, which is possible after bytes were discarded, too.
+    pub(crate) fn begin_emptying(&self) -> AnnouncedWrite {
+        let mut state = self.shared.lock();
+        self.shared.announce(&mut state, (0, WriteStage::BeingMade))
     }
 
     /// Announces a write at `offset`, if it can be made.
@@ -145,7 +164,8 @@ impl Uploader {
     pub(crate) fn begin_write(&self, offset: u64) -> Result<AnnouncedWrite, Unchangeable> {
         let mut state = self.shared.lock();
         self.shared.confirm_changeable(&state, offset)?;
-        Ok(self.shared.announce(&mut state, offset))
+        let write = (offset, WriteStage::BeingMade);
+        Ok(self.shared.announce(&mut state, write))
     }
 
     /// Whether there will be room on the local disk once it is [requested](Self::request_room).
@@ -227,11 +247,11 @@ impl Uploader {
 }
 
 impl UploaderShared {
-    fn announce(self: &Arc<Self>, state: &mut State, offset: u64) -> AnnouncedWrite {
-        state.announced.push(offset);
+    fn announce(self: &Arc<Self>, state: &mut State, write: (u64, WriteStage)) -> AnnouncedWrite {
+        state.announced.push(write);
         AnnouncedWrite {
-            shared: Arc::clone(self),
-            offset,
+            shared: Arc::downgrade(self),
+            write,
         }
     }
 
@@ -258,7 +278,13 @@ impl UploaderShared {
         if !state.follows() && !self.begins_for_room(state) {
             return false;
         }
-        let end = Self::sendable(state, what).end().min(what.end());
+        let mut end = Self::sendable(state, what).end().min(what.end());
+        if what == RoomFor::AnotherFile {
+            // Two writes that wait for each other's file would wait for ever.
+            let writes = state.announced.iter();
+            let waiting = writes.filter(|(_, stage)| *stage == WriteStage::Waiting);
+            end = waiting.map(|(offset, _)| *offset).fold(end, u64::min);
+        }
         end.saturating_sub(self.spool.discarded()) >= DISCARD_UNIT
     }
 
@@ -352,7 +378,7 @@ impl State {
     }
 
     fn may_discard(&self) -> bool {
-        let changes = |offset: &u64| *offset < self.upload.taken;
+        let changes = |(offset, _): &(u64, WriteStage)| *offset < self.upload.taken;
         self.keepers == 0 && !self.is_persisted && !self.announced.iter().any(changes)
     }
 

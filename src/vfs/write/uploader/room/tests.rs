@@ -56,7 +56,7 @@ impl Writing {
     /// will be none.
     fn change(&self, offset: u64, bytes: &[u8]) -> bool {
         let started = Instant::now();
-        let _waiting = self.store.announce(offset);
+        let _waiting = self.store.wait_to_write(offset);
         while self.store.confirm_changeable(offset).is_err()
             || self.spool.write_at(offset, bytes).is_err()
         {
@@ -146,7 +146,7 @@ fn a_change_that_needs_all_of_the_room_is_refused_and_nothing_is_discarded() {
 fn the_lowest_of_several_waiting_changes_is_made_first() {
     let mut file = Writing::on(&[]);
     assert!(file.write(&sample(7 * M as usize)));
-    let higher = file.store.announce(6 * M);
+    let higher = file.store.wait_to_write(6 * M);
     assert!(file.change(2 * M, &sample(6 * M as usize + 1)));
     assert!(file.store.request_room(RoomFor::WriteAt(6 * M)));
     let later = sample(M as usize);
@@ -170,6 +170,27 @@ fn what_no_program_wrote_makes_no_room_for_another_file() {
     assert!(file.store.confirm_changeable(M).is_ok());
     file.commit().unwrap();
     assert!(file.server.file() == bytes);
+}
+
+#[test]
+fn what_waits_for_room_itself_makes_none_for_another_file() {
+    let mut file = Writing::on(&[]);
+    assert!(file.write(&sample(7 * M as usize)));
+    let waiting = file.store.wait_to_write(DISCARD_UNIT - 1);
+    assert!(!file.store.request_room(RoomFor::AnotherFile));
+    drop(waiting);
+    let _waiting = file.store.wait_to_write(DISCARD_UNIT);
+    assert!(file.store.request_room(RoomFor::AnotherFile));
+}
+
+#[test]
+fn a_write_that_waits_keeps_no_room_of_what_was_replaced() {
+    let file = Writing::on(&[]);
+    let waiting = file.store.wait_to_write(0);
+    let spool = Arc::downgrade(&file.spool);
+    drop(file);
+    assert!(spool.upgrade().is_none());
+    drop(waiting);
 }
 
 #[test]
