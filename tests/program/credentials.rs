@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::home::MountingHome;
 use crate::support::{
-    Kind, PASSWORD, Process, Terminal, TestServer, contains, is_mounted, run_with, wait_for,
+    Kind, PASSWORD, Process, Terminal, TestServer, contains, is_mounted, wait_for,
 };
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -41,7 +41,7 @@ impl Home {
     }
 
     fn unmount(&self) {
-        run_with("umount", &[self.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&self.mountpoint);
     }
 }
 

@@ -154,7 +154,7 @@ fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
     assert!(mounts[0].starts_with(&source(&server)), "{mounts:?}");
     assert!(mounts[0].contains(" fuse.ftpfs "), "{mounts:?}");
 
-    crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+    crate::support::unmount_unused(&machine.mountpoint);
     assert_eq!(server.read("answer"), b"stored");
 }
 
@@ -173,7 +173,7 @@ fn a_line_of_type_ftpfs_is_mounted_through_the_helper() {
     );
     let mounts = machine.mounts_here();
     assert!(mounts[0].contains(" fuse.ftpfs ro,"), "{mounts:?}");
-    crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+    crate::support::unmount_unused(&machine.mountpoint);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
             }
         }
         assert!(shown > 0, "the process is there");
-        crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&machine.mountpoint);
     }
 }
 
@@ -262,7 +262,7 @@ fn an_old_line_of_curlftpfs_is_mounted_with_each_type() {
         }
         let mounts = machine.mounts_here();
         assert_eq!(mounts.len(), 1, "{mounts:?}");
-        crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&machine.mountpoint);
     }
 }
 
@@ -284,7 +284,7 @@ fn a_password_in_a_line_s_options_is_shown_by_no_process_once_it_is_mounted() {
         let shown = Process::with_argument(mountpoint).unwrap();
         let arguments = shown.read("cmdline").unwrap();
         assert!(!contains(&arguments, PASSWORD.as_bytes()));
-        crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&machine.mountpoint);
     }
 }
 

@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
-use crate::support::{
-    Kind, Mount, PASSWORD, Process, TestServer, Tls, USER, contains, is_mounted, run_with,
-};
+use crate::support::{Kind, Mount, PASSWORD, Process, TestServer, Tls, USER, contains, is_mounted};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -260,7 +258,7 @@ fn a_link_named_curlftpfs_takes_curlftpfs_s_source() {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let process = Process::with_argument(mountpoint.to_str().unwrap()).unwrap();
     let arguments = process.read("cmdline").unwrap();
-    run_with("umount", &[mountpoint.as_os_str()]);
+    crate::support::unmount_unused(&mountpoint);
     assert_eq!(content.unwrap(), b"content");
     // The kernel writes `#` as an octal number (proc_pid_mounts(5)).
     let shown = format!("curlftpfs\\043{USER}@127.0.0.1:{}/ ", server.port());

@@ -140,7 +140,7 @@ fn no_form_of_an_option_leaves_its_password_where_others_look() {
         let shown = String::from_utf8(process.read("cmdline").unwrap()).unwrap();
         assert!(shown.contains(&format!("user={USER}:*")), "{shown}");
         assert_eq!(fs::read(home.mountpoint.join("file")).unwrap(), b"content");
-        run_with("umount", &[home.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&home.mountpoint);
         assert!(program.wait().unwrap().success());
     }
 }
@@ -198,7 +198,7 @@ fn the_process_in_the_background_shows_no_secret_either() {
     assert_eq!(fs::read(home.mountpoint.join("file")).unwrap(), b"content");
     let process = Process::with_argument(mountpoint).unwrap();
     assert_shows_no_secret(&process);
-    run_with("umount", &[home.mountpoint.as_os_str()]);
+    crate::support::unmount_unused(&home.mountpoint);
     assert!(wait_for(LIMIT, || process
         .read("cmdline")
         .is_none_or(|it| it.is_empty())));

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Ending, Kind, Mount, PASSWORD, Process, TestServer, command, contains, installed, is_mounted,
-    run_with, wait_for,
+    wait_for,
 };
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -216,7 +216,7 @@ fn a_mount_in_the_background_reports_nothing() {
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && is_mounted(&point), "{words}");
-    run_with("umount", &[point.as_os_str()]);
+    crate::support::unmount_unused(&point);
     let word = point.to_str().unwrap();
     assert!(wait_for(LIMIT, || Process::with_argument(word).is_none()));
     assert_eq!(manager.arriving.try_iter().collect::<Vec<_>>(), [""; 0]);

@@ -364,10 +364,7 @@ fn an_unmounted_mount_is_told_until_all_is_stored() {
         .write_all(b"content")
         .unwrap();
     let pid = mount.pid();
-    shell(
-        Path::new("/"),
-        &format!("umount {}", mount.path().display()),
-    );
+    crate::support::unmount_unused(mount.path());
     let expression =
         format!("[(m['unmounted'], m['uploads']['waiting']) for m in j if m['pid'] == {pid}]");
     let mut told = String::new();

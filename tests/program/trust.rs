@@ -10,9 +10,7 @@ use std::time::Duration;
 use ftpfs::server::Certificate;
 
 use crate::home::MountingHome;
-use crate::support::{
-    Kind, PASSWORD, Terminal, TestServer, Tls, USER, is_mounted, run_with, wait_for,
-};
+use crate::support::{Kind, PASSWORD, Terminal, TestServer, Tls, USER, is_mounted, wait_for};
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
@@ -55,7 +53,7 @@ impl Home {
     }
 
     fn unmount(&self) {
-        run_with("umount", &[self.mountpoint.as_os_str()]);
+        crate::support::unmount_unused(&self.mountpoint);
     }
 
     fn read(&self, name: &str) -> std::io::Result<String> {

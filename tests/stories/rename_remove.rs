@@ -94,7 +94,7 @@ stories! {
         shell(mount.path(), "cat old > /dev/null; mv new old");
         assert_eq!(server.read("old"), b"new");
         assert_eq!(fs::read(mount.join("old")).unwrap(), b"new");
-        assert_eq!(names(server.root()), ["old"]);
+        assert_eq!(server.names(), ["old"]);
         assert_eq!(names(mount.path()), ["old"]);
     }
 
@@ -106,7 +106,7 @@ stories! {
         file.write_all(b"second half").unwrap();
         drop(file);
         assert_eq!(server.read("download"), b"first half, second half");
-        assert_eq!(names(server.root()), ["download"]);
+        assert_eq!(server.names(), ["download"]);
         assert_eq!(fs::read(mount.join("download")).unwrap(), b"first half, second half");
     }
 
@@ -119,7 +119,7 @@ stories! {
         file.write_all_at(b"YY", 6).unwrap();
         drop(file);
         assert_eq!(server.read("after"), b"01XX45YY89");
-        assert_eq!(names(server.root()), ["after"]);
+        assert_eq!(server.names(), ["after"]);
     }
 
     /// A program that has the replaced file open continues to read the old content.
@@ -147,7 +147,7 @@ stories! {
         file.write_all(b"after").unwrap();
         drop(file);
         assert_eq!(server.read("new/inner/file"), b"before after");
-        assert_eq!(names(server.root()), ["new"]);
+        assert_eq!(server.names(), ["new"]);
         assert_eq!(fs::read(mount.join("new/inner/file")).unwrap(), b"before after");
         assert!(!mount.join("old").exists());
     }
@@ -160,7 +160,7 @@ stories! {
         assert_errno(rename_with(RENAME_NOREPLACE, &a, &b), libc::EEXIST);
         assert_eq!((server.read("a"), server.read("b")), (b"a".to_vec(), b"b".to_vec()));
         rename_with(RENAME_NOREPLACE, &a, &c).unwrap();
-        assert_eq!(names(server.root()), ["b", "c"]);
+        assert_eq!(server.names(), ["b", "c"]);
     }
 
     /// FTP cannot exchange two names atomically.
@@ -187,7 +187,7 @@ stories! {
         server.write("tree/.hidden", "3");
         server.write("kept", "4");
         shell(mount.path(), "rm -r tree");
-        assert_eq!(names(server.root()), ["kept"]);
+        assert_eq!(server.names(), ["kept"]);
         assert_eq!(names(mount.path()), ["kept"]);
     }
 
@@ -203,7 +203,7 @@ stories! {
         assert_eq!(server.read("source/file"), b"moved");
         fs::rename(&source, mount.join("empty")).unwrap();
         assert_eq!(server.read("empty/file"), b"moved");
-        assert_eq!(names(server.root()), ["empty", "full"]);
+        assert_eq!(server.names(), ["empty", "full"]);
         assert_eq!(names(&mount.join("empty")), ["file"]);
     }
 
@@ -266,7 +266,7 @@ fn an_empty_directory_survives_a_rename_that_fails() {
     server.embedded().unwrap().faults().add(fault);
     let renamed = fs::rename(mount.join("source"), mount.join("empty"));
     assert_errno(renamed, libc::EACCES);
-    assert_eq!(names(server.root()), ["empty", "source"]);
+    assert_eq!(server.names(), ["empty", "source"]);
     assert_eq!(names(mount.path()), ["empty", "source"]);
     assert_eq!(server.read("source/file"), b"kept");
 }

@@ -40,7 +40,7 @@ mod tree;
 pub(crate) use errno::assert_errno;
 pub(crate) use kind::{Kind, Lack, RawNames};
 pub(crate) use link::{Told, behind, link, script, word};
-pub(crate) use mount::{Ending, Mount, is_mounted};
+pub(crate) use mount::{Ending, Mount, is_mounted, unmount_unused};
 pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
 pub(crate) use process::{Process, contains};
 pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};

@@ -287,6 +287,20 @@ pub(crate) fn is_mounted(point: &Path) -> bool {
 }
 
 /// Unmounts `point`: directly as root, by fusermount3 as any other user.
+/// Unmounts `point`, which no program uses. A program that another test starts may have a copy of a
+/// descriptor for a moment.
+pub(crate) fn unmount_unused(point: &Path) {
+    let mut outcome = Ok(());
+    wait_for(UNBUSY, || {
+        outcome = unmount(point, false);
+        outcome
+            .as_ref()
+            .err()
+            .is_none_or(|why| !why.contains("busy"))
+    });
+    outcome.unwrap();
+}
+
 fn unmount(point: &Path, lazily: bool) -> Result<(), String> {
     let mut command = if super::shell::is_root() {
         Command::new("umount")
