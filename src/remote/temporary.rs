@@ -205,10 +205,10 @@ impl Temporary {
 
     /// Records that nothing exists there any more, or never did.
     pub(super) fn mark_gone(mut self) {
-        self.is_gone();
+        self.note_gone();
     }
 
-    fn is_gone(&mut self) {
+    fn note_gone(&mut self) {
         match self.orphan.take().filter(|_| self.may_appear_late) {
             Some(_) => {
                 let orphan = Orphan::Part(self.path.clone());
@@ -230,7 +230,7 @@ impl Temporary {
         self.mark_for_deletion();
         let deleted = change::delete_in(&self.remote, exchange, &self.path);
         match &deleted {
-            Ok(()) => self.is_gone(),
+            Ok(()) => self.note_gone(),
             Err(fault) => log::debug!("cannot delete {} yet: {fault}", self.path),
         }
         deleted.is_ok()

@@ -35,6 +35,15 @@ impl Writing {
         }
     }
 
+    /// A file of 7 MiB that was fetched to be changed, and its contents.
+    fn fetched() -> (Self, Vec<u8>) {
+        let file = Self::on(&[]);
+        let bytes = sample(7 * M as usize);
+        file.spool.write_at(0, &bytes).unwrap();
+        file.store.filled(7 * M);
+        (file, bytes)
+    }
+
     /// Writes `bytes`, waiting for room. Returns false if there will be none.
     fn write(&mut self, bytes: &[u8]) -> bool {
         let started = Instant::now();
@@ -158,10 +167,7 @@ fn the_lowest_of_several_waiting_changes_is_made_first() {
 
 #[test]
 fn what_no_program_wrote_makes_no_room_for_another_file() {
-    let mut file = Writing::on(&[]);
-    let bytes = sample(7 * M as usize);
-    file.spool.write_at(0, &bytes).unwrap();
-    file.store.filled(7 * M);
+    let (mut file, bytes) = Writing::fetched();
     assert!(!file.store.request_room(RoomFor::AnotherFile));
     assert!(file.write(&bytes[..M as usize]));
     assert!(file.store.request_room(RoomFor::AnotherFile));
@@ -195,10 +201,7 @@ fn a_write_that_waits_keeps_no_room_of_what_was_replaced() {
 
 #[test]
 fn all_of_a_file_makes_room_for_its_own_end() {
-    let mut file = Writing::on(&[]);
-    let mut bytes = sample(7 * M as usize);
-    file.spool.write_at(0, &bytes).unwrap();
-    file.store.filled(7 * M);
+    let (mut file, mut bytes) = Writing::fetched();
     // The upload has begun with what was changed.
     assert!(file.write(&bytes[..5 * M as usize]));
     file.server.wait_for_sent(5 * M);
