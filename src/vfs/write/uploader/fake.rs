@@ -204,11 +204,6 @@ struct FakeOutgoing {
 impl UploadStream for FakeOutgoing {
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
         let end = self.bytes.len() as u64 + length;
-        if let Plan::Break(at, kind) = self.plan
-            && end > at
-        {
-            return Err(error(kind));
-        }
         let mut piece = vec![0; length as usize];
         file.read_exact_at(&mut piece, self.bytes.len() as u64)
             .map_err(|_| error(ErrorKind::Local))?;
@@ -222,6 +217,11 @@ impl UploadStream for FakeOutgoing {
             .wait_timeout_while(state, PATIENCE, stalled)
             .unwrap();
         assert!(!wait.timed_out());
+        if let Plan::Break(at, kind) = self.plan
+            && end > at
+        {
+            return Err(error(kind));
+        }
         state.sent += length;
         drop(state);
         self.server.changed.notify_all();

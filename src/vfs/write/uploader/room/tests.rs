@@ -233,13 +233,13 @@ fn nothing_is_discarded_that_a_write_is_changing() {
 
 #[test]
 fn an_upload_that_fails_after_a_change_of_what_it_has_sent_is_replaced() {
-    let plan = Plan::Break(6 * M, ErrorKind::ConnectionLost);
+    let plan = Plan::Break(4 * M, ErrorKind::ConnectionLost);
     let mut file = Writing::on(&[plan]);
     let bytes = sample(30 * M as usize);
     file.server.allow(Some(4 * M));
     assert!(file.write(&bytes[..7 * M as usize]));
     file.server.wait_for_sent(4 * M);
-    // It goes on with a piece that fails.
+    // It is sending the piece that fails.
     file.store.wrote(0, 6);
     file.server.allow(None);
     assert!(file.write(&bytes[7 * M as usize..]));
